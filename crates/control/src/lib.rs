@@ -1,0 +1,1 @@
+//! Lambda's control plane: functions, versions, aliases, tags; state and store.

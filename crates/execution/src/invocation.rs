@@ -1,0 +1,59 @@
+//! One invocation on its way in, and what comes back.
+
+use bytes::Bytes;
+use hothouse_api::{arn::FunctionArn, name::RequestId};
+
+/// An event for one function version.
+#[derive(Debug)]
+pub struct Invocation {
+    /// Also the caller's `x-amzn-RequestId`.
+    pub request_id: RequestId,
+    /// The event, valid JSON, exactly as it came.
+    pub payload: Bytes,
+    /// The ARN as invoked: with the qualifier that the caller gave, if any.
+    pub invoked_arn: FunctionArn,
+    /// JSON decoded from `X-Amz-Client-Context`.
+    pub client_context: Option<String>,
+    /// The caller's `X-Amzn-Trace-Id`.
+    pub trace_id: Option<String>,
+    /// `LogType=Tail`: the answer waits for the REPORT line and carries the last 4 KB of this invocation's log.
+    pub tail: bool,
+}
+
+/// The answer to an [`Invocation`]. A function that failed, timed out or crashed also completed.
+#[derive(Debug)]
+pub struct Completed {
+    /// What the function produced.
+    pub outcome: Outcome,
+    /// Last 4 KB of the invocation's log, if it was asked for.
+    pub log_tail: Option<Bytes>,
+}
+
+/// What the function produced.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The handler's bytes.
+    Success(Bytes),
+    /// `X-Amz-Function-Error: Unhandled`, with the error document.
+    Error(Bytes),
+}
+
+/// The invocation did not reach a function: throttled, or our fault.
+#[derive(Debug, thiserror::Error)]
+pub enum InvokeError {
+    /// No environment may be started now.
+    #[error("too many environments are running (limit {limit})")]
+    Throttled {
+        /// The limit that was met.
+        limit: usize,
+    },
+    /// The version was deleted or replaced while the invocation waited.
+    #[error("the version is being removed")]
+    Retired,
+    /// No environment could be started.
+    #[error("failed to start an environment")]
+    Start(#[source] std::sync::Arc<crate::executor::StartError>),
+    /// The service is shutting down.
+    #[error("the service is shutting down")]
+    ShuttingDown,
+}

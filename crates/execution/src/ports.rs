@@ -1,0 +1,114 @@
+//! What the engine needs from its surroundings. The server implements these.
+
+use std::{fmt, time::SystemTime};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use hothouse_api::name::{AccountId, Region};
+
+use crate::spec::FunctionSpec;
+
+/// Wall clock; tests can put another in its place.
+pub trait Clock: Send + Sync + fmt::Debug {
+    /// The time now.
+    fn now(&self) -> SystemTime;
+}
+
+/// The machine's own clock.
+#[derive(Debug, Default, Clone, Copy)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    #[expect(clippy::disallowed_methods, reason = "this is the Clock that everyone else asks")]
+    fn now(&self) -> SystemTime {
+        SystemTime::now()
+    }
+}
+
+/// Where log events go: CloudWatch Logs, in our case the companion of that name.
+pub trait LogSink: Send + Sync + fmt::Debug {
+    /// Takes events of one stream, in order. Must not block: a full sink drops, and counts what it dropped.
+    fn append(&self, stream: &LogStream, events: Vec<LogEvent>);
+}
+
+/// One environment's log stream.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct LogStream {
+    /// Account of the function.
+    pub account: AccountId,
+    /// Region of the function.
+    pub region: Region,
+    /// `/aws/lambda/NAME`, or the configured group.
+    pub group: String,
+    /// `YYYY/MM/DD/[VERSION]ENVIRONMENT`.
+    pub name: String,
+}
+
+/// One event of a log stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEvent {
+    /// Milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// The record, without its final newline. Not necessarily UTF-8.
+    pub message: Bytes,
+}
+
+/// Gives execution roles' credentials: STS AssumeRole.
+pub trait CredentialSource: Send + Sync + fmt::Debug {
+    /// Credentials for an environment of this version, valid for 12 hours.
+    fn assume_role<'a>(&'a self, spec: &'a FunctionSpec) -> BoxFuture<'a, Result<Credentials, CredentialError>>;
+}
+
+/// Temporary credentials of an assumed role.
+#[derive(Clone)]
+pub struct Credentials {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub access_key_id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`.
+    pub session_token: String,
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// The role could not be assumed.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to assume role `{role}`: {reason}")]
+pub struct CredentialError {
+    /// ARN of the role.
+    pub role: String,
+    /// What the token service said.
+    pub reason: String,
+}
+
+/// What an observer (the `dev` command, metrics) hears about invocations and environments.
+#[derive(Debug, Clone)]
+pub struct InvocationRecord {
+    /// Name of the function.
+    pub function_name: String,
+    /// Version that ran.
+    pub version: String,
+    /// The request.
+    pub request_id: String,
+    /// `success`, `error` or `timeout`.
+    pub status: &'static str,
+    /// Invoke phase, in milliseconds.
+    pub duration_ms: f64,
+    /// Init phase, in milliseconds, if this was the environment's first invocation.
+    pub init_duration_ms: Option<f64>,
+    /// Peak memory, in MB.
+    pub max_memory_mb: u32,
+    /// The function's own log records of this invocation (bounded).
+    pub log: Vec<Bytes>,
+}
+
+/// Hears of every finished invocation. Must not block.
+pub trait Observer: Send + Sync + fmt::Debug {
+    /// An invocation is over and its REPORT line is written.
+    fn finished(&self, record: InvocationRecord);
+}

@@ -1,0 +1,3 @@
+//! The door: configuration, listeners, companions and the command line.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The chores of this repository: codegen, tidy, test, bench.
+
+fn main() {}
