@@ -1,3 +1,38 @@
 //! The chores of this repository: codegen, tidy, test, bench.
+//!
+//! Must not hold anything that the service needs to run.
 
-fn main() {}
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to the person who runs them")]
+
+mod test;
+
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "The chores of this repository.")]
+struct CommandLine {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Run the whole suite, and install what it needs.
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    match CommandLine::parse().chore {
+        Chore::Test(arguments) => test::run(&arguments),
+    }
+}
+
+/// The repository that this program was built from.
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the repository").to_owned()
+}
