@@ -5,6 +5,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to the person who runs them")]
 
 mod test;
+mod tidy;
 
 use std::{
     path::{Path, PathBuf},
@@ -24,11 +25,14 @@ struct CommandLine {
 enum Chore {
     /// Run the whole suite, and install what it needs.
     Test(test::Arguments),
+    /// Check layering, licences and the text of files.
+    Tidy(tidy::Arguments),
 }
 
 fn main() -> ExitCode {
     match CommandLine::parse().chore {
         Chore::Test(arguments) => test::run(&arguments),
+        Chore::Tidy(arguments) => tidy::run(&arguments),
     }
 }
 
