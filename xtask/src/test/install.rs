@@ -31,7 +31,7 @@ pub(super) fn packages(_: &Workshop) -> Verdict {
     }
     if missing.is_empty() {
         println!("    nothing is missing");
-        return Verdict::Ran(Counts::one(true));
+        return Verdict::Ran(Counts::default());
     }
     if !is_root() || !there_is("apt-get") {
         return Verdict::Ran(Counts::skipped(&format!(
@@ -48,7 +48,7 @@ pub(super) fn packages(_: &Workshop) -> Verdict {
             .status()
             .is_ok_and(|status| status.success());
     Verdict::Ran(match installed {
-        true => Counts::one(true),
+        true => Counts::default(),
         false => Counts::skipped(&format!("packages: apt-get could not install {}", missing.join(", "))),
     })
 }
@@ -105,7 +105,7 @@ fn installed_once(list: &Path, stamp: &Path, install: impl FnOnce() -> io::Resul
 
 fn verdict(result: io::Result<()>) -> Verdict {
     match result {
-        Ok(()) => Verdict::Ran(Counts::one(true)),
+        Ok(()) => Verdict::Ran(Counts::default()),
         Err(error) => Verdict::Broken(error.to_string()),
     }
 }

@@ -1,0 +1,81 @@
+"""Fixtures: a service for the session, services of a test's own, functions that go away."""
+
+import pytest
+from support.functions import Functions
+from support.service import BINARY, SCRATCH, Service
+
+
+def pytest_sessionstart(session):
+    if not BINARY.exists():
+        pytest.exit(f"{BINARY} is missing: build it with `cargo build`, or run `cargo xtask test`", returncode=4)
+
+
+@pytest.fixture(scope="session")
+def data_home():
+    """Where services keep their data unless told otherwise, and what `runtimes sync` installed; kept between runs."""
+    home = SCRATCH / "data-home"
+    home.mkdir(parents=True, exist_ok=True)
+    return home
+
+
+@pytest.fixture(scope="session")
+def service(data_home):
+    """The service that most tests share; nothing of it may be left, and it must not have panicked."""
+    service = Service(home=data_home).start()
+    yield service
+    assert service.running, f"the service ended during the tests:\n{service.log[-4000:]}"
+    service.stop()
+    assert "panicked" not in service.log, service.log[-4000:]
+
+
+@pytest.fixture
+def start_service(data_home):
+    """Starts services of this test's own; all are stopped at its end."""
+    services = []
+
+    def start(*options, wait=True, **parameters):
+        services.append(Service(*options, home=data_home, **parameters))
+        return services[-1].start(wait)
+
+    yield start
+    for service in services:
+        service.stop()
+        assert "panicked" not in service.log, service.log[-4000:]
+
+
+@pytest.fixture(scope="session")
+def client(service):
+    """boto3's Lambda client of the shared service."""
+    return service.client()
+
+
+@pytest.fixture
+def functions(client):
+    """Functions in the shared service, removed after the test."""
+    functions = Functions(client)
+    yield functions
+    functions.clean()
+
+
+@pytest.fixture(scope="module")
+def shared_functions(client):
+    """The same, for functions that the tests of one file share."""
+    functions = Functions(client)
+    yield functions
+    functions.clean()
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """Shows what the shared service printed during a test that failed."""
+    outcome = yield
+    report = outcome.get_result()
+    service = item.funcargs.get("service") if hasattr(item, "funcargs") else None
+    if report.when == "setup" and service is not None:
+        item.stash[LINES_BEFORE] = len(service.lines)
+    if report.when == "call" and report.failed and service is not None:
+        lines = service.lines[item.stash.get(LINES_BEFORE, 0) :]
+        report.sections.append(("the service printed", "\n".join(lines[-60:])))
+
+
+LINES_BEFORE = pytest.StashKey()

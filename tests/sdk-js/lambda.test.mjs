@@ -1,0 +1,165 @@
+// The AWS SDK for JavaScript v3 against the running binary: a function's life as this SDK sees it.
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
+import { createInterface } from 'node:readline';
+import { after, before, test } from 'node:test';
+import { crc32 } from 'node:zlib';
+
+import {
+  CreateAliasCommand,
+  CreateFunctionCommand,
+  DeleteFunctionCommand,
+  GetFunctionCommand,
+  InvokeCommand,
+  LambdaClient,
+  PublishVersionCommand,
+  UpdateFunctionConfigurationCommand,
+  paginateListFunctions,
+  waitUntilFunctionActiveV2,
+  waitUntilFunctionUpdatedV2,
+} from '@aws-sdk/client-lambda';
+
+const role = 'arn:aws:iam::000000000000:role/test';
+const source = `
+exports.handler = async (event) => {
+  if (event.fail) throw new RangeError('on purpose');
+  console.log('hello from inside');
+  return { event, greeting: process.env.GREETING ?? null };
+};
+`;
+
+let service;
+let client;
+
+/** A zip with one stored file: enough for a function, and no package is needed to write it. */
+function archive(name, text) {
+  const [file, data] = [Buffer.from(name), Buffer.from(text)];
+  const common = Buffer.alloc(26);
+  common.writeUInt16LE(20, 0);
+  common.writeUInt32LE(crc32(data), 10);
+  common.writeUInt32LE(data.length, 14);
+  common.writeUInt32LE(data.length, 18);
+  common.writeUInt16LE(file.length, 22);
+  const local = Buffer.concat([Buffer.from('PK\x03\x04'), common, file, data]);
+  const central = Buffer.concat([Buffer.from('PK\x01\x02\x14\x03'), common, Buffer.alloc(14), file]);
+  central.writeUInt32LE((0o100644 << 16) >>> 0, 38);
+  const end = Buffer.alloc(22);
+  end.write('PK\x05\x06', 'latin1');
+  end.writeUInt16LE(1, 8);
+  end.writeUInt16LE(1, 10);
+  end.writeUInt32LE(central.length, 12);
+  end.writeUInt32LE(local.length, 16);
+  return Buffer.concat([local, central, end]);
+}
+
+async function freePort() {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address();
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+async function create(name) {
+  await client.send(
+    new CreateFunctionCommand({
+      FunctionName: name,
+      Runtime: 'nodejs22.x',
+      Handler: 'main.handler',
+      Role: role,
+      Timeout: 20,
+      Code: { ZipFile: archive('main.js', source) },
+    }),
+  );
+  await waitUntilFunctionActiveV2({ client, maxWaitTime: 20, minDelay: 0.05, maxDelay: 0.1 }, { FunctionName: name });
+}
+
+async function invoke(name, event, more = {}) {
+  const answer = await client.send(new InvokeCommand({ FunctionName: name, Payload: JSON.stringify(event), ...more }));
+  return { ...answer, text: answer.Payload.transformToString() };
+}
+
+before(async () => {
+  const endpoint = `127.0.0.1:${await freePort()}`;
+  service = spawn(process.env.HOTHOUSE_TEST_BINARY, ['start', '--ephemeral', '--listen', endpoint], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const lines = createInterface({ input: service.stdout });
+  await new Promise((resolve, reject) => {
+    lines.on('line', (line) => line === 'Ready.' && resolve());
+    service.once('exit', (code) => reject(new Error(`ended with ${code} before it was ready`)));
+  });
+  client = new LambdaClient({
+    endpoint: `http://${endpoint}`,
+    region: 'us-east-1',
+    credentials: { accessKeyId: 'test', secretAccessKey: 'test' },
+    maxAttempts: 1,
+  });
+});
+
+after(async () => {
+  client?.destroy();
+  if (service?.exitCode === null) {
+    service.kill('SIGTERM');
+    const [code] = await once(service, 'exit');
+    assert.equal(code, 0);
+  }
+});
+
+test('a function lives from create to delete', async () => {
+  await create('life');
+  const first = await invoke('life', { n: 1 }, { LogType: 'Tail' });
+  assert.equal(first.FunctionError, undefined);
+  assert.equal(first.ExecutedVersion, '$LATEST');
+  assert.deepEqual(JSON.parse(first.text), { event: { n: 1 }, greeting: null });
+  const tail = Buffer.from(first.LogResult, 'base64').toString();
+  assert.match(tail, /^START RequestId: [0-9a-f-]{36} Version: \$LATEST$/m);
+  assert.match(tail, /\tINFO\thello from inside$/m);
+  assert.match(tail, /^REPORT RequestId: .*\tInit Duration: [0-9.]+ ms\t$/m);
+
+  await client.send(
+    new UpdateFunctionConfigurationCommand({ FunctionName: 'life', Environment: { Variables: { GREETING: 'moin' } } }),
+  );
+  await waitUntilFunctionUpdatedV2({ client, maxWaitTime: 20, minDelay: 0.05, maxDelay: 0.1 }, { FunctionName: 'life' });
+  assert.equal(JSON.parse((await invoke('life', {})).text).greeting, 'moin');
+
+  const { Version } = await client.send(new PublishVersionCommand({ FunctionName: 'life' }));
+  assert.equal(Version, '1');
+  await client.send(new CreateAliasCommand({ FunctionName: 'life', Name: 'live', FunctionVersion: '1' }));
+  assert.equal((await invoke('life:live', {})).ExecutedVersion, '1');
+
+  const names = [];
+  for await (const page of paginateListFunctions({ client }, {})) {
+    names.push(...page.Functions.map((one) => one.FunctionName));
+  }
+  assert.ok(names.includes('life'));
+
+  await client.send(new DeleteFunctionCommand({ FunctionName: 'life' }));
+  await assert.rejects(client.send(new GetFunctionCommand({ FunctionName: 'life' })), {
+    name: 'ResourceNotFoundException',
+    message: 'Function not found: arn:aws:lambda:us-east-1:000000000000:function:life',
+  });
+});
+
+test('a function that throws answers 200 with its error', async () => {
+  await create('throws');
+  const answer = await invoke('throws', { fail: true });
+  assert.equal(answer.StatusCode, 200);
+  assert.equal(answer.FunctionError, 'Unhandled');
+  const error = JSON.parse(answer.text);
+  assert.equal(error.errorType, 'RangeError');
+  assert.equal(error.errorMessage, 'on purpose');
+  assert.ok(Array.isArray(error.trace));
+});
+
+test('errors are of the modelled kinds', async () => {
+  await create('errors');
+  await assert.rejects(invoke('nobody', {}), { name: 'ResourceNotFoundException' });
+  await assert.rejects(create('errors'), { name: 'ResourceConflictException' });
+  await assert.rejects(client.send(new InvokeCommand({ FunctionName: 'errors', Payload: '{' })), {
+    name: 'InvalidRequestContentException',
+  });
+});
