@@ -1,0 +1,35 @@
+//! Finds the `bootstrap` of a function on a custom runtime.
+//!
+//! Must not look inside it: whatever is executable may be one.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+/// The bootstrap as the environment sees it, or the paths that were tried.
+///
+/// AWS looks in the code, then in the layers, of which later ones overlay earlier ones.
+pub(super) fn find(
+    code: &Path,
+    layers: &[PathBuf],
+    task_root: &Path,
+    opt_root: &Path,
+) -> Result<PathBuf, Vec<String>> {
+    let in_code = task_root.join("bootstrap");
+    let in_layers = opt_root.join("bootstrap");
+    if is_executable(&code.join("bootstrap")) {
+        return Ok(in_code);
+    }
+    let overlaid = layers.iter().rev().map(|layer| layer.join("bootstrap")).find(|path| path.exists());
+    if overlaid.is_some_and(|path| is_executable(&path)) {
+        return Ok(in_layers);
+    }
+    // AWS's words name its own paths, wherever ours are.
+    Err(vec!["/var/task/bootstrap".to_owned(), "/opt/bootstrap".to_owned()])
+}
+
+fn is_executable(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}

@@ -1,0 +1,152 @@
+//! The interpreters of this machine, and the choice among them.
+//!
+//! Must not mount or start anything.
+
+use std::path::{Path, PathBuf};
+
+use hothouse_api::generated::Runtime;
+
+use super::{
+    client, discovery,
+    discovery::SearchPaths,
+    family::{Family, Language, Line},
+    interpreter::Interpreter,
+    plan::{self, Layout, Plan, PlanError},
+};
+use crate::spec::FunctionSpec;
+
+/// How strictly, and with whose clients, functions are run.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Policy {
+    /// A missing release line is an error instead of a warning.
+    pub strict: bool,
+    /// AWS's published clients for Python and Node, where synced, instead of ours.
+    pub official_clients: bool,
+}
+
+/// What was found on this machine.
+#[derive(Debug)]
+pub struct Catalog {
+    interpreters: Vec<Interpreter>,
+    /// `<data directory>/runtimes`.
+    directory: PathBuf,
+    tool_directories: Vec<PathBuf>,
+    policy: Policy,
+}
+
+/// An interpreter chosen for a runtime.
+#[derive(Debug, Clone)]
+pub struct Selection<'a> {
+    /// What will run the function.
+    pub interpreter: &'a Interpreter,
+    /// Why it is not what was asked for, and how to get that.
+    pub warning: Option<String>,
+}
+
+impl Catalog {
+    /// Looks for interpreters. Reads directories only, about a millisecond: programs are run when a choice needs it.
+    pub fn discover(search: &SearchPaths, policy: Policy) -> Self {
+        Self {
+            interpreters: discovery::interpreters(search),
+            directory: search.data_dir.join("runtimes"),
+            tool_directories: search.path.clone(),
+            policy,
+        }
+    }
+
+    /// Everything that was found, preferred ones first.
+    pub fn interpreters(&self) -> &[Interpreter] {
+        &self.interpreters
+    }
+
+    /// Where clients and SDKs are kept.
+    pub fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Where package tools are looked for: `PATH`.
+    pub(super) fn tool_directories(&self) -> &[PathBuf] {
+        &self.tool_directories
+    }
+
+    /// The policy given at discovery.
+    pub fn policy(&self) -> Policy {
+        self.policy
+    }
+
+    /// Chooses the interpreter for a managed runtime. May run interpreters once to learn their versions: it blocks.
+    ///
+    /// Without the line itself, the nearest *newer* one is taken: code written for an older release nearly always
+    /// runs on a newer one, whereas newer syntax, or newer class files, cannot be loaded at all by an older one.
+    /// Only if nothing newer is here, the nearest older.
+    ///
+    /// # Errors
+    /// [`PlanError::NotInstalled`] without any interpreter of the language, or under a strict policy without this
+    /// line.
+    pub fn select(&self, runtime: &str, language: Language, line: Line) -> Result<Selection<'_>, PlanError> {
+        let candidates: Vec<(Line, &Interpreter)> = self
+            .interpreters
+            .iter()
+            .filter(|interpreter| interpreter.language == language)
+            .filter_map(|interpreter| Some((interpreter.line()?, interpreter)))
+            .filter(|(line, _)| *line >= language.oldest())
+            .collect();
+        let lines = || candidates.iter().map(|(line, _)| *line);
+        let newer = lines().filter(|candidate| *candidate >= line).min();
+        let nearest = newer.or_else(|| lines().max());
+        let not_installed = || PlanError::NotInstalled {
+            runtime: runtime.to_owned(),
+            wanted: format!("{language} {}", language.display(line)),
+            hint: install_hint(language, line),
+        };
+        let nearest = nearest.ok_or_else(not_installed)?;
+        if nearest != line && self.policy.strict {
+            return Err(not_installed());
+        }
+        let interpreter = candidates
+            .iter()
+            .find(|(candidate, _)| *candidate == nearest)
+            .map(|(_, interpreter)| *interpreter)
+            .expect("the nearest line came from the candidates");
+        let warning = (nearest != line).then(|| {
+            format!(
+                "{language} {wanted} is not installed, so `{runtime}` runs on {language} {used} ({path}); {hint}",
+                wanted = language.display(line),
+                used = language.display(nearest),
+                path = interpreter.executable.display(),
+                hint = install_hint(language, line),
+            )
+        });
+        Ok(Selection { interpreter, warning })
+    }
+
+    /// Describes how a version's runtime process is started. Writes our client's files at first use and may run
+    /// interpreters: it blocks, so call it where blocking is allowed.
+    ///
+    /// # Errors
+    /// See [`PlanError`]; [`PlanError::InvalidEntrypoint`] is the function's own fault and becomes its outcome.
+    pub fn plan(&self, spec: &FunctionSpec, layout: &Layout) -> Result<Plan, PlanError> {
+        plan::plan(self, spec, layout)
+    }
+
+    /// Whether functions of this runtime find AWS's SDK, or the client that they cannot run without.
+    pub fn is_synced(&self, runtime: Runtime) -> bool {
+        match Family::of(runtime.as_str()) {
+            Family::Managed(language, line) => {
+                client::synced(&self.directory, &client::directory_name(language, line)).is_some()
+            }
+            Family::Provided | Family::Unsupported => true,
+        }
+    }
+}
+
+/// How to get a release line, in one clause.
+pub(super) fn install_hint(language: Language, line: Line) -> String {
+    let version = language.display(line);
+    match language {
+        Language::Python => format!("`pyenv install {version}` or `uv python install {version}` gets it"),
+        Language::Node => format!("`nvm install {version}` gets it"),
+        Language::Java => format!("install a JDK {version}, for example from your distribution or with SDKMAN"),
+        Language::Ruby => format!("`rbenv install {version}` gets the newest patch with ruby-build"),
+    }
+}

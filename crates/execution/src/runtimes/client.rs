@@ -1,0 +1,199 @@
+//! The directory that becomes `/var/runtime`: our runtime interface client together with what was synced.
+//!
+//! Must not download anything: that is [`super::sync`].
+//!
+//! Kept under `<data directory>/runtimes/<name>/`, where `<name>` is `python3.12`, `node`, `java` or `ruby3.4`:
+//!
+//! * `synced-<hash>/`: what one sync installed. `synced` holds the name of the one in force.
+//! * `runtime-<hash>/`: client files and hard links to everything synced, named after both. It is complete when it
+//!   exists, and never changed after that, since running environments have it mounted.
+
+use std::{
+    fmt::Write as _,
+    fs, io,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    family::{Language, Line},
+    interpreter::Interpreter,
+};
+
+/// A client's files: relative path and text.
+type ClientFiles = &'static [(&'static str, &'static str)];
+
+macro_rules! client_files {
+    ($directory:literal: $($file:literal),* $(,)?) => {
+        &[$(($file, include_str!(concat!("../../../../runtimes/", $directory, "/", $file)))),*]
+    };
+}
+
+const PYTHON: ClientFiles = client_files!("python":
+    "bootstrap.py",
+    "hothouse_client.py",
+    "hothouse_context.py",
+    "hothouse_faults.py",
+    "hothouse_json.py",
+    "hothouse_logging.py",
+    "hothouse_process.py",
+    "hothouse_runtime_api.py",
+);
+
+const NODE: ClientFiles = client_files!("node":
+);
+
+/// The name that `NODE_EXTRA_CA_CERTS` points at in Node 16 and 18. Empty: AWS's certificates of RDS are not ours to
+/// give, and a missing file makes Node print a warning at every start.
+const NODE_CERTIFICATES: (&str, &str) = ("ca-cert.pem", "");
+
+/// The runtime directory for `interpreter`, made now unless it exists.
+///
+/// # Errors
+/// If the data directory cannot be written.
+pub(super) fn runtime_directory(
+    catalog_directory: &Path,
+    interpreter: &Interpreter,
+    line: Line,
+) -> io::Result<PathBuf> {
+    let language = interpreter.language;
+    let directory = catalog_directory.join(directory_name(language, line));
+    let synced = synced(catalog_directory, &directory_name(language, line));
+    let files = files(language);
+    let target = directory.join(format!("runtime-{}", hash(&files, synced.as_deref())));
+    if target.is_dir() {
+        return Ok(target);
+    }
+    fs::create_dir_all(&directory)?;
+    let unfinished = Unfinished::create(&directory)?;
+    if let Some(synced) = &synced {
+        link_tree(synced, &unfinished.path)?;
+    }
+    for (name, text) in &files {
+        let path = unfinished.path.join(name);
+        fs::create_dir_all(path.parent().expect("the path has the directory before it"))?;
+        fs::write(path, text)?;
+    }
+    if language == Language::Python {
+        precompile(&interpreter.executable, &unfinished.path, &files);
+    }
+    unfinished.publish(&target)?;
+    Ok(target)
+}
+
+/// What a sync installed under this name, if anything.
+pub(super) fn synced(catalog_directory: &Path, name: &str) -> Option<PathBuf> {
+    let directory = catalog_directory.join(name);
+    let current = fs::read_to_string(directory.join("synced")).ok()?;
+    let synced = directory.join(current.trim());
+    (current.starts_with("synced-") && synced.is_dir()).then_some(synced)
+}
+
+/// The subdirectory for a release line. Node and Java packages do not depend on it.
+pub(super) fn directory_name(language: Language, line: Line) -> String {
+    match language {
+        Language::Python => format!("python{}", language.display(line)),
+        Language::Ruby => format!("ruby{}", language.display(line)),
+        Language::Node => "node".to_owned(),
+        Language::Java => "java".to_owned(),
+    }
+}
+
+/// A directory in the making, removed again unless it is published.
+pub(super) struct Unfinished {
+    pub(super) path: PathBuf,
+}
+
+impl Unfinished {
+    /// An empty directory inside `parent`, so that publishing is a rename.
+    pub(super) fn create(parent: &Path) -> io::Result<Self> {
+        let path = parent.join(format!(".unfinished-{}-{:08x}", std::process::id(), fastrand::u32(..)));
+        fs::create_dir(&path)?;
+        Ok(Self { path })
+    }
+
+    /// Gives it its name. If another process was faster, theirs is as good.
+    pub(super) fn publish(self, target: &Path) -> io::Result<()> {
+        match fs::rename(&self.path, target) {
+            Err(_) if target.is_dir() => Ok(()),
+            outcome => outcome,
+        }
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // After publishing there is nothing at this path any more.
+        let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+fn files(language: Language) -> Vec<(&'static str, &'static str)> {
+    match language {
+        Language::Python => PYTHON.to_vec(),
+        Language::Node => NODE.iter().copied().chain([NODE_CERTIFICATES]).collect(),
+        // Their clients are AWS's own, synced.
+        Language::Java | Language::Ruby => Vec::new(),
+    }
+}
+
+fn hash(files: &[(&str, &str)], synced: Option<&Path>) -> String {
+    let mut digest = Sha256::new();
+    for (name, text) in files {
+        for part in [name, text] {
+            digest.update((part.len() as u64).to_be_bytes());
+            digest.update(part);
+        }
+    }
+    if let Some(name) = synced.and_then(Path::file_name) {
+        digest.update(name.as_encoded_bytes());
+    }
+    short_hexadecimal(digest)
+}
+
+/// The first 8 bytes of a digest, in hexadecimal.
+pub(super) fn short_hexadecimal(digest: Sha256) -> String {
+    digest.finalize().iter().take(8).fold(String::new(), |mut text, byte| {
+        write!(text, "{byte:02x}").expect("writing to a string cannot fail");
+        text
+    })
+}
+
+/// Recreates `source`'s directories in `target`, with hard links to its files (copies, where links are impossible).
+fn link_tree(source: &Path, target: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(source)? {
+        let entry = entry?;
+        let (from, to) = (entry.path(), target.join(entry.file_name()));
+        let kind = entry.file_type()?;
+        if kind.is_dir() {
+            fs::create_dir_all(&to)?;
+            link_tree(&from, &to)?;
+        } else if kind.is_symlink() {
+            std::os::unix::fs::symlink(fs::read_link(&from)?, &to)?;
+        } else if fs::hard_link(&from, &to).is_err() {
+            fs::copy(&from, &to)?;
+        }
+    }
+    Ok(())
+}
+
+/// `/var/runtime` is read-only inside, so that Python could never keep what it compiled. Without compiled files
+/// functions only start slower, so a failure is not passed on.
+fn precompile(python: &Path, directory: &Path, files: &[(&str, &str)]) {
+    let status = Command::new(python)
+        .args(["-I", "-S", "-m", "compileall", "-q", "--invalidation-mode", "unchecked-hash"])
+        .args(files.iter().map(|(name, _)| name))
+        .current_dir(directory)
+        .env_clear()
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(status) => tracing::debug!(%status, python = %python.display(), "compiling the runtime client failed"),
+        Err(error) => tracing::debug!(%error, python = %python.display(), "failed to run the interpreter"),
+    }
+}

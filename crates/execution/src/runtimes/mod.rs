@@ -1,0 +1,18 @@
+//! Runtimes found on this machine, and how a function's process is started on them.
+//!
+//! Must not start environments or know invocations: it describes processes, executors run them.
+
+mod bootstrap;
+mod catalog;
+mod client;
+mod discovery;
+mod family;
+mod interpreter;
+mod plan;
+pub mod sync;
+
+pub use catalog::{Catalog, Policy, Selection};
+pub use discovery::SearchPaths;
+pub use family::{Family, Language, Line};
+pub use interpreter::{Interpreter, Release, Source};
+pub use plan::{Layout, Mount, Plan, PlanError, Roots};
