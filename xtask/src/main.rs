@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to the person who runs them")]
 
+mod codegen;
 mod test;
 mod tidy;
 
@@ -23,6 +24,8 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Generate `crates/api/src/generated` from `models/`.
+    Codegen(codegen::Arguments),
     /// Run the whole suite, and install what it needs.
     Test(test::Arguments),
     /// Check layering, licences and the text of files.
@@ -31,6 +34,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     match CommandLine::parse().chore {
+        Chore::Codegen(arguments) => codegen::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Tidy(arguments) => tidy::run(&arguments),
     }

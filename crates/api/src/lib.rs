@@ -3,6 +3,19 @@
 //! Must not do IO or know a runtime: bytes and parts of requests come in, bytes and parts of responses go out.
 
 pub mod arn;
+mod bind;
+mod blob;
+pub mod context;
+pub mod enumeration;
+pub mod error;
 mod function_ref;
+pub mod generated;
+mod model;
 pub mod name;
+mod respond;
 mod text;
+pub mod timestamp;
+
+pub use context::RequestContext;
+pub use error::ApiError;
+pub use generated::{ErrorKind, Lambda, Operation};

@@ -1,0 +1,85 @@
+//! The form of the constraint tables: what the generated tables say about inputs.
+//!
+//! Must not check anything: `validate` does.
+
+use std::sync::OnceLock;
+
+use regex_lite::Regex;
+
+/// A structure and its members, in the model's order.
+#[derive(Debug)]
+pub(crate) struct Structure {
+    pub(crate) name: &'static str,
+    pub(crate) members: &'static [Member],
+}
+
+/// A member of a structure.
+#[derive(Debug)]
+pub(crate) struct Member {
+    /// As the wire spells it.
+    pub(crate) name: &'static str,
+    /// As AWS's messages spell it.
+    pub(crate) spelled: &'static str,
+    pub(crate) required: bool,
+    pub(crate) location: Location,
+    pub(crate) shape: &'static Shape,
+}
+
+/// Where a request carries a member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Location {
+    /// In the JSON document.
+    Body,
+    /// The body is this member and nothing else.
+    Payload,
+    /// In the path.
+    Label,
+    /// In the query, under this name.
+    Query(&'static str),
+    /// In this header (lower case).
+    Header(&'static str),
+}
+
+/// What a value must be.
+#[derive(Debug)]
+pub(crate) enum Shape {
+    Structure(&'static Structure),
+    List { member: &'static Shape, items: Range<i64> },
+    Map { key: &'static Shape, value: &'static Shape, items: Range<i64> },
+    Text { name: &'static str, length: Range<i64>, pattern: Option<Pattern> },
+    Enum { name: &'static str, values: &'static [&'static str] },
+    Integer { range: Range<i64> },
+    Long { range: Range<i64> },
+    Double { range: Range<f64> },
+    Boolean,
+    Blob { length: Range<i64> },
+    Timestamp,
+}
+
+/// Bounds, both inclusive.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Range<T> {
+    pub(crate) min: Option<T>,
+    pub(crate) max: Option<T>,
+}
+
+/// A regular expression that the whole of a text must match. Compiled when it is first needed.
+#[derive(Debug)]
+pub(crate) struct Pattern {
+    pub(crate) source: &'static str,
+    compiled: OnceLock<Regex>,
+}
+
+impl Pattern {
+    pub(crate) const fn new(source: &'static str) -> Self {
+        Self { source, compiled: OnceLock::new() }
+    }
+
+    /// The compiled expression. Only for sources that `validate` does not match by hand.
+    pub(crate) fn regex(&self) -> &Regex {
+        self.compiled.get_or_init(|| {
+            Regex::new(&format!(r"\A(?:{})\z", self.source))
+                .expect("every pattern of the tables is compiled by a test")
+        })
+    }
+}
