@@ -1,0 +1,78 @@
+//! Everything the control plane knows, and how it is kept.
+//!
+//! Changed by [`State::apply`] alone, after [`Store::commit`]. Must not decide what may change.
+
+mod change;
+pub mod model;
+mod sqlite;
+mod store;
+#[cfg(test)]
+pub(crate) mod tests;
+
+use std::collections::{BTreeMap, HashMap};
+
+use hothouse_api::name::FunctionName;
+
+pub use change::{Change, Event};
+pub use sqlite::SqliteStore;
+pub use store::{MemoryStore, Store, StoreError};
+
+use crate::code::CodeHash;
+use model::{Function, FunctionKey, Scope};
+
+/// The functions of all accounts and regions.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct State {
+    scopes: HashMap<Scope, ScopeState>,
+    /// How many versions use a package.
+    code_uses: HashMap<CodeHash, usize>,
+}
+
+/// One region of one account.
+#[derive(Debug, Clone, Default, PartialEq)]
+struct ScopeState {
+    functions: BTreeMap<FunctionName, Function>,
+    /// Size of the packages of all versions, in bytes.
+    code_size: u64,
+}
+
+impl State {
+    /// A function, if it is there.
+    pub fn function(&self, key: &FunctionKey) -> Option<&Function> {
+        self.scopes.get(&key.scope)?.functions.get::<FunctionName>(&key.name)
+    }
+
+    /// The functions of a region, by name; only those after `after`, if given.
+    pub fn functions(
+        &self,
+        scope: &Scope,
+        after: Option<&FunctionName>,
+    ) -> impl Iterator<Item = (&FunctionName, &Function)> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = after.map_or(Unbounded, Excluded);
+        self.scopes
+            .get(scope)
+            .into_iter()
+            .flat_map(move |scope| scope.functions.range::<FunctionName, _>((from, Unbounded)))
+    }
+
+    /// All functions there are.
+    pub fn all_functions(&self) -> impl Iterator<Item = (FunctionKey, &Function)> {
+        self.scopes.iter().flat_map(|(scope, state)| {
+            state
+                .functions
+                .iter()
+                .map(|(name, function)| (FunctionKey { scope: scope.clone(), name: name.clone() }, function))
+        })
+    }
+
+    /// How many functions a region has, and the size of all their versions' packages in bytes.
+    pub fn usage(&self, scope: &Scope) -> (usize, u64) {
+        self.scopes.get(scope).map_or((0, 0), |scope| (scope.functions.len(), scope.code_size))
+    }
+
+    /// Whether any version uses this package.
+    pub fn uses_code(&self, hash: &CodeHash) -> bool {
+        self.code_uses.contains_key(hash)
+    }
+}

@@ -1,0 +1,244 @@
+//! What the control plane remembers of functions: plain values, without rules.
+//!
+//! Must not do anything but hold and compare.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hothouse_api::{
+    arn::FunctionArn,
+    generated::{
+        ApplicationLogLevel, Architecture, DeadLetterConfig, FileSystemConfig, ImageConfig, LogFormat, Runtime,
+        SnapStartApplyOn, SystemLogLevel, TracingMode, VpcConfig,
+    },
+    name::{self, AccountId, AliasName, FunctionName, Region},
+};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{code::CodeHash, environments::Environments};
+
+/// Where a name is unique: one region of one account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Scope {
+    /// The account.
+    pub account: AccountId,
+    /// The region.
+    pub region: Region,
+}
+
+/// Names one function among all accounts and regions.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FunctionKey {
+    /// Account and region.
+    pub scope: Scope,
+    /// The function's name, without qualifier.
+    pub name: FunctionName,
+}
+
+impl FunctionKey {
+    /// The function's ARN, unqualified.
+    pub fn arn(&self) -> FunctionArn {
+        FunctionArn::new(self.scope.account, self.scope.region.clone(), self.name.clone())
+    }
+}
+
+/// One function.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Function {
+    /// `$LATEST`.
+    pub latest: Arc<Version>,
+    /// Published versions by number.
+    pub versions: BTreeMap<u64, Arc<Version>>,
+    /// The number that the next published version gets. Never goes back.
+    pub next_version: u64,
+    /// Aliases by name.
+    pub aliases: BTreeMap<AliasName, Arc<Alias>>,
+    /// Tags of the function.
+    pub tags: BTreeMap<String, String>,
+    /// Reserved concurrency, if set.
+    pub reserved_concurrency: Option<u32>,
+}
+
+impl Function {
+    /// A version, if it is there.
+    pub fn version(&self, version: name::Version) -> Option<&Arc<Version>> {
+        match version {
+            name::Version::Latest => Some(&self.latest),
+            name::Version::Number(number) => self.versions.get(&number),
+        }
+    }
+
+    /// `$LATEST`, then the published versions in ascending order.
+    pub fn all_versions(&self) -> impl Iterator<Item = &Arc<Version>> {
+        std::iter::once(&self.latest).chain(self.versions.values())
+    }
+}
+
+/// `$LATEST` at one moment, or a published version.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Version {
+    /// Which version it is.
+    pub version: name::Version,
+    /// What clients compare before they change something.
+    pub revision_id: Uuid,
+    /// Milliseconds since the epoch.
+    pub last_modified: i64,
+    /// Where it is in its life.
+    pub status: Status,
+    /// A description given when publishing, in place of the configuration's.
+    pub description: Option<String>,
+    /// How to run it.
+    pub configuration: Arc<Configuration>,
+    /// What to run.
+    pub code: Code,
+    /// Where it runs.
+    pub environments: Environments,
+}
+
+/// `State` and `LastUpdateStatus` together: the combinations that occur.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// `Pending`, without `LastUpdateStatus`: it cannot be invoked yet.
+    Creating,
+    /// `Active` and `InProgress`: no other update is accepted.
+    Updating,
+    /// `Active` and `Successful`.
+    Ready,
+}
+
+/// What `UpdateFunctionConfiguration` changes. Defaults are filled in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Configuration {
+    /// ARN of the execution role.
+    pub role: String,
+    /// Absent for images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<Runtime>,
+    /// Absent for images.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub handler: Option<String>,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
+    /// Seconds.
+    pub timeout: u32,
+    /// MB.
+    pub memory_size: u32,
+    /// Size of `/tmp`, in MB.
+    pub ephemeral_storage: u32,
+    /// The customer's variables; absent if none were ever sent, which is not the same as an empty map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub environment: Option<BTreeMap<String, String>>,
+    /// `TracingConfig.Mode`.
+    pub tracing: TracingMode,
+    /// `SnapStart.ApplyOn`.
+    pub snap_start: SnapStartApplyOn,
+    /// `LoggingConfig`.
+    pub logging: Logging,
+    /// What few functions have.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rare: Option<Box<Rare>>,
+}
+
+/// `LoggingConfig`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Logging {
+    /// `Text` or `JSON`.
+    pub format: LogFormat,
+    /// A log group of the customer's choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Only with `JSON`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application_level: Option<ApplicationLogLevel>,
+    /// Only with `JSON`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system_level: Option<SystemLogLevel>,
+}
+
+/// Settings that are kept and shown as they were sent, but that nothing here acts on.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Rare {
+    /// `VpcConfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc: Option<VpcConfig>,
+    /// `DeadLetterConfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<DeadLetterConfig>,
+    /// `KMSKeyArn`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_key_arn: Option<String>,
+    /// `FileSystemConfigs`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_systems: Option<Vec<FileSystemConfig>>,
+    /// `ImageConfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageConfig>,
+}
+
+/// The deployment package, and the instruction set that it is for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Code {
+    /// The instruction set.
+    pub architecture: Architecture,
+    /// The package.
+    pub package: Package,
+}
+
+/// `PackageType`, with what belongs to each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Package {
+    /// A zip archive in the code store.
+    Zip {
+        /// Its address there.
+        hash: CodeHash,
+        /// Its size, in bytes.
+        size: u64,
+    },
+    /// A container image.
+    Image {
+        /// `ImageUri`, as sent.
+        uri: String,
+    },
+}
+
+impl Package {
+    /// The archive's hash, if it is one.
+    pub fn hash(&self) -> Option<CodeHash> {
+        match self {
+            Self::Zip { hash, .. } => Some(*hash),
+            Self::Image { .. } => None,
+        }
+    }
+
+    /// What it counts towards the account's `TotalCodeSize`, in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Zip { size, .. } => *size,
+            Self::Image { .. } => 0,
+        }
+    }
+}
+
+/// A name for a version, or for two with a share of the invocations each.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Alias {
+    /// `FunctionVersion`.
+    pub version: name::Version,
+    /// Free text.
+    pub description: String,
+    /// The other version.
+    pub additional: Option<AdditionalVersion>,
+    /// What clients compare before they change the alias.
+    pub revision_id: Uuid,
+}
+
+/// `AdditionalVersionWeights`: AWS allows one entry.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdditionalVersion {
+    /// A published version.
+    pub number: u64,
+    /// Its share of the invocations, from 0 to 1.
+    pub weight: f64,
+}

@@ -1,0 +1,241 @@
+//! The store against the state: what was committed is what is loaded.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc};
+
+use hothouse_api::{
+    generated::{Architecture, LogFormat, Runtime, SnapStartApplyOn, TracingMode},
+    name,
+};
+use proptest::prelude::*;
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::{
+    Change, Event, SqliteStore, State, Store, StoreError,
+    model::{
+        AdditionalVersion, Alias, Code, Configuration, FunctionKey, Logging, Package, Rare, Scope, Status, Version,
+    },
+};
+use crate::{code::CodeHash, environments::Environments};
+
+/// A version as simple as can be.
+pub(crate) fn version(version: name::Version, seed: u8) -> Version {
+    Version {
+        version,
+        revision_id: Uuid::from_bytes([seed; 16]),
+        last_modified: 1_700_000_000_000 + i64::from(seed),
+        status: if seed.is_multiple_of(2) { Status::Ready } else { Status::Updating },
+        description: seed.is_multiple_of(3).then(|| format!("published {seed}")),
+        configuration: Arc::new(Configuration {
+            role: "arn:aws:iam::123456789012:role/r".into(),
+            runtime: Some(Runtime::Python312),
+            handler: Some("index.handler".into()),
+            description: format!("described {}", seed % 4),
+            timeout: 3,
+            memory_size: 128,
+            ephemeral_storage: 512,
+            environment: seed.is_multiple_of(5).then(|| BTreeMap::from([("K".into(), "V".into())])),
+            tracing: TracingMode::PassThrough,
+            snap_start: SnapStartApplyOn::None,
+            logging: Logging { format: LogFormat::Text, group: None, application_level: None, system_level: None },
+            rare: seed
+                .is_multiple_of(7)
+                .then(|| Box::new(Rare { kms_key_arn: Some("arn".into()), ..Rare::default() })),
+        }),
+        code: Code {
+            architecture: Architecture::Arm64,
+            package: if seed.is_multiple_of(11) {
+                Package::Image { uri: "repository:tag".into() }
+            } else {
+                Package::Zip { hash: CodeHash::of(&[seed % 8]), size: u64::from(seed) }
+            },
+        },
+        environments: Environments::default(),
+    }
+}
+
+pub(crate) fn key(account: u64, region: &str, name: &str) -> FunctionKey {
+    FunctionKey {
+        scope: Scope { account: format!("{account:012}").parse().unwrap(), region: region.parse().unwrap() },
+        name: name.parse().unwrap(),
+    }
+}
+
+fn keys() -> impl Strategy<Value = FunctionKey> {
+    (0..2u64, prop::sample::select(vec!["us-east-1", "eu-west-1"]), prop::sample::select(vec!["a", "b"]))
+        .prop_map(|(account, region, name)| key(account, region, name))
+}
+
+fn versions() -> impl Strategy<Value = name::Version> {
+    (0..4u64).prop_map(|number| match number {
+        0 => name::Version::Latest,
+        number => name::Version::Number(number),
+    })
+}
+
+fn tags() -> impl Strategy<Value = BTreeMap<String, String>> {
+    prop::collection::btree_map("[a-c]", ".{0,3}", 0..3)
+}
+
+fn events() -> impl Strategy<Value = Event> {
+    let latest = || any::<u8>().prop_map(|seed| Arc::new(version(name::Version::Latest, seed)));
+    let published = (1..4u64, any::<u8>())
+        .prop_map(|(number, seed)| Event::Published { version: Arc::new(version(name::Version::Number(number), seed)) });
+    let statuses = prop::sample::select(vec![Status::Creating, Status::Updating, Status::Ready]);
+    let aliases = || prop::sample::select(vec!["live", "test"]).prop_map(|name| name.parse().unwrap());
+    let alias = (versions(), ".{0,3}", any::<Option<(u64, f64)>>(), any::<u128>()).prop_map(
+        |(version, description, additional, revision)| Alias {
+            version,
+            description,
+            // NaN is no weight, and an SQLite integer has 63 bits.
+            additional: additional.filter(|(_, weight)| weight.is_finite()).map(|(number, weight)| {
+                AdditionalVersion { number: number >> 1, weight }
+            }),
+            revision_id: Uuid::from_u128(revision),
+        },
+    );
+    prop_oneof![
+        4 => (latest(), tags()).prop_map(|(latest, tags)| Event::Created { latest, tags }),
+        2 => latest().prop_map(|latest| Event::Updated { latest }),
+        4 => published,
+        2 => (versions(), statuses, any::<u128>()).prop_map(|(version, status, revision)| Event::Amended {
+            version,
+            status,
+            revision_id: Uuid::from_u128(revision),
+        }),
+        1 => (1..4u64).prop_map(|number| Event::VersionDeleted { number }),
+        1 => Just(Event::Deleted),
+        2 => (aliases(), alias).prop_map(|(name, alias)| Event::AliasPut { name, alias: Arc::new(alias) }),
+        1 => aliases().prop_map(|name| Event::AliasDeleted { name }),
+        1 => tags().prop_map(|tags| Event::Tagged { tags }),
+        1 => any::<Option<u32>>().prop_map(|executions| Event::ConcurrencyReserved { executions }),
+    ]
+}
+
+fn changes() -> impl Strategy<Value = Vec<Change>> {
+    prop::collection::vec((keys(), events()).prop_map(|(key, event)| Change { key, event }), 1..40)
+}
+
+fn commit(store: &SqliteStore, changes: &[Change]) -> Result<(), StoreError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(store.commit(changes.into()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn replayed_state_equals_live_state(changes in changes(), cut in 0..40usize) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("state.db");
+        let cut = cut.min(changes.len());
+        let mut live = State::default();
+        for part in [&changes[..cut], &changes[cut..]] {
+            let store = SqliteStore::open(&path).unwrap();
+            prop_assert_eq!(&store.load().unwrap(), &live);
+            commit(&store, part).unwrap();
+            for change in part {
+                live.apply(change);
+            }
+            prop_assert_eq!(&store.load().unwrap(), &live);
+        }
+    }
+
+    #[test]
+    fn packages_are_counted_for_as_long_as_a_version_uses_them(changes in changes()) {
+        let mut state = State::default();
+        for change in &changes {
+            let gone = state.apply(change);
+            let mut hashes = BTreeMap::<CodeHash, usize>::new();
+            for version in state.all_functions().flat_map(|(_, function)| function.all_versions()) {
+                if let Some(hash) = version.code.package.hash() {
+                    *hashes.entry(hash).or_default() += 1;
+                }
+            }
+            prop_assert_eq!(&state.code_uses, &hashes.clone().into_iter().collect());
+            for scope in [key(0, "us-east-1", "a").scope, key(1, "eu-west-1", "a").scope] {
+                let sizes = state.functions(&scope, None).flat_map(|(_, function)| function.all_versions());
+                let size = sizes.map(|version| version.code.package.size()).sum::<u64>();
+                prop_assert_eq!(state.usage(&scope).1, size);
+            }
+            for version in gone {
+                let still_used = version.code.package.hash().is_some_and(|hash| hashes.contains_key(&hash));
+                prop_assert_eq!(version.code.package.hash().is_some_and(|hash| state.uses_code(&hash)), still_used);
+            }
+        }
+    }
+}
+
+fn created(name: &str) -> Change {
+    Change {
+        key: key(1, "us-east-1", name),
+        event: Event::Created { latest: Arc::new(version(name::Version::Latest, 2)), tags: BTreeMap::new() },
+    }
+}
+
+#[test]
+fn database_is_for_one_process() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let first = SqliteStore::open(&path).unwrap();
+    assert!(matches!(SqliteStore::open(&path), Err(StoreError::InUse { .. })));
+    drop(first);
+    SqliteStore::open(&path).unwrap();
+}
+
+#[test]
+fn newer_format_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    drop(SqliteStore::open(&path).unwrap());
+    set_format(&path, 77);
+    let error = SqliteStore::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::Format { found: 77, known: 1, .. }), "{error:?}");
+    set_format(&path, 1);
+    SqliteStore::open(&path).unwrap();
+}
+
+fn set_format(path: &Path, format: u32) {
+    let connection = Connection::open(path).unwrap();
+    connection.execute("UPDATE meta SET value = ?1 WHERE name = 'format'", [format.to_string()]).unwrap();
+}
+
+#[test]
+fn change_that_does_not_fit_is_refused_as_a_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    // As if the disk had room for a few more pages.
+    let limit = |connection: &Connection| {
+        let pages: i64 = connection.query_row("PRAGMA page_count", [], |row| row.get(0))?;
+        connection.query_row(&format!("PRAGMA max_page_count = {}", pages + 2), [], |_| Ok(()))
+    };
+    let store = SqliteStore::open_with(&path, limit).unwrap();
+    commit(&store, &[created("small")]).unwrap();
+    let mut large = version(name::Version::Latest, 4);
+    large.description = Some("x".repeat(100_000));
+    let large = Event::Created { latest: Arc::new(large), tags: BTreeMap::new() };
+    let refused = [created("first"), Change { key: key(1, "us-east-1", "second"), event: large }];
+    assert!(matches!(commit(&store, &refused).unwrap_err(), StoreError::Write(_)));
+    let names: Vec<_> =
+        store.load().unwrap().all_functions().map(|(key, _)| key.name.as_str().to_owned()).collect();
+    assert_eq!(names, ["small"]);
+    commit(&store, &[Change { key: key(1, "us-east-1", "small"), event: Event::Deleted }]).unwrap();
+    commit(&store, &[created("first")]).unwrap();
+}
+
+#[test]
+fn commits_that_wait_together_are_all_made() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&directory.path().join("state.db")).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(async {
+        let mut commits = tokio::task::JoinSet::new();
+        for index in 0..3000 {
+            commits.spawn(store.commit([created(&format!("f{index}"))].into()));
+        }
+        while let Some(result) = commits.join_next().await {
+            result.unwrap().unwrap();
+        }
+    });
+    assert_eq!(store.load().unwrap().all_functions().count(), 3000);
+}
