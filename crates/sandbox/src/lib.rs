@@ -1,1 +1,36 @@
-//! Linux isolation of one process tree.
+//! Linux isolation of one process tree: the cage that an execution environment runs in.
+//!
+//! A [`Template`] is made once: the read-only root that many sandboxes share. A [`Sandbox`] is one environment's
+//! part: its mounts, its `/tmp`, its network namespace, its control group. It outlives the processes that run in it,
+//! one after another. A [`Process`] is one process tree under an init of ours.
+//!
+//! Nothing here knows Lambda, HTTP or an async runtime; a [`Process`] is waited for by polling its descriptor.
+//!
+//! ```text
+//! service ── clone3 ──▶ init (pid 1: joins mounts and network, drops privileges) ── vfork, exec ──▶ program
+//!    │ ▲                  │ reaps orphans; dies when the service does; its death is the tree's death
+//!    │ └── status ────────┘
+//!    └──── signals ───────▶
+//! ```
+
+mod control_group;
+mod error;
+mod filter;
+mod helper;
+mod init;
+mod isolation;
+mod launch;
+mod mounts;
+mod network;
+mod process;
+mod sandbox;
+mod spec;
+mod syscall;
+mod template;
+
+pub use error::{ExecError, ExecErrorKind, SpawnError, Step};
+pub use isolation::{Isolation, Level, Missing, probe};
+pub use process::{Ending, Exit, Process};
+pub use sandbox::Sandbox;
+pub use spec::{Command, Identity, Limit, Limits, Mount, Network, SandboxSpec, TemplateSpec};
+pub use template::Template;

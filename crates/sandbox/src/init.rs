@@ -1,0 +1,395 @@
+//! The child: first process of the tree. It joins the sandbox, gives up every privilege, starts the program, reaps
+//! orphans and reports how the program ended. With it the whole tree ends.
+//!
+//! It is a copy of one thread of the service, so only async-signal-safe work is allowed: no allocation, no lock, no
+//! panic, and no return. It keeps nothing of the service's open.
+
+use std::{
+    ffi::{c_int, c_void},
+    mem,
+    os::fd::{AsRawFd, RawFd},
+};
+
+use crate::{
+    error::Step,
+    helper::Failure,
+    isolation::Mode,
+    launch::Launch,
+    process::{Order, OrderKind, Report, ReportKind},
+    syscall::{self, Errno},
+};
+
+/// Files of `/proc` that tell about the machine or reach into it. Most are readable by root only; that is not
+/// relied upon.
+const MASKED: &[&std::ffi::CStr] = &[
+    c"/proc/kallsyms",
+    c"/proc/kcore",
+    c"/proc/keys",
+    c"/proc/kmsg",
+    c"/proc/sched_debug",
+    c"/proc/sysrq-trigger",
+    c"/proc/timer_list",
+];
+
+/// More likely to be killed for memory than the service, and than anything else on the machine.
+const KILL_FIRST: &[u8] = b"500";
+
+/// Sets up, runs the program, and ends. Never returns.
+pub(crate) fn run(launch: &mut Launch, mode: Mode) -> ! {
+    let control = launch.control.as_raw_fd();
+    match start(launch, mode) {
+        Ok((program, ended)) => watch(control, program, ended, mode),
+        Err(failure) => {
+            let kind =
+                if failure.step == Step::Exec { ReportKind::NOT_EXECUTED } else { ReportKind::NOT_SET_UP };
+            report(control, Report::failure(kind, failure.step, failure.errno.0));
+            exit(1)
+        }
+    }
+}
+
+fn exit(code: c_int) -> ! {
+    // SAFETY: takes no pointers; runs no handler of the service's.
+    unsafe { libc::_exit(code) }
+}
+
+/// From the clone to the program's exec: its process, and the descriptor that tells of ended children.
+fn start(launch: &mut Launch, mode: Mode) -> Result<(libc::pid_t, RawFd), Failure> {
+    let at = Failure::at;
+    syscall::close_all_but(&launch.kept).map_err(at(Step::Init))?;
+    hide_the_service(launch.command_line);
+    // A signal to the service's terminal or process group is not for us.
+    // SAFETY: takes no arguments.
+    unsafe { libc::setsid() };
+    for &group in &launch.groups {
+        syscall::write_all(group, b"0").map_err(at(Step::JoinControlGroup))?;
+    }
+    if let Some(network) = launch.network {
+        syscall::setns(network, libc::CLONE_NEWNET).map_err(at(Step::NetworkNamespace))?;
+    }
+    if let Some(mounts) = launch.mounts {
+        syscall::setns(mounts, libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
+        // `/proc` is of this tree, the other mounts are of the sandbox: a copy of its namespace holds both.
+        syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
+        mount_proc().map_err(at(Step::Proc))?;
+        // SAFETY: pointer and length are of one buffer.
+        let named = unsafe { libc::sethostname(launch.hostname.as_ptr().cast(), launch.hostname.len()) };
+        syscall::check(named.into()).map_err(at(Step::Hostname))?;
+    }
+    // Best effort: only who gets killed first depends on it.
+    let _ = syscall::write_file(c"/proc/self/oom_score_adj", KILL_FIRST);
+    for (resource, limit) in &launch.limits {
+        set_limit(*resource, limit).map_err(at(Step::Limits))?;
+    }
+    if mode == Mode::Plain {
+        // Orphans come to us, so that we can find and end them.
+        control_process(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(at(Step::Init))?;
+    } else {
+        drop_privileges(launch)?;
+    }
+    if let Some(limit) = &launch.processes {
+        set_limit(libc::RLIMIT_NPROC, limit).map_err(at(Step::Limits))?;
+    }
+    control_process(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(Step::Capabilities))?;
+    // Our memory is a copy of the service's, secrets included: nobody inside may look at it, though they are the
+    // same user.
+    control_process(libc::PR_SET_DUMPABLE, 0).map_err(at(Step::Init))?;
+
+    let ended = ended_children().map_err(at(Step::Init))?;
+    let program = run_program(launch)?;
+    let control = launch.control.as_raw_fd();
+    let kept = if control < ended { [control, ended] } else { [ended, control] };
+    syscall::close_all_but(&kept).map_err(at(Step::Init))?;
+    Ok((program, ended))
+}
+
+/// Wipes the copy of the service's command line, which everyone inside could read as ours.
+fn hide_the_service((start, length): (usize, usize)) {
+    // SAFETY: the range is the kernel's own account of where the arguments of this program are; the C standard lets a
+    // program write to them, and this is a copy that nobody else uses.
+    unsafe {
+        std::ptr::write_bytes(start as *mut u8, 0, length);
+        libc::prctl(libc::PR_SET_NAME, c"init".as_ptr());
+    }
+}
+
+fn mount_proc() -> syscall::Result {
+    let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
+    syscall::mount(c"proc", c"/proc", c"proc", flags, c"")?;
+    for path in MASKED {
+        match syscall::mount(c"/dev/null", path, c"", libc::MS_BIND, c"") {
+            Ok(()) | Err(Errno(libc::ENOENT)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn set_limit(resource: crate::launch::Resource, limit: &libc::rlimit) -> syscall::Result {
+    // SAFETY: `limit` is valid to be read.
+    syscall::check(unsafe { libc::setrlimit(resource, limit) }.into()).map(drop)
+}
+
+fn control_process(option: c_int, value: libc::c_ulong) -> syscall::Result {
+    // SAFETY: none of the options that we use takes a pointer.
+    syscall::check(unsafe { libc::prctl(option, value, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Becomes the unprivileged user, in a user namespace of its own, without any capability.
+fn drop_privileges(launch: &Launch) -> Result<(), Failure> {
+    let at = Failure::at;
+    if let Some((uid, gid)) = launch.identity {
+        // SAFETY: the empty list needs no pointer. Raw system calls, because the C library's would signal the
+        // service's other threads, which this process does not have.
+        unsafe {
+            syscall::check(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()))
+                .and_then(|_| syscall::check(libc::syscall(libc::SYS_setresgid, gid, gid, gid)))
+                .and_then(|_| syscall::check(libc::syscall(libc::SYS_setresuid, uid, uid, uid)))
+                .map_err(at(Step::Identity))?;
+        }
+    }
+    if let Some(map) = &launch.user_map {
+        // Who changed user may not write to its own files in `/proc`, as the maps are, unless it is dumpable.
+        control_process(libc::PR_SET_DUMPABLE, 1).map_err(at(Step::UserNamespace))?;
+        syscall::unshare(libc::CLONE_NEWUSER).map_err(at(Step::UserNamespace))?;
+        map.write().map_err(at(Step::UserNamespace))?;
+    }
+    drop_capabilities().map_err(at(Step::Capabilities))
+}
+
+fn drop_capabilities() -> syscall::Result {
+    const VERSION_3: u32 = 0x2008_0522;
+    #[repr(C)]
+    struct Header {
+        version: u32,
+        pid: c_int,
+    }
+    // The bounding set first: taking from it needs a capability. The kernel says EINVAL behind the last one.
+    for capability in 0..64 {
+        match control_process(libc::PR_CAPBSET_DROP, capability) {
+            Ok(()) => {}
+            Err(Errno(libc::EINVAL)) => break,
+            // A root user that changed to another has lost the right to do this; exec gains nothing
+            // all the same, under no_new_privs.
+            Err(Errno(libc::EPERM)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    control_process(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong)?;
+    let header = Header { version: VERSION_3, pid: 0 };
+    let none = [[0_u32; 3]; 2];
+    // SAFETY: header and data have the layout of version 3: two times three words.
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw const header, none.as_ptr()) };
+    syscall::check(result).map(drop)
+}
+
+/// A descriptor that is readable when a child has ended. All signals are blocked since before the clone.
+fn ended_children() -> syscall::Result<RawFd> {
+    // SAFETY: the set is valid to be written and read.
+    unsafe {
+        let mut set: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        libc::sigaddset(&raw mut set, libc::SIGCHLD);
+        // A handler of the service's would be inherited; a default action makes children zombies, which we want.
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        syscall::check(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC).into()).map(|fd| fd as RawFd)
+    }
+}
+
+// === the program's process ===
+
+/// Starts the program: returns when it was executed, or could not be.
+fn run_program(launch: &mut Launch) -> Result<libc::pid_t, Failure> {
+    let argument: *mut c_void = std::ptr::from_mut(launch).cast();
+    let stack: *mut [mem::MaybeUninit<u8>] = launch.stack();
+    // SAFETY: the stack is spare memory of the launch that nothing else touches; the body is async-signal-safe; we are
+    // suspended until it has executed the program or ended.
+    let pid =
+        unsafe { syscall::clone_on_stack(libc::CLONE_VM | libc::SIGCHLD, &mut *stack, execute, argument) }
+            .map_err(Failure::at(Step::Clone))?;
+    match launch.not_executed.get() {
+        None => Ok(pid),
+        Some((step, errno)) => Err(Failure { step, errno: Errno(errno), action: None }),
+    }
+}
+
+extern "C" fn execute(launch: *mut c_void) -> c_int {
+    // SAFETY: `run_program` passes its launch, and is suspended while we use it.
+    let launch = unsafe { &*launch.cast::<Launch>() };
+    if let Err(failure) = become_program(launch) {
+        launch.not_executed.set(Some((failure.step, failure.errno.0)));
+    }
+    127
+}
+
+/// Returns only if it failed.
+fn become_program(launch: &Launch) -> Result<(), Failure> {
+    let at = Failure::at;
+    // SAFETY: takes no arguments.
+    unsafe { libc::setsid() };
+    // Init is one thread, so its death, and nothing else, sends this. In a process tree of its own the kernel does as
+    // much; this is for plain processes.
+    control_process(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong).map_err(at(Step::Init))?;
+    arrange_descriptors(launch).map_err(at(Step::Descriptors))?;
+    // SAFETY: takes no pointers.
+    unsafe { libc::umask(0o022) };
+    syscall::change_directory(&launch.directory).map_err(at(Step::Directory))?;
+    load_filter(&launch.filter).map_err(at(Step::Filter))?;
+    reset_signals();
+    // SAFETY: the pointers are to C strings of the launch and end with a null pointer.
+    unsafe {
+        libc::execve(launch.program.as_ptr(), launch.argument_pointers(), launch.environment_pointers());
+    }
+    let mut errno = syscall::last_error();
+    // "No such file" is also said of the interpreter that an existing file names.
+    // SAFETY: `program` is a C string.
+    if errno.0 == libc::ENOENT && unsafe { libc::access(launch.program.as_ptr(), libc::F_OK) } == 0 {
+        errno = Errno(libc::ELIBACC);
+    }
+    Err(Failure { step: Step::Exec, errno, action: None })
+}
+
+/// Puts the given descriptors at their numbers, with nothing else left after exec. Sources and targets may overlap,
+/// so all sources are moved out of the way first.
+fn arrange_descriptors(launch: &Launch) -> syscall::Result {
+    let first_free = launch.first_free();
+    for ((source, _), moved) in launch.given().zip(&launch.moved) {
+        // SAFETY: takes no pointers.
+        let duplicate = unsafe { libc::fcntl(source, libc::F_DUPFD_CLOEXEC, first_free) };
+        moved.set(syscall::check(duplicate.into())? as RawFd);
+    }
+    syscall::close_range(0, RawFd::MAX, true)?;
+    for ((_, target), moved) in launch.given().zip(&launch.moved) {
+        // SAFETY: takes no pointers.
+        syscall::check(unsafe { libc::dup2(moved.get(), target) }.into())?;
+    }
+    Ok(())
+}
+
+fn load_filter(filter: &[libc::sock_filter]) -> syscall::Result {
+    if filter.is_empty() {
+        return Ok(());
+    }
+    let program =
+        libc::sock_fprog { len: filter.len() as libc::c_ushort, filter: filter.as_ptr().cast_mut() };
+    // SAFETY: the program is valid to be read, and only read.
+    let result =
+        unsafe { libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program) };
+    syscall::check(result).map(drop)
+}
+
+/// As a fresh process has them: exec resets handlers, but not what is ignored (Rust ignores SIGPIPE) or blocked.
+fn reset_signals() {
+    // SAFETY: the set is valid; SIG_DFL is no handler. Signals that cannot be set are refused, which is fine.
+    unsafe {
+        for signal in 1..=libc::SIGRTMAX() {
+            libc::signal(signal, libc::SIG_DFL);
+        }
+        let mut none: libc::sigset_t = mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+// === init's own life ===
+
+/// Waits for the program's end, for orders, or for the service's end.
+fn watch(control: RawFd, program: libc::pid_t, ended: RawFd, mode: Mode) -> ! {
+    loop {
+        let mut sources = [control, ended].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        // SAFETY: pointer and count are of one array.
+        unsafe { libc::poll(sources.as_mut_ptr(), 2, -1) };
+        let [orders, children] = sources.map(|source| source.revents != 0);
+        if children && let Some(report_of_end) = reap(ended, program) {
+            report(control, report_of_end);
+            end_tree(program, mode);
+        }
+        if orders {
+            match next_order(control) {
+                Some(Order { kind: OrderKind::SIGNAL, signal }) => send_signal(program, signal),
+                Some(Order { kind: OrderKind::SIGNAL_ALL, signal }) if mode != Mode::Plain => {
+                    // Everyone in this tree but us.
+                    send_signal(-1, signal);
+                }
+                Some(Order { kind: OrderKind::SIGNAL_ALL, signal }) => send_signal(-program, signal),
+                // Told to end, or the service is gone.
+                Some(_) | None => end_tree(program, mode),
+            }
+        }
+    }
+}
+
+fn report(control: RawFd, message: Report) {
+    // SAFETY: pointer and size are of one value of plain data. A service that is gone is no matter.
+    unsafe {
+        libc::send(control, (&raw const message).cast(), size_of::<Report>(), libc::MSG_NOSIGNAL);
+    }
+}
+
+fn next_order(control: RawFd) -> Option<Order> {
+    let mut order = Order { kind: OrderKind(0), signal: 0 };
+    // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
+    let count = unsafe { libc::recv(control, (&raw mut order).cast(), size_of::<Order>(), 0) };
+    (count == size_of::<Order>() as isize).then_some(order)
+}
+
+fn send_signal(to: libc::pid_t, signal: c_int) {
+    // SAFETY: takes no pointers.
+    unsafe { libc::kill(to, signal) };
+}
+
+/// Reaps all that have ended; how the program ended, if it was among them.
+fn reap(ended: RawFd, program: libc::pid_t) -> Option<Report> {
+    let mut end = None;
+    // SAFETY: all buffers are valid to be written; an all-zero `rusage` is valid.
+    unsafe {
+        let mut news: libc::signalfd_siginfo = mem::zeroed();
+        libc::read(ended, (&raw mut news).cast(), size_of::<libc::signalfd_siginfo>());
+        loop {
+            let mut status = 0;
+            let mut usage: libc::rusage = mem::zeroed();
+            let pid = libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage);
+            if pid <= 0 {
+                return end;
+            }
+            if pid == program {
+                end = Some(Report::end(status, usage.ru_maxrss as u64 * 1024));
+            }
+        }
+    }
+}
+
+/// Ends everything. In a process tree of its own, the kernel ends everyone when its first process ends.
+fn end_tree(program: libc::pid_t, mode: Mode) -> ! {
+    if mode == Mode::Plain {
+        send_signal(-program, libc::SIGKILL);
+        while kill_children() {}
+    }
+    exit(0)
+}
+
+/// Kills all children and waits for one; orphans of theirs become ours. Whether there may be more.
+fn kill_children() -> bool {
+    let mut buffer = [0_u8; 4096];
+    // SAFETY: buffer and length belong together; nothing else takes a pointer but the status, which may be absent.
+    unsafe {
+        if let Ok(file) = syscall::open(c"/proc/thread-self/children", libc::O_RDONLY, 0) {
+            let count = libc::read(file, buffer.as_mut_ptr().cast(), buffer.len());
+            syscall::close(file);
+            let text = buffer.get(..count.max(0) as usize).unwrap_or_default();
+            // A number that the buffer cut in two is not ended by a space, and left for the next round.
+            let mut pid: libc::pid_t = 0;
+            for &byte in text {
+                if byte.is_ascii_digit() {
+                    pid = pid.wrapping_mul(10).wrapping_add((byte - b'0').into());
+                } else {
+                    if pid > 1 {
+                        libc::kill(pid, libc::SIGKILL);
+                    }
+                    pid = 0;
+                }
+            }
+        }
+        libc::waitpid(-1, std::ptr::null_mut(), 0) > 0
+    }
+}

@@ -1,0 +1,296 @@
+//! One process tree, as the service sees it.
+//!
+//! Must not block but where its name says so ([`Process::wait`]) and when it is dropped while running.
+
+use std::{
+    fmt, io,
+    os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use crate::{
+    control_group::Group,
+    error::{ExecError, ExecErrorKind, Step},
+    syscall,
+};
+
+/// A running program with everything that it started.
+///
+/// Its descriptor is readable once the whole tree has ended. Dropping it ends the tree, and waits until it is gone.
+pub struct Process {
+    init: OwnedFd,
+    control: OwnedFd,
+    path: PathBuf,
+    group: Option<Arc<Group>>,
+    memory_kills_before: u64,
+    init_pid: libc::pid_t,
+    tree_ends_with_init: bool,
+    reaped: bool,
+}
+
+/// How a process tree ended.
+#[derive(Debug)]
+pub struct Exit {
+    /// What became of the program.
+    pub ending: Ending,
+    /// Whether something was killed because the sandbox reached its memory limit.
+    pub out_of_memory: bool,
+    /// Most memory in use at one time, in bytes: of the sandbox if it has a control group, else of the program itself.
+    pub peak_memory: Option<u64>,
+}
+
+/// What became of a program.
+#[derive(Debug)]
+pub enum Ending {
+    /// It exited with this code.
+    Exited(i32),
+    /// This signal ended it.
+    Signaled(i32),
+    /// It could not be executed.
+    NotExecuted(ExecError),
+    /// The sandbox could not be entered; the program did not run.
+    NotSetUp {
+        /// The step that failed.
+        step: Step,
+        /// The kernel's answer.
+        source: io::Error,
+    },
+}
+
+impl Process {
+    pub(crate) fn new(
+        init: OwnedFd,
+        init_pid: libc::pid_t,
+        control: OwnedFd,
+        path: PathBuf,
+        group: Option<Arc<Group>>,
+        tree_ends_with_init: bool,
+    ) -> Self {
+        let memory_kills_before = group.as_deref().map_or(0, Group::memory_kills);
+        Self { init, control, path, group, memory_kills_before, init_pid, tree_ends_with_init, reaped: false }
+    }
+
+    /// How it ended, if it has. The answer comes once: afterwards it is `None` again.
+    pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
+        if self.reaped || !syscall::reap(self.init.as_fd(), false)? {
+            return Ok(None);
+        }
+        self.reaped = true;
+        Ok(Some(self.exit()))
+    }
+
+    /// Waits until it has ended. Blocks.
+    pub fn wait(mut self) -> io::Result<Exit> {
+        if !self.reaped {
+            syscall::reap(self.init.as_fd(), true)?;
+            self.reaped = true;
+        }
+        Ok(self.exit())
+    }
+
+    /// Sends a signal to the program, not to what it started. One that has ended is no error.
+    pub fn signal(&self, signal: i32) -> io::Result<()> {
+        self.order(OrderKind::SIGNAL, signal)
+    }
+
+    /// Sends a signal to the program and everything that it started (`SIGSTOP`, `SIGCONT`).
+    pub fn signal_all(&self, signal: i32) -> io::Result<()> {
+        self.order(OrderKind::SIGNAL_ALL, signal)
+    }
+
+    /// Ends the whole tree at once. Does not wait for it.
+    pub fn kill(&self) -> io::Result<()> {
+        if self.reaped {
+            return Ok(());
+        }
+        if self.tree_ends_with_init {
+            syscall::signal_process(self.init.as_fd(), libc::SIGKILL)?;
+            return Ok(());
+        }
+        self.order(OrderKind::END, 0)
+    }
+
+    /// Most memory in use at one time until now, in bytes: of the whole sandbox since its creation if it has a control
+    /// group (page cache and `/tmp` included), else resident memory of the program itself.
+    pub fn peak_memory(&self) -> Option<u64> {
+        match &self.group {
+            Some(group) if group.limits_memory() => group.memory_peak(),
+            _ => self.program_peak_memory(),
+        }
+    }
+
+    /// The program's id as the service's own process tree sees it, as long as it runs.
+    pub fn id(&self) -> Option<u32> {
+        if self.reaped {
+            return None;
+        }
+        let pid = self.init_pid;
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        // In the order of their birth or adoption: the program is the first.
+        children.split(' ').next()?.parse().ok()
+    }
+
+    fn program_peak_memory(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kilobytes * 1024)
+    }
+
+    fn order(&self, kind: OrderKind, signal: i32) -> io::Result<()> {
+        let order = Order { kind, signal };
+        // SAFETY: pointer and size are of one value of plain data.
+        let sent = unsafe {
+            libc::send(
+                self.control.as_raw_fd(),
+                (&raw const order).cast(),
+                size_of::<Order>(),
+                libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT,
+            )
+        };
+        if sent >= 0 {
+            return Ok(());
+        }
+        let error = io::Error::last_os_error();
+        // Its end is closed: it has ended, or is about to.
+        let ended = matches!(error.raw_os_error(), Some(libc::EPIPE | libc::ECONNRESET | libc::ENOTCONN));
+        if ended { Ok(()) } else { Err(error) }
+    }
+
+    fn exit(&self) -> Exit {
+        let report = self.report();
+        let out_of_memory =
+            self.group.as_deref().is_some_and(|group| group.memory_kills() > self.memory_kills_before);
+        let group_peak = self.group.as_deref().and_then(Group::memory_peak);
+        // Without a word from init, it was killed itself, by us or for memory.
+        let Some(report) = report else {
+            return Exit { ending: Ending::Signaled(libc::SIGKILL), out_of_memory, peak_memory: group_peak };
+        };
+        let ending = match report.kind {
+            ReportKind::ENDED if libc::WIFSIGNALED(report.value) => {
+                Ending::Signaled(libc::WTERMSIG(report.value))
+            }
+            ReportKind::ENDED => Ending::Exited(libc::WEXITSTATUS(report.value)),
+            ReportKind::NOT_EXECUTED => Ending::NotExecuted(exec_error(self.path.clone(), report.value)),
+            _ => Ending::NotSetUp {
+                step: Step::from_number(report.step),
+                source: io::Error::from_raw_os_error(report.value),
+            },
+        };
+        let peak_memory = group_peak.or((report.peak_memory > 0).then_some(report.peak_memory));
+        Exit { ending, out_of_memory, peak_memory }
+    }
+
+    /// Init's last words, if it had any.
+    fn report(&self) -> Option<Report> {
+        let mut report = Report::default();
+        // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
+        let count = unsafe {
+            libc::recv(
+                self.control.as_raw_fd(),
+                (&raw mut report).cast(),
+                size_of::<Report>(),
+                libc::MSG_DONTWAIT,
+            )
+        };
+        (count == size_of::<Report>() as isize).then_some(report)
+    }
+}
+
+impl AsFd for Process {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.init.as_fd()
+    }
+}
+
+impl AsRawFd for Process {
+    fn as_raw_fd(&self) -> i32 {
+        self.init.as_raw_fd()
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process")
+            .field("path", &self.path)
+            .field("init", &self.init_pid)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if !self.reaped {
+            // If init is gone already, reaping is all there is to do.
+            let _ = self.kill();
+            let _ = syscall::reap(self.init.as_fd(), true);
+        }
+    }
+}
+
+fn exec_error(path: PathBuf, errno: i32) -> ExecError {
+    let (kind, errno) = match errno {
+        libc::ENOENT | libc::ENOTDIR | libc::ELOOP | libc::ENAMETOOLONG => (ExecErrorKind::NotFound, errno),
+        // What init says for an interpreter that is missing; the kernel says as much of the program.
+        libc::ELIBACC => (ExecErrorKind::InterpreterNotFound, libc::ENOENT),
+        libc::EACCES | libc::EPERM | libc::EISDIR => (ExecErrorKind::NotExecutable, errno),
+        libc::ENOEXEC | libc::EINVAL | libc::ELIBBAD => (ExecErrorKind::WrongFormat, errno),
+        _ => (ExecErrorKind::Other, errno),
+    };
+    ExecError { path, kind, source: io::Error::from_raw_os_error(errno) }
+}
+
+// === what service and init say to each other ===
+
+/// An order to init.
+#[repr(C)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Order {
+    pub(crate) kind: OrderKind,
+    pub(crate) signal: i32,
+}
+
+/// Plain data that came through a socket, so not an enum.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct OrderKind(pub(crate) u32);
+
+impl OrderKind {
+    pub(crate) const SIGNAL: Self = Self(1);
+    pub(crate) const SIGNAL_ALL: Self = Self(2);
+    pub(crate) const END: Self = Self(3);
+}
+
+/// Init's last words.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Report {
+    pub(crate) kind: ReportKind,
+    /// Wait status, or error number.
+    pub(crate) value: i32,
+    pub(crate) step: u32,
+    reserved: u32,
+    pub(crate) peak_memory: u64,
+}
+
+/// Plain data that came through a socket, so not an enum.
+#[repr(transparent)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ReportKind(u32);
+
+impl ReportKind {
+    pub(crate) const ENDED: Self = Self(1);
+    pub(crate) const NOT_EXECUTED: Self = Self(2);
+    pub(crate) const NOT_SET_UP: Self = Self(3);
+}
+
+impl Report {
+    pub(crate) fn end(status: i32, peak_memory: u64) -> Self {
+        Self { kind: ReportKind::ENDED, value: status, peak_memory, ..Self::default() }
+    }
+
+    pub(crate) fn failure(kind: ReportKind, step: Step, errno: i32) -> Self {
+        Self { kind, value: errno, step: step as u32, ..Self::default() }
+    }
+}

@@ -1,0 +1,245 @@
+//! One environment's place: its mounts with `/tmp`, its network, its control group. Processes come and go in it.
+//!
+//! Must not run anything by itself.
+
+use std::{
+    io,
+    net::{SocketAddrV4, TcpListener},
+    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    path::Path,
+    sync::Arc,
+};
+
+use crate::{
+    Template,
+    control_group::Group,
+    error::{SpawnError, Step},
+    helper::{self, Failure, Left, Slot},
+    init,
+    isolation::Mode,
+    launch::{Launch, Surroundings},
+    mounts::Plan,
+    network,
+    process::Process,
+    spec::{Command, Network, SandboxSpec},
+    syscall::{self, SignalsBlocked},
+};
+
+/// Size of `/dev/shm` relative to nothing: a constant, as functions rarely use it and pay for it from their memory.
+const SHARED_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
+
+/// A place for processes, one after another. `/tmp` lives as long as it does.
+///
+/// Dropping it removes its control group when the last process is gone; everything else goes with its descriptors.
+#[derive(Debug)]
+pub struct Sandbox {
+    template: Template,
+    spec: SandboxSpec,
+    mounts: Option<OwnedFd>,
+    network: Option<OwnedFd>,
+    group: Option<Arc<Group>>,
+}
+
+impl Sandbox {
+    /// Makes the place. Blocks for about as long as the kernel needs to make the namespaces.
+    pub fn create(template: &Template, spec: SandboxSpec) -> Result<Self, SpawnError> {
+        let group = match template.groups() {
+            Some(groups) => Some(groups.create(&spec.limits).map_err(SpawnError::step(Step::ControlGroup))?),
+            None => None,
+        };
+        let (mounts, network) = match template.mounts() {
+            Some(root) => make_namespaces(template, root, &spec)?,
+            None => (None, None),
+        };
+        Ok(Self { template: template.clone(), spec, mounts, network, group: group.map(Arc::new) })
+    }
+
+    /// A socket that listens where programs inside find it, and can be accepted on from here. It blocks; make it
+    /// non-blocking before it goes to a reactor.
+    ///
+    /// Without a network of its own, it listens on the host, on a free port of the address: ask it which.
+    pub fn listen(&self, address: SocketAddrV4) -> Result<TcpListener, SpawnError> {
+        match &self.network {
+            Some(inside) => network::listen_inside(inside, self.template.user(), address),
+            None => {
+                TcpListener::bind(SocketAddrV4::new(*address.ip(), 0)).map_err(SpawnError::step(Step::Listen))
+            }
+        }
+    }
+
+    /// Starts a program. Returns as soon as its process exists: whether it could be executed is told by its end.
+    pub fn spawn(&mut self, command: Command) -> Result<Process, SpawnError> {
+        let features = self.template.features();
+        let (ours, theirs) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
+        let (groups, group_directory) = match self.group.as_deref() {
+            Some(group) => group.entrances().map_err(SpawnError::step(Step::ControlGroup))?,
+            None => (Vec::new(), None),
+        };
+        let surroundings = Surroundings {
+            network: self.network.as_ref().map(AsRawFd::as_raw_fd),
+            mounts: self.mounts.as_ref().map(AsRawFd::as_raw_fd),
+            groups: groups.iter().map(AsRawFd::as_raw_fd).collect(),
+            hostname: &self.spec.hostname,
+            identity: self.template.identity(),
+            change_identity: features.mode == Mode::Privileged,
+            user_namespace: features.user_namespace,
+            filter: self.template.filter(),
+            command_line: self.template.command_line(),
+            limits: &self.spec.limits,
+        };
+        let mut launch = Launch::new(surroundings, command, theirs)?;
+        let user = self.template.user().map(AsRawFd::as_raw_fd);
+        let (init_pid, init) =
+            start(&mut launch, features.mode, user, group_directory.as_ref().map(AsRawFd::as_raw_fd))?;
+        let tree_ends_with_init = features.mode != Mode::Plain;
+        Ok(Process::new(init, init_pid, ours, launch.path(), self.group.clone(), tree_ends_with_init))
+    }
+
+    /// Most memory in use at one time since creation, in bytes, if there is a control group to tell.
+    pub fn memory_peak(&self) -> Option<u64> {
+        self.group.as_deref().and_then(Group::memory_peak)
+    }
+}
+
+/// Namespaces with this sandbox's mounts and network.
+fn make_namespaces(
+    template: &Template,
+    root: &OwnedFd,
+    spec: &SandboxSpec,
+) -> Result<(Option<OwnedFd>, Option<OwnedFd>), SpawnError> {
+    let mut plan = Plan::default();
+    for mount in &spec.mounts {
+        plan.attach(mount)?;
+    }
+    let flags = libc::MS_NOSUID | libc::MS_NODEV;
+    // A size of zero would mean none; the kernel rounds up to pages.
+    plan.memory(Path::new("/tmp"), flags, &format!("mode=1777,size={}", spec.tmp_bytes.max(1)))?;
+    plan.memory(Path::new("/dev/shm"), flags, &format!("mode=1777,size={SHARED_MEMORY_BYTES}"))?;
+
+    let own_network = spec.network == Network::Own && template.has_own_network();
+    let user = template.user().map(AsRawFd::as_raw_fd);
+    let root = root.as_raw_fd();
+    let mut made = helper::run(user.is_none(), |left| {
+        let result = enter_namespaces(&plan, root, user, own_network, left);
+        plan.close_sources();
+        result
+    })?
+    .map_err(|failure| plan.explain(failure))?;
+    Ok((made.take(Slot::Mounts), made.take(Slot::Network)))
+}
+
+/// In the helper: makes the namespaces and leaves them. Async-signal-safe.
+fn enter_namespaces(
+    plan: &Plan,
+    root: RawFd,
+    user: Option<RawFd>,
+    own_network: bool,
+    left: &Left<'_>,
+) -> Result<(), Failure> {
+    let at = Failure::at;
+    let namespaces =
+        syscall::open(c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY, 0).map_err(at(Step::Prepare))?;
+    let result = (|| {
+        if let Some(user) = user {
+            syscall::setns(user, libc::CLONE_NEWUSER).map_err(at(Step::OuterUserNamespace))?;
+            // An ordinary user may take hold of the host's files only in a copy of the host's mounts.
+            syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
+        }
+        plan.open_sources()?;
+        syscall::setns(root, libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
+        syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
+        plan.perform()?;
+        let mounts =
+            syscall::open_at(namespaces, c"mnt", libc::O_RDONLY).map_err(at(Step::MountNamespace))?;
+        left.leave(Slot::Mounts, mounts);
+        if own_network {
+            syscall::unshare(libc::CLONE_NEWNET).map_err(at(Step::NetworkNamespace))?;
+            network::loopback_up().map_err(at(Step::Loopback))?;
+            let network =
+                syscall::open_at(namespaces, c"net", libc::O_RDONLY).map_err(at(Step::NetworkNamespace))?;
+            left.leave(Slot::Network, network);
+        }
+        Ok(())
+    })();
+    syscall::close(namespaces);
+    result
+}
+
+/// Two ends that keep messages whole and notice when the other is gone.
+fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let mut ends = [-1; 2];
+    // SAFETY: the array has room for both.
+    let result = unsafe {
+        libc::socketpair(libc::AF_UNIX, libc::SOCK_SEQPACKET | libc::SOCK_CLOEXEC, 0, ends.as_mut_ptr())
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: both are new and ours.
+    Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
+}
+
+const TREE: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+
+/// Clones init, which carries out `launch`.
+fn start(
+    launch: &mut Launch,
+    mode: Mode,
+    user: Option<RawFd>,
+    group: Option<RawFd>,
+) -> Result<(libc::pid_t, OwnedFd), SpawnError> {
+    let failed = |errno: syscall::Errno| SpawnError::Step { step: Step::Clone, source: errno.into() };
+    let flags = if mode == Mode::Plain { 0 } else { TREE };
+    if let Some(user) = user {
+        return start_as_user(launch, user);
+    }
+    let blocked = SignalsBlocked::new();
+    let mut init = -1;
+    // SAFETY: `init::run` is async-signal-safe and never returns.
+    let pid = unsafe { syscall::clone(flags, Some(&mut init), group) };
+    if pid == Ok(0) {
+        init::run(launch, mode);
+    }
+    drop(blocked);
+    let pid = pid.map_err(failed)?;
+    // SAFETY: the kernel made the descriptor for us.
+    Ok((pid, unsafe { OwnedFd::from_raw_fd(init) }))
+}
+
+/// As an ordinary user: a process tree is made by someone who has joined our user namespace, but must be our child.
+fn start_as_user(launch: &mut Launch, user: RawFd) -> Result<(libc::pid_t, OwnedFd), SpawnError> {
+    let (ours, theirs) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
+    let blocked = SignalsBlocked::new();
+    // SAFETY: what the child does is async-signal-safe, and it never returns.
+    let stager = unsafe { syscall::clone(0, None, None) };
+    if stager == Ok(0) {
+        let made = syscall::setns(user, libc::CLONE_NEWUSER)
+            // SAFETY: as above.
+            .and_then(|()| unsafe { syscall::clone(TREE | libc::CLONE_PARENT, None, None) });
+        if made == Ok(0) {
+            init::run(launch, Mode::Unprivileged);
+        }
+        let word = match made {
+            Ok(pid) => [0, pid],
+            Err(errno) => [errno.0, 0],
+        };
+        // SAFETY: pointer and size are of one array of plain data; then the child ends without returning.
+        unsafe {
+            libc::send(theirs.as_raw_fd(), word.as_ptr().cast(), size_of_val(&word), libc::MSG_NOSIGNAL);
+            libc::_exit(0);
+        }
+    }
+    drop(blocked);
+    drop(theirs);
+    let stager = stager.map_err(|errno| SpawnError::Step { step: Step::Clone, source: errno.into() })?;
+    let mut word = [libc::ECHILD, 0];
+    // SAFETY: pointer and size are of one array of plain data.
+    unsafe { libc::recv(ours.as_raw_fd(), word.as_mut_ptr().cast(), size_of_val(&word), 0) };
+    helper::wait(stager).map_err(SpawnError::step(Step::Clone))?;
+    let failed = |source: io::Error| SpawnError::Step { step: Step::OuterUserNamespace, source };
+    match word {
+        // Our child, and only we reap it, so the number is still its own.
+        [0, pid] => Ok((pid, syscall::open_process(pid).map_err(|errno| failed(errno.into()))?)),
+        [errno, _] => Err(failed(io::Error::from_raw_os_error(errno))),
+    }
+}

@@ -1,0 +1,340 @@
+//! The read-only root that sandboxes share: a mount namespace of its own, made once, held by a descriptor.
+//!
+//! Nothing of it can be seen on the host, and it goes with the service, however that ends.
+//! Must not hold anything that belongs to one sandbox.
+
+use std::{ffi::CString, fs, io, os::fd::OwnedFd, path::Path, sync::Arc};
+
+use libc::sock_filter;
+
+use crate::{
+    Identity, Isolation, Level, Missing, Sandbox, SandboxSpec, SpawnError, Step, TemplateSpec,
+    control_group::Groups,
+    error::ExecErrorKind,
+    filter,
+    helper::{self, Failure, Left, Slot},
+    isolation::{self, Features, Mode},
+    mounts::Plan,
+    process::Ending,
+    spec::{Command, Network},
+    syscall,
+};
+
+/// What sandboxes of one kind have in common. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Template(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    features: Features,
+    isolation: Isolation,
+    identity: Identity,
+    /// Its root is the finished root. Absent when there are no namespaces.
+    mounts: Option<OwnedFd>,
+    /// The namespace in which an ordinary user may mount.
+    user: Option<OwnedFd>,
+    groups: Option<Arc<Groups>>,
+    filter: Vec<sock_filter>,
+    /// Where our own command line is, so that a child can wipe its copy: anyone who sees a process may read it.
+    command_line: (usize, usize),
+}
+
+impl Template {
+    /// Makes a template with as much isolation as the machine gives, within what `spec.level` accepts.
+    ///
+    /// Tries it with a real sandbox, which takes some milliseconds.
+    pub fn create(spec: TemplateSpec) -> Result<Self, SpawnError> {
+        if spec.level == Level::None {
+            return Self::build(&spec, PLAIN, None);
+        }
+        let groups = Groups::open();
+        let mut modes = vec![Mode::Unprivileged];
+        // SAFETY: takes no arguments and cannot fail.
+        if unsafe { libc::geteuid() } == 0 {
+            modes.insert(0, Mode::Privileged);
+        }
+        let mut reason = None;
+        for mode in modes {
+            match Self::settle(&spec, mode, groups.clone()) {
+                Ok(template) => return template.accept(spec.level),
+                // A path that cannot be shown is the caller's mistake, not the machine's lack.
+                Err(
+                    error
+                    @ (SpawnError::Mount { .. } | SpawnError::Path { .. } | SpawnError::ZeroByte { .. }),
+                ) => {
+                    return Err(error);
+                }
+                Err(error) => reason = reason.or(Some(error)),
+            }
+        }
+        match (spec.level, reason) {
+            (Level::Full | Level::Partial, Some(error)) => Err(error),
+            _ => Self::build(&spec, PLAIN, None),
+        }
+    }
+
+    /// How isolated the sandboxes of this template are.
+    pub fn isolation(&self) -> &Isolation {
+        &self.0.isolation
+    }
+
+    /// Whether paths inside are those of the specifications. Without a root of its own, a sandbox sees the
+    /// host's files at the host's paths, and no mount of it exists.
+    pub fn has_own_root(&self) -> bool {
+        self.0.mounts.is_some()
+    }
+
+    /// Whether a sandbox gets a network namespace if its specification asks for one.
+    pub fn has_own_network(&self) -> bool {
+        self.0.features.network_namespace
+    }
+
+    /// Leaves out, one by one, features that turn out not to work, until a program could be executed.
+    fn settle(spec: &TemplateSpec, mode: Mode, groups: Option<Arc<Groups>>) -> Result<Self, SpawnError> {
+        let mut features = Features { mode, user_namespace: true, network_namespace: true, filter: true };
+        let mut groups = groups;
+        loop {
+            let step =
+                match Self::build(spec, features, groups.clone()).and_then(|template| template.try_out()) {
+                    Ok((template, None)) => return Ok(template),
+                    Ok((_, Some((step, source)))) => SpawnError::Step { step, source },
+                    Err(error) => error,
+                };
+            let SpawnError::Step { step: failed, .. } = &step else { return Err(step) };
+            match failed {
+                Step::UserNamespace if features.user_namespace => features.user_namespace = false,
+                Step::NetworkNamespace | Step::Loopback if features.network_namespace => {
+                    features.network_namespace = false;
+                }
+                Step::Filter if features.filter => features.filter = false,
+                Step::ControlGroup | Step::JoinControlGroup if groups.is_some() => groups = None,
+                _ => return Err(step),
+            }
+        }
+    }
+
+    /// Executes a program that is not there: whoever gets as far as missing it has set up everything.
+    fn try_out(self) -> Result<(Self, Option<(Step, io::Error)>), SpawnError> {
+        let network = if self.has_own_network() { Network::Own } else { Network::Host };
+        let spec =
+            SandboxSpec { tmp_bytes: 65536, hostname: "probe".into(), network, ..SandboxSpec::default() };
+        let mut sandbox = Sandbox::create(&self, spec)?;
+        let process = sandbox.spawn(Command {
+            arguments: vec!["/dev/null/none".into()],
+            directory: "/".into(),
+            ..Command::default()
+        })?;
+        let failed = match process.wait().map_err(SpawnError::step(Step::Init))?.ending {
+            Ending::NotExecuted(error) if error.kind != ExecErrorKind::Other => None,
+            Ending::NotExecuted(error) => Some((Step::Exec, error.source)),
+            Ending::NotSetUp { step, source } => Some((step, source)),
+            Ending::Exited(_) | Ending::Signaled(_) => {
+                Some((Step::Init, io::Error::from_raw_os_error(libc::ECHILD)))
+            }
+        };
+        Ok((self, failed))
+    }
+
+    fn accept(self, level: Level) -> Result<Self, SpawnError> {
+        match (level, self.isolation()) {
+            (Level::Full, Isolation::Partial(missing)) => {
+                Err(SpawnError::Level { missing: isolation::list(missing) })
+            }
+            _ => Ok(self),
+        }
+    }
+
+    fn build(
+        spec: &TemplateSpec,
+        features: Features,
+        groups: Option<Arc<Groups>>,
+    ) -> Result<Self, SpawnError> {
+        let (mounts, user) = match features.mode {
+            Mode::Plain => (None, None),
+            Mode::Privileged | Mode::Unprivileged => make_root(spec, features.mode)?,
+        };
+        let isolation = isolation_of(features, groups.as_deref());
+        Ok(Self(Arc::new(Inner {
+            features,
+            isolation,
+            identity: spec.identity.clone(),
+            mounts,
+            user,
+            groups,
+            filter: if features.filter { filter::program() } else { Vec::new() },
+            command_line: command_line(),
+        })))
+    }
+
+    pub(crate) fn features(&self) -> Features {
+        self.0.features
+    }
+
+    pub(crate) fn identity(&self) -> &Identity {
+        &self.0.identity
+    }
+
+    pub(crate) fn mounts(&self) -> Option<&OwnedFd> {
+        self.0.mounts.as_ref()
+    }
+
+    pub(crate) fn user(&self) -> Option<&OwnedFd> {
+        self.0.user.as_ref()
+    }
+
+    pub(crate) fn groups(&self) -> Option<&Arc<Groups>> {
+        self.0.groups.as_ref()
+    }
+
+    pub(crate) fn filter(&self) -> &[sock_filter] {
+        &self.0.filter
+    }
+
+    pub(crate) fn command_line(&self) -> (usize, usize) {
+        self.0.command_line
+    }
+}
+
+const PLAIN: Features =
+    Features { mode: Mode::Plain, user_namespace: false, network_namespace: false, filter: false };
+
+fn isolation_of(features: Features, groups: Option<&Groups>) -> Isolation {
+    if features.mode == Mode::Plain {
+        return Isolation::None;
+    }
+    let mut missing = Vec::new();
+    for (there, feature) in [
+        (features.user_namespace, Missing::UserNamespace),
+        (features.network_namespace, Missing::NetworkNamespace),
+        (features.filter, Missing::SystemCallFilter),
+        (groups.is_some_and(Groups::limits_memory), Missing::MemoryLimit),
+        (groups.is_some_and(Groups::limits_processes), Missing::ProcessLimit),
+        (groups.is_some_and(Groups::limits_cpu), Missing::CpuLimit),
+    ] {
+        if !there {
+            missing.push(feature);
+        }
+    }
+    if missing.is_empty() { Isolation::Full } else { Isolation::Partial(missing) }
+}
+
+/// The mount namespace whose root is what `spec` describes, and the user namespace that owns it if we are not root.
+fn make_root(spec: &TemplateSpec, mode: Mode) -> Result<(Option<OwnedFd>, Option<OwnedFd>), SpawnError> {
+    let mut plan = Plan::default();
+    plan.add_system()?;
+    let Identity { uid, gid, name, home } = &spec.identity;
+    let home = home.display();
+    for (path, content) in [
+        (
+            "/etc/passwd",
+            format!("root:x:0:0:root:/root:/sbin/nologin\n{name}:x:{uid}:{gid}::{home}:/sbin/nologin\n"),
+        ),
+        ("/etc/group", format!("root:x:0:\n{name}:x:{gid}:\n")),
+        ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned()),
+        ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
+        ("/etc/resolv.conf", fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+    ] {
+        plan.file(Path::new(path), content.into_bytes())?;
+    }
+    for (path, content) in &spec.files {
+        plan.file(path, content.clone())?;
+    }
+    for mount in &spec.mounts {
+        plan.add(mount)?;
+    }
+    for path in &spec.directories {
+        plan.directory(path, 0o755)?;
+    }
+    if mode == Mode::Unprivileged {
+        // In a user namespace, a new `/proc` may be mounted only where another can be seen whole.
+        // The sandbox's own covers this one before any program runs.
+        plan.bind(Path::new("/proc"), Path::new("/proc"), 0)?;
+    }
+
+    // SAFETY: take no arguments and cannot fail.
+    let (our_uid, our_gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    let maps = (mode == Mode::Unprivileged).then(|| UserMap::new(*uid, our_uid, *gid, our_gid));
+    let mut made = helper::run(mode == Mode::Privileged, |left| {
+        let result = enter_root(&plan, maps.as_ref(), left);
+        plan.close_sources();
+        result
+    })?
+    .map_err(|failure| plan.explain(failure))?;
+    Ok((made.take(Slot::Mounts), made.take(Slot::User)))
+}
+
+/// In the helper: builds the root and leaves its namespaces. Async-signal-safe.
+fn enter_root(plan: &Plan, maps: Option<&UserMap>, left: &Left<'_>) -> Result<(), Failure> {
+    let at = Failure::at;
+    // Through `/proc` as it is now; below, another root takes its place.
+    let namespaces =
+        syscall::open(c"/proc/self/ns", libc::O_PATH | libc::O_DIRECTORY, 0).map_err(at(Step::Prepare))?;
+    let result = (|| {
+        match maps {
+            Some(maps) => {
+                syscall::unshare(libc::CLONE_NEWUSER | libc::CLONE_NEWNS)
+                    .map_err(at(Step::OuterUserNamespace))?;
+                maps.write().map_err(at(Step::OuterUserNamespace))?;
+            }
+            None => syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?,
+        }
+        // Whatever we mount must not appear on the host.
+        syscall::mount(c"none", c"/", c"", libc::MS_REC | libc::MS_PRIVATE, c"")
+            .map_err(at(Step::MountNamespace))?;
+        plan.open_sources()?;
+        // Any directory would do: this one exists everywhere, and no source is below it.
+        let flags = libc::MS_NOSUID | libc::MS_NODEV;
+        syscall::mount(c"tmpfs", c"/sys", c"tmpfs", flags, c"mode=755,size=16m")
+            .map_err(at(Step::MountNamespace))?;
+        syscall::change_directory(c"/sys").map_err(at(Step::MountNamespace))?;
+        plan.perform()?;
+        syscall::pivot_to_working_directory().map_err(at(Step::Pivot))?;
+        let attributes = crate::mounts::HOST_FILES | syscall::attribute::READ_ONLY;
+        syscall::restrict_tree(libc::AT_FDCWD, c"/", attributes, false).map_err(at(Step::MountNamespace))?;
+        if maps.is_some() {
+            let user = syscall::open_at(namespaces, c"user", libc::O_RDONLY)
+                .map_err(at(Step::OuterUserNamespace))?;
+            left.leave(Slot::User, user);
+        }
+        let mounts =
+            syscall::open_at(namespaces, c"mnt", libc::O_RDONLY).map_err(at(Step::MountNamespace))?;
+        left.leave(Slot::Mounts, mounts);
+        Ok(())
+    })();
+    syscall::close(namespaces);
+    result
+}
+
+/// One user and one group of a user namespace, and who they are outside.
+#[derive(Debug)]
+pub(crate) struct UserMap {
+    users: CString,
+    groups: CString,
+}
+
+impl UserMap {
+    pub(crate) fn new(uid: u32, outer_uid: u32, gid: u32, outer_gid: u32) -> Self {
+        let line = |inner: u32, outer: u32| {
+            CString::new(format!("{inner} {outer} 1")).expect("numbers hold no zero byte")
+        };
+        Self { users: line(uid, outer_uid), groups: line(gid, outer_gid) }
+    }
+
+    /// Maps the calling process, which has just entered a user namespace that it created. Async-signal-safe.
+    pub(crate) fn write(&self) -> syscall::Result {
+        // Without this the kernel lets nobody unprivileged map a group: dropping a group could widen access.
+        syscall::write_file(c"/proc/self/setgroups", b"deny")?;
+        syscall::write_file(c"/proc/self/uid_map", self.users.to_bytes())?;
+        syscall::write_file(c"/proc/self/gid_map", self.groups.to_bytes())
+    }
+}
+
+/// Where the kernel finds this process's command line, or an empty range.
+fn command_line() -> (usize, usize) {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // The name, second field, may hold anything, so we count from behind it: start and end are fields 48 and 49.
+    let after_name = stat.rsplit_once(") ").map_or("", |parts| parts.1);
+    let mut fields = after_name.split(' ').skip(45).map(|field| field.parse::<usize>().unwrap_or(0));
+    let (start, end) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
+    if start != 0 && end >= start { (start, end - start) } else { (0, 0) }
+}
