@@ -53,6 +53,9 @@ pub enum InvokeError {
     /// No environment could be started.
     #[error("failed to start an environment")]
     Start(#[source] std::sync::Arc<crate::executor::StartError>),
+    /// The environment was lost with the invocation in it: a defect of ours.
+    #[error("the environment was lost")]
+    Lost,
     /// The service is shutting down.
     #[error("the service is shutting down")]
     ShuttingDown,

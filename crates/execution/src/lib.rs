@@ -2,6 +2,30 @@
 //!
 //! Must not know functions' control state: it is handed immutable [`spec::FunctionSpec`]s.
 
+mod engine;
+pub mod environment;
+pub mod executor;
+pub mod fault;
 pub mod invocation;
+mod logs;
+mod pool;
 pub mod ports;
+mod runtime_api;
+pub mod runtimes;
 pub mod spec;
+mod trace;
+
+pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};
+pub use pool::VersionHandle;
+
+/// The error and its causes, on one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}

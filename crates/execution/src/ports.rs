@@ -56,7 +56,10 @@ pub struct LogEvent {
 /// Gives execution roles' credentials: STS AssumeRole.
 pub trait CredentialSource: Send + Sync + fmt::Debug {
     /// Credentials for an environment of this version, valid for 12 hours.
-    fn assume_role<'a>(&'a self, spec: &'a FunctionSpec) -> BoxFuture<'a, Result<Credentials, CredentialError>>;
+    fn assume_role<'a>(
+        &'a self,
+        spec: &'a FunctionSpec,
+    ) -> BoxFuture<'a, Result<Credentials, CredentialError>>;
 }
 
 /// Temporary credentials of an assumed role.

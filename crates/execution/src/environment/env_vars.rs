@@ -144,3 +144,220 @@ fn platform(spec: &FunctionSpec, inputs: &Inputs<'_>) -> Vec<(String, String)> {
     }
     variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use hothouse_api::generated::{ApplicationLogLevel, Architecture, Runtime, TracingMode};
+
+    use super::*;
+    use crate::{
+        runtimes::{self, Roots},
+        spec::Logging,
+    };
+
+    const RECORDED: &str = include_str!("env_vars_recorded.txt");
+
+    fn spec(runtime: &str) -> FunctionSpec {
+        FunctionSpec {
+            account: "000000000000".parse().unwrap(),
+            region: "us-east-1".parse().unwrap(),
+            function_name: "probe".parse().unwrap(),
+            version: "$LATEST".parse().unwrap(),
+            runtime: runtime.parse().unwrap(),
+            runtime_version_arn: String::new(),
+            architecture: Architecture::X8664,
+            handler: "index.handler".to_owned(),
+            role: String::new(),
+            timeout: Duration::from_secs(3),
+            memory_mb: 1024,
+            ephemeral_storage_mb: 512,
+            environment: [("TEST_KEY".to_owned(), "TEST_VAL".to_owned())].into(),
+            code: PathBuf::from("/code"),
+            layers: Vec::new(),
+            tracing: TracingMode::PassThrough,
+            logging: Logging {
+                format: LogFormat::Text,
+                group: "/aws/lambda/probe".to_owned(),
+                custom_group: false,
+                application_level: None,
+                system_level: None,
+            },
+        }
+    }
+
+    fn plan(spec: &FunctionSpec) -> Plan {
+        let roots = Roots::sandbox();
+        let runtime = spec.runtime.as_str();
+        Plan {
+            argv: Vec::new(),
+            mounts: Vec::new(),
+            environment: runtimes::variables(Family::of(runtime), runtime, &roots),
+            roots,
+            own_client: false,
+            telemetry: false,
+            interpreter: None,
+            warning: None,
+        }
+    }
+
+    fn variables_of(spec: &FunctionSpec, change: impl FnOnce(&mut Inputs<'_>)) -> BTreeMap<String, String> {
+        let credentials = Credentials {
+            access_key_id: "KEY".to_owned(),
+            secret_access_key: "SECRET".to_owned(),
+            session_token: "TOKEN".to_owned(),
+        };
+        let plan = plan(spec);
+        let mut inputs = Inputs {
+            plan: &plan,
+            credentials: &credentials,
+            log_stream: "STREAM",
+            runtime_api: "169.254.100.1:9001",
+            xray_daemon: "169.254.100.1:2000",
+            service: None,
+            initialization_type: "on-demand",
+            timeout: spec.timeout,
+        };
+        change(&mut inputs);
+        variables(spec, &inputs).into_iter().collect()
+    }
+
+    #[test]
+    fn recorded_environments_are_reproduced() {
+        let lines =
+            || RECORDED.lines().filter(|line| !line.starts_with('#')).filter_map(|line| line.split_once(' '));
+        let runtimes: std::collections::BTreeSet<&str> =
+            lines().map(|(runtime, _)| runtime).filter(|runtime| *runtime != "*").collect();
+        assert_eq!(runtimes.len(), 12);
+        for runtime in runtimes {
+            let recorded: BTreeMap<String, String> = lines()
+                .filter(|(of, _)| *of == "*" || *of == runtime)
+                .filter_map(|(_, variable)| variable.split_once('='))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            let mut ours = variables_of(&spec(runtime), |_| {});
+            // Ours in addition to AWS's.
+            assert_eq!(ours.remove("AWS_LAMBDA_FUNCTION_TIMEOUT").as_deref(), Some("3"));
+            // Taken out by these clients before a handler can see it.
+            if !runtime.starts_with("java") {
+                assert_eq!(ours.remove("_LAMBDA_TELEMETRY_LOG_FD").as_deref(), Some("62"), "{runtime}");
+            }
+            assert_eq!(ours, recorded, "{runtime}");
+        }
+    }
+
+    #[test]
+    fn custom_runtimes_have_no_language() {
+        let al2023 = variables_of(&spec("provided.al2023"), |_| {});
+        assert_eq!(al2023["PATH"], "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin");
+        let al2 = variables_of(&spec("provided.al2"), |_| {});
+        assert_eq!(al2["PATH"], "/usr/local/bin:/usr/bin/:/bin:/opt/bin");
+        assert_eq!(
+            al2["LD_LIBRARY_PATH"],
+            "/lib64:/usr/lib64:/var/runtime:/var/runtime/lib:/var/task:/var/task/lib:/opt/lib"
+        );
+        for absent in ["PWD", "SHLVL", "AWS_EXECUTION_ENV", "_LAMBDA_TELEMETRY_LOG_FD"] {
+            assert!(!al2023.contains_key(absent), "{absent}");
+        }
+    }
+
+    #[test]
+    fn customers_override_defaults_but_not_the_platform() {
+        let mut spec = spec("python3.12");
+        for name in ["PATH", "TZ", "PYTHONPATH", "AWS_ENDPOINT_URL", "AWS_REGION", "AWS_SESSION_TOKEN"] {
+            spec.environment.insert(name.to_owned(), "mine".to_owned());
+        }
+        let variables = variables_of(&spec, |inputs| {
+            inputs.service = Some(Service { host: "127.0.0.1", port: 4566, announce: true });
+        });
+        for name in ["PATH", "TZ", "PYTHONPATH", "AWS_ENDPOINT_URL"] {
+            assert_eq!(variables[name], "mine", "{name}");
+        }
+        assert_eq!(variables["AWS_REGION"], "us-east-1");
+        assert_eq!(variables["AWS_SESSION_TOKEN"], "TOKEN");
+    }
+
+    #[test]
+    fn the_service_is_announced_unless_that_is_disabled() {
+        let spec = spec("nodejs22.x");
+        let service = Service { host: "127.0.0.1", port: 4566, announce: true };
+        let announced = variables_of(&spec, |inputs| inputs.service = Some(service));
+        assert_eq!(announced["AWS_ENDPOINT_URL"], "http://127.0.0.1:4566");
+        let silent =
+            variables_of(&spec, |inputs| inputs.service = Some(Service { announce: false, ..service }));
+        assert!(!silent.contains_key("AWS_ENDPOINT_URL"));
+        assert_eq!(
+            (silent["LOCALSTACK_HOSTNAME"].as_str(), silent["EDGE_PORT"].as_str()),
+            ("127.0.0.1", "4566")
+        );
+    }
+
+    #[test]
+    fn log_settings_are_told_with_json_only() {
+        let mut spec = spec("python3.13");
+        spec.logging.application_level = Some(ApplicationLogLevel::Debug);
+        assert!(!variables_of(&spec, |_| {}).contains_key("AWS_LAMBDA_LOG_LEVEL"));
+        spec.logging.format = LogFormat::Json;
+        let variables = variables_of(&spec, |_| {});
+        assert_eq!(variables["AWS_LAMBDA_LOG_FORMAT"], "JSON");
+        assert_eq!(variables["AWS_LAMBDA_LOG_LEVEL"], "DEBUG");
+    }
+
+    #[test]
+    fn debugging_has_a_longer_limit_and_our_client_a_descriptor() {
+        let spec = spec("python3.13");
+        let mut plan = plan(&spec);
+        plan.own_client = true;
+        let variables = variables_of(&spec, |inputs| inputs.timeout = Duration::from_secs(3600));
+        assert_eq!(variables["AWS_LAMBDA_FUNCTION_TIMEOUT"], "3600");
+        assert!(!variables.contains_key("_HOTHOUSE_RUNTIME_API"));
+        let credentials = Credentials {
+            access_key_id: String::new(),
+            secret_access_key: String::new(),
+            session_token: String::new(),
+        };
+        let inputs = Inputs {
+            plan: &plan,
+            credentials: &credentials,
+            log_stream: "",
+            runtime_api: "127.0.0.1:9001",
+            xray_daemon: "127.0.0.1:2000",
+            service: None,
+            initialization_type: "on-demand",
+            timeout: spec.timeout,
+        };
+        let own: BTreeMap<_, _> = super::variables(&spec, &inputs).into_iter().collect();
+        assert_eq!(own["_HOTHOUSE_RUNTIME_API"], "3@127.0.0.1:9001");
+    }
+
+    #[test]
+    fn every_platform_variable_that_aws_knows_is_reserved() {
+        // These are Hothouse's own or, on AWS, not reserved.
+        let unreserved = ["AWS_LAMBDA_FUNCTION_TIMEOUT", "_AWS_XRAY_DAEMON_ADDRESS", "_AWS_XRAY_DAEMON_PORT"];
+        for runtime in [Runtime::Java11, Runtime::Python313] {
+            let mut spec = spec(runtime.as_str());
+            spec.logging.format = LogFormat::Json;
+            spec.logging.application_level = Some(ApplicationLogLevel::Info);
+            let plan = plan(&spec);
+            let credentials = Credentials {
+                access_key_id: String::new(),
+                secret_access_key: String::new(),
+                session_token: String::new(),
+            };
+            let inputs = Inputs {
+                plan: &plan,
+                credentials: &credentials,
+                log_stream: "",
+                runtime_api: "",
+                xray_daemon: "127.0.0.1:2000",
+                service: None,
+                initialization_type: "on-demand",
+                timeout: spec.timeout,
+            };
+            for (name, _) in platform(&spec, &inputs) {
+                assert!(RESERVED.contains(&name.as_str()) || unreserved.contains(&name.as_str()), "{name}");
+            }
+        }
+    }
+}

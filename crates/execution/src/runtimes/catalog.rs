@@ -146,7 +146,9 @@ pub(super) fn install_hint(language: Language, line: Line) -> String {
     match language {
         Language::Python => format!("`pyenv install {version}` or `uv python install {version}` gets it"),
         Language::Node => format!("`nvm install {version}` gets it"),
-        Language::Java => format!("install a JDK {version}, for example from your distribution or with SDKMAN"),
+        Language::Java => {
+            format!("install a JDK {version}, for example from your distribution or with SDKMAN")
+        }
         Language::Ruby => format!("`rbenv install {version}` gets the newest patch with ruby-build"),
     }
 }

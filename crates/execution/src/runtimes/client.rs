@@ -193,7 +193,9 @@ fn precompile(python: &Path, directory: &Path, files: &[(&str, &str)]) {
         .status();
     match status {
         Ok(status) if status.success() => {}
-        Ok(status) => tracing::debug!(%status, python = %python.display(), "compiling the runtime client failed"),
+        Ok(status) => {
+            tracing::debug!(%status, python = %python.display(), "compiling the runtime client failed")
+        }
         Err(error) => tracing::debug!(%error, python = %python.display(), "failed to run the interpreter"),
     }
 }

@@ -75,9 +75,10 @@ impl Found {
     fn add(&mut self, language: Language, executable: &Path, source: Source) {
         let Ok(real) = fs::canonicalize(executable) else { return };
         // A shim is a script, or a link to a program of another name (`volta-shim`, `snap`).
-        let named = real.file_name().and_then(|name| name.to_str()).is_some_and(|name| {
-            name.starts_with(program(language))
-        });
+        let named = real
+            .file_name()
+            .and_then(|name| name.to_str())
+            .is_some_and(|name| name.starts_with(program(language)));
         if !named || !is_program(&real) || !self.seen.insert(real.clone()) {
             return;
         }
@@ -223,9 +224,8 @@ fn release_from_files(language: Language, executable: &Path) -> Option<Release> 
             }
             .or(from_directory)
         }
-        Language::Node => {
-            release_of_node_header(&prefix.join("include/node/node_version.h")).or_else(|| release_of_directory(prefix))
-        }
+        Language::Node => release_of_node_header(&prefix.join("include/node/node_version.h"))
+            .or_else(|| release_of_directory(prefix)),
         Language::Java => {
             // A Java 8 runtime inside a JDK is `…/jre/bin/java`; the file is one level up.
             let text = [prefix.join("release"), prefix.join("../release")]
@@ -250,7 +250,8 @@ fn release_of_node_header(header: &Path) -> Option<Release> {
     let number = |name: &str| -> Option<u16> {
         text.lines().find_map(|line| {
             let mut words = line.split_whitespace();
-            (words.next() == Some("#define") && words.next() == Some(name)).then(|| words.next()?.parse().ok())?
+            (words.next() == Some("#define") && words.next() == Some(name))
+                .then(|| words.next()?.parse().ok())?
         })
     };
     Some(Release {

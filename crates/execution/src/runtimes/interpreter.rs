@@ -157,7 +157,9 @@ impl Interpreter {
 
     /// Whether a shared libpython belongs to this interpreter.
     fn has_shared_library(&self) -> bool {
-        let Some(release) = self.release().filter(|_| self.language == Language::Python) else { return false };
+        let Some(release) = self.release().filter(|_| self.language == Language::Python) else {
+            return false;
+        };
         self.prefix().join(format!("lib/libpython{}.{}.so.1.0", release.major, release.minor)).exists()
     }
 
@@ -166,7 +168,8 @@ impl Interpreter {
         if self.language != Language::Java {
             return Vec::new();
         }
-        let links = ["conf", "conf/security/java.security", "lib/security/default.policy", "lib/security/cacerts"];
+        let links =
+            ["conf", "conf/security/java.security", "lib/security/default.policy", "lib/security/cacerts"];
         let mut directories: Vec<PathBuf> = links
             .iter()
             .filter_map(|link| fs::canonicalize(self.prefix().join(link)).ok())

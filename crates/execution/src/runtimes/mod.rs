@@ -16,3 +16,4 @@ pub use discovery::SearchPaths;
 pub use family::{Family, Language, Line};
 pub use interpreter::{Interpreter, Release, Source};
 pub use plan::{Layout, Mount, Plan, PlanError, Roots};
+pub(crate) use plan::{TELEMETRY_DESCRIPTOR, variables};

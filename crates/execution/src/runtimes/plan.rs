@@ -155,9 +155,7 @@ pub(super) fn plan(catalog: &Catalog, spec: &FunctionSpec, layout: &Layout) -> R
 fn provided(spec: &FunctionSpec, layout: &Layout) -> Result<Plan, PlanError> {
     let roots = match layout {
         Layout::Sandbox => Roots::sandbox(),
-        Layout::Host { opt } => {
-            Roots { task: spec.code.clone(), opt: opt.clone(), ..Roots::sandbox() }
-        }
+        Layout::Host { opt } => Roots { task: spec.code.clone(), opt: opt.clone(), ..Roots::sandbox() },
     };
     let bootstrap = bootstrap::find(&spec.code, &spec.layers, &roots.task, &roots.opt)
         .map_err(|tried| PlanError::InvalidEntrypoint { tried })?;

@@ -63,7 +63,9 @@ pub struct Target<'a> {
 #[derive(Debug, thiserror::Error)]
 pub enum SyncError {
     /// No such runtime.
-    #[error("`{name}` is neither a managed runtime, such as `python3.13`, nor an npm package, such as `@aws-sdk/client-athena`")]
+    #[error(
+        "`{name}` is neither a managed runtime, such as `python3.13`, nor an npm package, such as `@aws-sdk/client-athena`"
+    )]
     Unknown {
         /// What was asked for.
         name: String,
@@ -294,7 +296,8 @@ fn run_tool(
             io_step("remove", &manifest, fs::remove_file(&manifest))
         }
         Language::Java => {
-            let maven = tool("mvn", &path, "install Apache Maven, for example your distribution's package `maven`")?;
+            let maven =
+                tool("mvn", &path, "install Apache Maven, for example your distribution's package `maven`")?;
             let project = work.join("pom.xml");
             io_step("write", &project, fs::write(&project, pins::maven_project(packages)))?;
             let mut output_directory = OsString::from("-DoutputDirectory=");
@@ -308,7 +311,8 @@ fn run_tool(
             run(command, "mvn", target, report)
         }
         Language::Ruby => {
-            let gem = tool("gem", &path, "it comes with Ruby, or as your distribution's package `ruby-rubygems`")?;
+            let gem =
+                tool("gem", &path, "it comes with Ruby, or as your distribution's package `ruby-rubygems`")?;
             for package in packages {
                 let (name, version) = package.split_once(':').expect("pins have a version");
                 let mut command = Command::new(&gem);

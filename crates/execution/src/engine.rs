@@ -1,0 +1,242 @@
+//! The engine: everything that the environments of all versions share.
+//!
+//! Must not know functions' control state; it makes a pool for whatever version it is given.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc, Mutex, MutexGuard, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use serde::Serialize;
+use tokio::time::Instant;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    environment::{EnvironmentId, Shared, Status},
+    executor::Executor,
+    invocation::InvokeError,
+    pool::{Pool, VersionHandle},
+    ports::{Clock, CredentialSource, LogSink, Observer},
+    spec::FunctionSpec,
+};
+
+/// What the user set.
+#[derive(Debug, Clone)]
+pub struct EngineConfig {
+    /// An environment that has been idle for so long is stopped.
+    pub keep_alive: Duration,
+    /// The place and the first INIT of an environment may take this long together with nothing else.
+    pub startup_timeout: Duration,
+    /// Invocations that may run at the same time (AWS: account concurrency, 1,000).
+    pub concurrency: usize,
+}
+
+impl Default for EngineConfig {
+    fn default() -> Self {
+        EngineConfig {
+            keep_alive: Duration::from_secs(600),
+            startup_timeout: Duration::from_secs(20),
+            concurrency: 1000,
+        }
+    }
+}
+
+/// What the engine needs from its surroundings.
+#[derive(Debug, Clone)]
+pub struct Ports {
+    /// Makes processes.
+    pub executor: Arc<dyn Executor>,
+    /// Takes log events.
+    pub sink: Arc<dyn LogSink>,
+    /// Assumes execution roles.
+    pub credentials: Arc<dyn CredentialSource>,
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Hears of finished invocations, if someone watches.
+    pub observer: Option<Arc<dyn Observer>>,
+}
+
+/// Runs invocations. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Engine {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) config: EngineConfig,
+    pub(crate) executor: Arc<dyn Executor>,
+    pub(crate) sink: Arc<dyn LogSink>,
+    pub(crate) credentials: Arc<dyn CredentialSource>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) observer: Option<Arc<dyn Observer>>,
+    pub(crate) tasks: TaskTracker,
+    pub(crate) stop: CancellationToken,
+    running: Arc<AtomicUsize>,
+    pools: Mutex<Vec<Weak<Pool>>>,
+    environments: Mutex<HashMap<EnvironmentId, Arc<Shared>>>,
+}
+
+/// One running invocation, counted against the concurrency limit while it lives.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    running: Arc<AtomicUsize>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.running.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A living environment, as `ps` shows it.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EnvironmentInfo {
+    /// 32 hex digits.
+    pub id: String,
+    /// Owner of the function.
+    pub account: String,
+    /// Region of the function.
+    pub region: String,
+    /// The function.
+    pub function_name: String,
+    /// The version.
+    pub version: String,
+    /// What it is doing.
+    pub status: Status,
+    /// How long it has existed, in milliseconds.
+    pub age_ms: u64,
+    /// Invocations that it has been given.
+    pub invocations: u64,
+}
+
+impl Engine {
+    /// Makes an engine and starts its reaper on the current tokio runtime.
+    pub fn new(config: EngineConfig, ports: Ports) -> Engine {
+        let Ports { executor, sink, credentials, clock, observer } = ports;
+        let inner = Arc::new(Inner {
+            config,
+            executor,
+            sink,
+            credentials,
+            clock,
+            observer,
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            running: Arc::new(AtomicUsize::new(0)),
+            pools: Mutex::default(),
+            environments: Mutex::default(),
+        });
+        inner.tasks.spawn(reap(Arc::downgrade(&inner), inner.stop.clone()));
+        Engine { inner }
+    }
+
+    /// Makes the pool of one version. No environment is started before the first invocation.
+    pub fn version(&self, spec: FunctionSpec) -> VersionHandle {
+        let pool = Arc::new(Pool::new(Arc::new(spec), self.inner.clone()));
+        let mut pools = lock(&self.inner.pools);
+        // Dropped pools leave dead references behind: sweep them when the list would grow.
+        if pools.len() == pools.capacity() {
+            pools.retain(|pool| pool.strong_count() > 0);
+        }
+        pools.push(Arc::downgrade(&pool));
+        VersionHandle::new(pool)
+    }
+
+    /// All living environments.
+    pub fn environments(&self) -> Vec<EnvironmentInfo> {
+        let now = self.inner.clock.now();
+        let mut all: Vec<EnvironmentInfo> =
+            lock(&self.inner.environments).values().map(|shared| info(shared, now)).collect();
+        all.sort_by(|a, b| (&a.function_name, b.age_ms, &a.id).cmp(&(&b.function_name, a.age_ms, &b.id)));
+        all
+    }
+
+    /// Invocations that are running or waiting for an environment.
+    pub fn running(&self) -> usize {
+        self.inner.running.load(Ordering::Relaxed)
+    }
+
+    /// Ends every environment; running invocations are answered with [`InvokeError::ShuttingDown`]. Returns when all
+    /// processes are gone.
+    pub async fn shut_down(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+}
+
+impl Inner {
+    pub(crate) fn permit(&self) -> Result<Permit, InvokeError> {
+        let limit = self.config.concurrency;
+        if self.stop.is_cancelled() {
+            return Err(InvokeError::ShuttingDown);
+        }
+        let permit = Permit { running: self.running.clone() };
+        if self.running.fetch_add(1, Ordering::Relaxed) >= limit {
+            return Err(InvokeError::Throttled { limit });
+        }
+        Ok(permit)
+    }
+
+    pub(crate) fn register(self: &Arc<Self>, shared: Arc<Shared>) -> Registration {
+        let id = shared.id;
+        lock(&self.environments).insert(id, shared);
+        Registration { engine: self.clone(), id }
+    }
+}
+
+/// An entry in the list of living environments.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    engine: Arc<Inner>,
+    id: EnvironmentId,
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        lock(&self.engine.environments).remove(&self.id);
+    }
+}
+
+fn info(shared: &Shared, now: SystemTime) -> EnvironmentInfo {
+    EnvironmentInfo {
+        id: shared.id.to_string(),
+        account: shared.spec.account.to_string(),
+        region: shared.spec.region.to_string(),
+        function_name: shared.spec.function_name.to_string(),
+        version: shared.spec.version.to_string(),
+        status: shared.status(),
+        age_ms: now.duration_since(shared.started).unwrap_or_default().as_millis() as u64,
+        invocations: shared.invocations(),
+    }
+}
+
+/// Drops the tokens of environments whose keep-alive has passed.
+async fn reap(engine: Weak<Inner>, stop: CancellationToken) {
+    loop {
+        let Some(inner) = engine.upgrade() else { return };
+        let keep_alive = inner.config.keep_alive;
+        let pools: Vec<Arc<Pool>> = lock(&inner.pools).iter().filter_map(Weak::upgrade).collect();
+        let now = Instant::now();
+        for pool in pools {
+            pool.reap(keep_alive, now);
+        }
+        drop(inner);
+        let pause = (keep_alive / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is done under these locks can leave the data half-changed.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,0 +1,568 @@
+//! The task that owns one environment: its processes, its Runtime API mailbox, its log pipe and its deadlines.
+//!
+//! Must not decide: [`state::step`] does. The task turns what happens into events and performs the actions.
+
+use std::{
+    collections::VecDeque,
+    io,
+    os::fd::OwnedFd,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use jiff::Timestamp;
+use tokio::{
+    io::unix::AsyncFd,
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+    time::{Instant, sleep_until},
+};
+
+use super::{
+    EnvironmentId, Shared, Status as UserStatus,
+    state::{self, Action, Event, INIT_LIMIT, Job, Limits, Process, State},
+};
+use crate::{
+    executor::{Created, Instance, Launch, Runtime, StartError},
+    fault::{Exit, ExitStatus, Fault},
+    invocation::{Completed, InvokeError},
+    logs::{LogWriter, Records, platform::Line},
+    pool::{Idle, Pool, StartSlot},
+    ports::{InvocationRecord, LogStream},
+    runtime_api::{self, Body, Call, Session, Transition, accepted, refused},
+    spec::FunctionSpec,
+};
+
+/// How much of the log pipe is read before others get their turn.
+const READ_AT_ONCE: usize = 64 * 1024;
+
+/// Runs an environment from its start to its end. `slot` is the pool's promise that someone is being started.
+pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot) {
+    let id = EnvironmentId::random();
+    let shared = Arc::new(Shared::new(id, pool.spec().clone(), pool.engine().clock.now()));
+    let registration = pool.engine().register(shared.clone());
+    let stop = pool.engine().stop.clone();
+    let limit = pool.engine().config.startup_timeout;
+
+    let created = tokio::select! {
+        biased;
+        () = stop.cancelled() => return slot.fail(InvokeError::ShuttingDown),
+        created = tokio::time::timeout(limit, create(&pool, id)) => created,
+    };
+    let created = created.unwrap_or(Err(StartError::TimedOut { limit }));
+    match created {
+        Ok((created, log)) => Task::new(pool, shared, created, log, slot).run().await,
+        Err(error) => {
+            let error = Arc::new(error);
+            tracing::warn!(
+                environment = %id, function = %pool.spec().function_name, error = crate::chain(&*error),
+                "failed to start an environment"
+            );
+            slot.fail(InvokeError::Start(error));
+        }
+    }
+    drop(registration);
+}
+
+async fn create(pool: &Pool, id: EnvironmentId) -> Result<(Created, LogWriter), StartError> {
+    let engine = pool.engine();
+    let spec = pool.spec();
+    let credentials = engine.credentials.assume_role(spec).await?;
+    let stream =
+        log_stream(spec, id, Timestamp::try_from(engine.clock.now()).unwrap_or(Timestamp::UNIX_EPOCH));
+    let log = LogWriter::new(stream.clone(), engine.sink.clone(), engine.clock.clone());
+    let launch = Launch { spec: spec.clone(), environment: id, credentials, log_stream: stream.name };
+    Ok((engine.executor.create(launch).await?, log))
+}
+
+/// `YYYY/MM/DD/[VERSION]ID`; with a configured group the function's name stands before the version.
+fn log_stream(spec: &FunctionSpec, id: EnvironmentId, now: Timestamp) -> LogStream {
+    let date = now.strftime("%Y/%m/%d");
+    let function = if spec.logging.custom_group { spec.function_name.as_str() } else { "" };
+    LogStream {
+        account: spec.account,
+        region: spec.region.clone(),
+        group: spec.logging.group.clone(),
+        name: format!("{date}/{function}[{}]{id}", spec.version),
+    }
+}
+
+struct Task {
+    pool: Arc<Pool>,
+    shared: Arc<Shared>,
+    limits: Limits,
+    state: State,
+    slot: Option<StartSlot>,
+    jobs: Option<oneshot::Receiver<Job>>,
+    instance: Box<dyn Instance>,
+    listener: Option<TcpListener>,
+    connections: JoinSet<()>,
+    calls_in: mpsc::Sender<Call>,
+    calls: mpsc::Receiver<Call>,
+    session: Session,
+    parked: VecDeque<runtime_api::Reply>,
+    exited: Option<oneshot::Receiver<Exit>>,
+    output: Option<AsyncFd<OwnedFd>>,
+    records: Records,
+    log: LogWriter,
+}
+
+/// What woke the task.
+enum Woken {
+    Stop,
+    Call(Call),
+    Exited(Exit),
+    Job(Option<Job>),
+    Output,
+    Connection(io::Result<tokio::net::TcpStream>),
+    Deadline,
+}
+
+impl Task {
+    fn new(pool: Arc<Pool>, shared: Arc<Shared>, created: Created, log: LogWriter, slot: StartSlot) -> Task {
+        let limits = Limits {
+            init: INIT_LIMIT.min(pool.engine().config.startup_timeout),
+            timeout: pool.spec().timeout,
+        };
+        let (calls_in, calls) = mpsc::channel(8);
+        Task {
+            state: State::new(&limits, Instant::now()),
+            pool,
+            shared,
+            limits,
+            slot: Some(slot),
+            jobs: None,
+            instance: created.instance,
+            listener: created.runtime_api,
+            connections: JoinSet::new(),
+            calls_in,
+            calls,
+            session: Session::Started,
+            parked: VecDeque::new(),
+            exited: None,
+            output: None,
+            records: Records::default(),
+            log,
+        }
+    }
+
+    async fn run(mut self) {
+        self.write_line(&Line::InitStart);
+        if let Some(event) = self.spawn().await {
+            self.handle(event).await;
+        }
+        let stop = self.pool.engine().stop.clone();
+        let mut stopping = false;
+        let mut alarm = pin!(sleep_until(Instant::now() + Duration::from_secs(3600)));
+        while !matches!(self.state, State::Stopped) {
+            // The alarm is only ever moved forward to an earlier time: most deadlines are never reached, and one that
+            // rings too early costs less than moving it for every invocation.
+            if let Some(deadline) = self.state.deadline()
+                && (deadline < alarm.deadline() || alarm.is_elapsed())
+            {
+                alarm.as_mut().reset(deadline);
+            }
+            let armed = self.state.deadline().is_some();
+            let woken = tokio::select! {
+                biased;
+                // Stop overtakes everything.
+                () = stop.cancelled(), if !stopping => Woken::Stop,
+                // What the runtime said before it ended comes before its end.
+                call = self.calls.recv() => Woken::Call(call.expect("the task holds a sender")),
+                exit = wait(&mut self.exited) => Woken::Exited(exit),
+                job = wait_job(&mut self.jobs) => Woken::Job(job),
+                _ = readable(self.output.as_ref()) => Woken::Output,
+                connection = accept(self.listener.as_ref()) => Woken::Connection(connection),
+                () = alarm.as_mut(), if armed => Woken::Deadline,
+            };
+            match woken {
+                Woken::Stop => {
+                    stopping = true;
+                    self.handle(Event::Stop).await;
+                }
+                Woken::Call(call) => {
+                    // What the function wrote before this call belongs before what the call means.
+                    self.read_output(READ_AT_ONCE);
+                    if let Some(event) = self.call(call) {
+                        self.handle(event).await;
+                    }
+                }
+                Woken::Exited(exit) => {
+                    self.process_ended();
+                    self.handle(Event::Exited(exit)).await;
+                }
+                Woken::Job(Some(job)) => {
+                    self.jobs = None;
+                    self.log.begin(job.invocation.tail, self.pool.engine().observer.is_some());
+                    self.handle(Event::Invoke(job)).await;
+                }
+                Woken::Job(None) => {
+                    self.jobs = None;
+                    self.handle(Event::Released).await;
+                }
+                Woken::Output => self.read_output(READ_AT_ONCE),
+                Woken::Connection(Ok(stream)) => {
+                    // Small answers must not wait for more.
+                    let _ = stream.set_nodelay(true);
+                    self.connections.spawn(runtime_api::serve(Box::new(stream), self.calls_in.clone()));
+                }
+                Woken::Connection(Err(error)) => {
+                    tracing::warn!(environment = %self.shared.id, %error, "failed to accept a Runtime API connection");
+                }
+                Woken::Deadline => {
+                    self.read_output(READ_AT_ONCE);
+                    self.handle(Event::Tick).await;
+                }
+            }
+            self.log.flush();
+        }
+        self.connections.shutdown().await;
+    }
+
+    /// Feeds an event to the state machine and performs what it asks for, and what follows from that.
+    async fn handle(&mut self, event: Event) {
+        let mut next = Some(event);
+        while let Some(event) = next.take() {
+            let state = std::mem::replace(&mut self.state, State::Stopped);
+            let (state, actions) = state::step(state, event, &self.limits, Instant::now());
+            self.state = state;
+            self.publish();
+            for action in actions {
+                match action {
+                    Action::Spawn => next = self.spawn().await,
+                    Action::Kill => self.instance.kill(),
+                    Action::JoinIdle => self.join_idle(),
+                    Action::Deliver => self.deliver(),
+                    Action::Complete(reply, outcome) => {
+                        let completed =
+                            outcome.map(|outcome| Completed { outcome, log_tail: self.log.tail() });
+                        // A caller that went away does not need the answer.
+                        let _ = reply.send(completed);
+                    }
+                    Action::Log(line) => self.write_line(&line),
+                }
+            }
+        }
+    }
+
+    fn publish(&self) {
+        self.shared.set(match &self.state {
+            State::Initializing { .. } => UserStatus::Starting,
+            State::Idle { process: Process::Warm { .. } } => UserStatus::Ready,
+            State::Idle { process: Process::Cold } | State::Resetting => UserStatus::Cold,
+            State::Reinitializing { .. } | State::Busy { .. } | State::Settling { .. } => {
+                UserStatus::Invoking
+            }
+            State::Stopping | State::Stopped => UserStatus::Stopping,
+        });
+    }
+
+    // === the process ===
+
+    /// Starts the runtime process; what went wrong comes back as an event.
+    async fn spawn(&mut self) -> Option<Event> {
+        self.session = Session::Started;
+        let started = self.instance.start().await.and_then(|runtime| {
+            let Runtime { connection, output, exited } = runtime;
+            let output = AsyncFd::new(output)
+                .map_err(|source| StartError::Machine { step: "watch the log pipe", source })?;
+            Ok((connection, output, exited))
+        });
+        match started {
+            Ok((connection, output, exited)) => {
+                self.output = Some(output);
+                self.exited = Some(exited);
+                if let Some(connection) = connection {
+                    self.connections.spawn(runtime_api::serve(connection, self.calls_in.clone()));
+                }
+                None
+            }
+            Err(StartError::Function(fault)) => Some(Event::StartFailed(fault)),
+            Err(error) => {
+                let error = Arc::new(error);
+                tracing::warn!(
+                    environment = %self.shared.id, function = %self.pool.spec().function_name,
+                    error = crate::chain(&*error), "failed to start a runtime"
+                );
+                if let Some(slot) = self.slot.take() {
+                    slot.fail(InvokeError::Start(error.clone()));
+                }
+                Some(Event::Broken(error))
+            }
+        }
+    }
+
+    /// The process is gone: read what it left, forget its connections.
+    fn process_ended(&mut self) {
+        self.exited = None;
+        // Whatever it left running in the background ends with it.
+        self.instance.kill();
+        self.read_output(usize::MAX);
+        if let Some(rest) = self.records.rest() {
+            self.log.record(rest);
+        }
+        self.output = None;
+        self.parked.clear();
+        self.connections.abort_all();
+        while self.calls.try_recv().is_ok() {}
+    }
+
+    /// Reads from the log pipe what is there, up to `limit` bytes.
+    ///
+    /// Reads without asking the reactor first: at the time of a Runtime API call the pipe may have data that the
+    /// reactor has not heard of.
+    fn read_output(&mut self, limit: usize) {
+        let Some(output) = &self.output else { return };
+        let mut total = 0;
+        while total < limit {
+            let buffer = self.records.buffer();
+            let before = buffer.len();
+            buffer.resize(before + 16 * 1024, 0);
+            let read = rustix::io::read(output.get_ref(), &mut buffer[before..]);
+            buffer.truncate(before + *read.as_ref().unwrap_or(&0));
+            match read {
+                Ok(0) => {
+                    // Every writer is gone.
+                    self.output = None;
+                    break;
+                }
+                Ok(count) => total += count,
+                Err(rustix::io::Errno::INTR) => continue,
+                Err(_) => break,
+            }
+            while let Some(record) = self.records.next() {
+                self.log.record(record);
+            }
+        }
+    }
+
+    // === the Runtime API ===
+
+    /// Answers a call of the runtime, or keeps its answer for later; tells what it means.
+    fn call(&mut self, call: Call) -> Option<Event> {
+        match call {
+            Call::Next(reply) => match self.session.after(Transition::Next) {
+                Ok(Session::Running) => {
+                    self.parked.push_back(reply);
+                    self.deliver();
+                    None
+                }
+                Ok(session) => {
+                    let first = self.session != Session::Ready;
+                    self.session = session;
+                    self.parked.push_back(reply);
+                    first.then_some(Event::Parked)
+                }
+                Err(refusal) => answer(reply, refusal),
+            },
+            Call::Response { id, body, reply } => {
+                if let Err(refusal) = self.check(&id, Transition::Response) {
+                    return answer(reply, refusal);
+                }
+                Some(self.response(body, reply))
+            }
+            Call::Error { id, report, reply } => {
+                if let Err(refusal) = self.check(&id, Transition::Error) {
+                    return answer(reply, refusal);
+                }
+                let _ = reply.send(accepted());
+                Some(Event::Failure(fault(report)))
+            }
+            Call::InitError { report, reply } => match self.session.after(Transition::InitError) {
+                Ok(session) => {
+                    self.session = session;
+                    let _ = reply.send(accepted());
+                    Some(Event::InitError(fault(report)))
+                }
+                Err(refusal) => answer(reply, refusal),
+            },
+        }
+    }
+
+    /// Is `id` the current invocation, and may the runtime answer it now?
+    fn check(&mut self, id: &str, transition: Transition) -> Result<(), Response<Full<Bytes>>> {
+        let current = match &self.state {
+            State::Settling { run, .. } => Some(run.request_id()),
+            state => state.running().map(|run| &run.job.invocation.request_id),
+        };
+        let known = current.is_some_and(|current| id.parse().is_ok_and(|id| *current == id));
+        if !known {
+            return Err(refused(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID"));
+        }
+        self.session = self.session.after(transition)?;
+        Ok(())
+    }
+
+    fn response(&self, body: Body, reply: runtime_api::Reply) -> Event {
+        let (answer, event) = match body {
+            Body::Whole(body) => (accepted(), Event::Response(body)),
+            Body::Failed(report) => (accepted(), Event::Failure(fault(report))),
+            Body::TooLarge => {
+                let document = format!(
+                    r#"{{"errorMessage":"Response payload size exceeded maximum allowed payload size ({} bytes).","errorType":"Function.ResponseSizeTooLarge"}}"#,
+                    runtime_api::MAX_PAYLOAD
+                );
+                let fault = Fault {
+                    error_type: "Function.ResponseSizeTooLarge".to_owned(),
+                    message: String::new(),
+                    document: Some(Bytes::from(document)),
+                };
+                (runtime_api::too_large(), Event::Failure(fault))
+            }
+            Body::Truncated => {
+                (runtime_api::truncated(), Event::Failure(platform_fault("Runtime.TruncatedResponse")))
+            }
+            Body::InvalidMode(mode) => (
+                refused(
+                    StatusCode::BAD_REQUEST,
+                    "InvalidFunctionResponseMode",
+                    &format!("Invalid function response mode: {mode}"),
+                ),
+                Event::Failure(platform_fault("Runtime.InvalidResponseModeHeader")),
+            ),
+        };
+        let _ = reply.send(answer);
+        event
+    }
+
+    /// Gives the current event to a runtime that waits in `next`. If none does, the next one to come gets it.
+    fn deliver(&mut self) {
+        self.session = Session::Running;
+        let Some(run) = self.state.running() else { return };
+        let timeout = self.state.deadline().unwrap_or(run.begun).saturating_duration_since(Instant::now());
+        let deadline = self.pool.engine().clock.now() + timeout;
+        while let Some(reply) = self.parked.pop_front() {
+            if reply.is_closed() {
+                continue;
+            }
+            match event_response(&run.job, deadline.duration_since(UNIX_EPOCH).unwrap_or_default()) {
+                Ok(response) => {
+                    if reply.send(response).is_ok() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(environment = %self.shared.id, %error, "failed to write an event's headers");
+                    return;
+                }
+            }
+        }
+    }
+
+    // === the pool ===
+
+    fn join_idle(&mut self) {
+        let (sender, receiver) = oneshot::channel();
+        self.jobs = Some(receiver);
+        if let Some(slot) = self.slot.take() {
+            slot.succeed();
+        }
+        self.pool.give(Idle::new(sender));
+    }
+
+    // === the log ===
+
+    fn write_line(&mut self, line: &Line) {
+        let spec = self.pool.spec();
+        let memory_mb = match line {
+            Line::Report { .. } => self.instance.peak_memory().div_ceil(1024 * 1024).max(1) as u32,
+            Line::InitStart | Line::InitReport { .. } | Line::Start { .. } | Line::End { .. } => 0,
+        };
+        let now = Timestamp::try_from(self.pool.engine().clock.now()).unwrap_or(Timestamp::UNIX_EPOCH);
+        if let Some(text) = line.render(spec, memory_mb, now) {
+            self.log.platform(text);
+        }
+        if let Line::Report { request, duration, init, status, .. } = line
+            && let Some(observer) = &self.pool.engine().observer
+        {
+            observer.finished(InvocationRecord {
+                function_name: spec.function_name.to_string(),
+                version: spec.version.to_string(),
+                request_id: request.clone(),
+                status: status.name(),
+                duration_ms: duration.as_secs_f64() * 1000.0,
+                init_duration_ms: init.map(|init| init.as_secs_f64() * 1000.0),
+                max_memory_mb: memory_mb,
+                log: self.log.observed(),
+            });
+        }
+    }
+}
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        // However the task ends, its processes end with it.
+        self.instance.kill();
+    }
+}
+
+fn answer(reply: runtime_api::Reply, response: Response<Full<Bytes>>) -> Option<Event> {
+    let _ = reply.send(response);
+    None
+}
+
+fn fault(report: runtime_api::ErrorReport) -> Fault {
+    Fault { error_type: report.error_type, message: String::new(), document: Some(report.document) }
+}
+
+fn platform_fault(error_type: &str) -> Fault {
+    Fault { error_type: error_type.to_owned(), message: error_type.to_owned(), document: None }
+}
+
+/// The answer to `next`: the payload as it came, the rest in headers.
+fn event_response(job: &Job, deadline: Duration) -> Result<Response<Full<Bytes>>, http::Error> {
+    let invocation = &job.invocation;
+    let mut response = Response::builder()
+        .header(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header("lambda-runtime-aws-request-id", invocation.request_id.to_string())
+        .header("lambda-runtime-deadline-ms", deadline.as_millis().to_string())
+        .header("lambda-runtime-invoked-function-arn", invocation.invoked_arn.to_string());
+    if let Some(trace) = &invocation.trace_id {
+        response = response.header("lambda-runtime-trace-id", trace);
+    }
+    if let Some(context) = &invocation.client_context {
+        response =
+            response.header("lambda-runtime-client-context", HeaderValue::from_bytes(context.as_bytes())?);
+    }
+    response.body(Full::new(invocation.payload.clone()))
+}
+
+// === the arms of the select: each waits for ever while it has nothing to wait for ===
+
+async fn wait(exited: &mut Option<oneshot::Receiver<Exit>>) -> Exit {
+    match exited {
+        // An executor that drops its promise has lost the process.
+        Some(exited) => exited.await.unwrap_or(Exit { status: ExitStatus::Signal(9), out_of_memory: false }),
+        None => std::future::pending().await,
+    }
+}
+
+async fn wait_job(jobs: &mut Option<oneshot::Receiver<Job>>) -> Option<Job> {
+    match jobs {
+        Some(jobs) => jobs.await.ok(),
+        None => std::future::pending().await,
+    }
+}
+
+async fn readable(output: Option<&AsyncFd<OwnedFd>>) {
+    match output {
+        Some(output) => match output.readable().await {
+            // The read that follows empties the pipe or leaves it readable; either way the reactor must look again.
+            Ok(mut guard) => guard.clear_ready(),
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+async fn accept(listener: Option<&TcpListener>) -> io::Result<tokio::net::TcpStream> {
+    match listener {
+        Some(listener) => listener.accept().await.map(|(stream, _)| stream),
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,235 @@
+//! An executor without processes, for tests: each "process" is a script that speaks to the Runtime API.
+//!
+//! Must not be part of the shipped binary (feature `fake`).
+
+use std::{fmt, os::fd::OwnedFd, sync::Arc};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use tokio::{sync::oneshot, task::JoinHandle};
+
+use super::{Created, Executor, Instance, Launch, Runtime, StartError};
+use crate::fault::{Exit, ExitStatus, Fault};
+
+type Script = dyn Fn(FakeRuntime) -> BoxFuture<'static, Exit> + Send + Sync;
+
+/// Runs a script in place of each runtime process.
+pub struct FakeExecutor {
+    script: Arc<Script>,
+}
+
+impl fmt::Debug for FakeExecutor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeExecutor").finish_non_exhaustive()
+    }
+}
+
+impl FakeExecutor {
+    /// An executor whose processes run `script`; what it returns is how the process exits.
+    pub fn new<F>(script: impl Fn(FakeRuntime) -> F + Send + Sync + 'static) -> FakeExecutor
+    where
+        F: Future<Output = Exit> + Send + 'static,
+    {
+        FakeExecutor { script: Arc::new(move |runtime| Box::pin(script(runtime))) }
+    }
+
+    /// Processes that answer every event with itself, for ever.
+    pub fn echo() -> FakeExecutor {
+        FakeExecutor::new(|mut runtime| async move {
+            loop {
+                let event = runtime.next().await;
+                runtime.respond(&event.request_id, event.payload).await;
+            }
+        })
+    }
+}
+
+impl Executor for FakeExecutor {
+    fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
+        Box::pin(async move {
+            let instance = FakeInstance { script: self.script.clone(), launch, starts: 0, process: None };
+            Ok(Created { instance: Box::new(instance), runtime_api: None })
+        })
+    }
+}
+
+struct FakeInstance {
+    script: Arc<Script>,
+    launch: Launch,
+    starts: usize,
+    process: Option<(JoinHandle<()>, Arc<std::sync::Mutex<Option<oneshot::Sender<Exit>>>>)>,
+}
+
+impl fmt::Debug for FakeInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeInstance").field("starts", &self.starts).finish_non_exhaustive()
+    }
+}
+
+impl Instance for FakeInstance {
+    #[expect(clippy::disallowed_methods, reason = "the task stands for a process; `kill` ends it")]
+    fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
+        Box::pin(async move {
+            self.starts += 1;
+            let (ours, theirs) = tokio::io::duplex(1 << 20);
+            let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK)
+                .map_err(|error| StartError::Machine { step: "make a pipe", source: error.into() })?;
+            let (client, connection) = handshake(TokioIo::new(theirs)).await.map_err(|error| {
+                StartError::Machine { step: "connect", source: std::io::Error::other(error) }
+            })?;
+            tokio::spawn(connection);
+            let (exit, exited) = oneshot::channel();
+            let exit = Arc::new(std::sync::Mutex::new(Some(exit)));
+            let runtime =
+                FakeRuntime { client, output: written, launch: self.launch.clone(), starts: self.starts };
+            let script = self.script.clone();
+            let sender = exit.clone();
+            let task = tokio::spawn(async move {
+                let how = script(runtime).await;
+                if let Some(sender) = sender.lock().expect("no panics").take() {
+                    let _ = sender.send(how);
+                }
+            });
+            self.process = Some((task, exit));
+            Ok(Runtime { connection: Some(Box::new(ours)), output, exited })
+        })
+    }
+
+    fn kill(&mut self) {
+        if let Some((task, exit)) = self.process.take() {
+            task.abort();
+            if let Some(sender) = exit.lock().expect("no panics").take() {
+                let _ = sender.send(Exit { status: ExitStatus::Signal(9), out_of_memory: false });
+            }
+        }
+    }
+
+    fn peak_memory(&mut self) -> u64 {
+        36 * 1024 * 1024
+    }
+}
+
+/// What a script does as a runtime.
+pub struct FakeRuntime {
+    client: SendRequest<Full<Bytes>>,
+    output: OwnedFd,
+    launch: Launch,
+    starts: usize,
+}
+
+impl fmt::Debug for FakeRuntime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeRuntime").field("starts", &self.starts).finish_non_exhaustive()
+    }
+}
+
+/// An event, as `next` gave it.
+#[derive(Debug)]
+pub struct FakeEvent {
+    /// `Lambda-Runtime-Aws-Request-Id`.
+    pub request_id: String,
+    /// The payload.
+    pub payload: Bytes,
+    /// All headers.
+    pub headers: HeaderMap,
+}
+
+impl FakeRuntime {
+    /// How this environment was launched.
+    pub fn launch(&self) -> &Launch {
+        &self.launch
+    }
+
+    /// 1 for the environment's first process, 2 for the next.
+    pub fn starts(&self) -> usize {
+        self.starts
+    }
+
+    /// Waits for an event. Never returns if the environment has gone.
+    pub async fn next(&mut self) -> FakeEvent {
+        let response = self.call("GET", "invocation/next", &[], Bytes::new()).await;
+        let (parts, payload) = response.into_parts();
+        let id = parts.headers.get("lambda-runtime-aws-request-id").and_then(|id| id.to_str().ok());
+        FakeEvent { request_id: id.unwrap_or_default().to_owned(), payload, headers: parts.headers }
+    }
+
+    /// Posts a response; returns the status.
+    pub async fn respond(&mut self, id: &str, body: impl Into<Bytes>) -> StatusCode {
+        self.call("POST", &format!("invocation/{id}/response"), &[], body.into()).await.status()
+    }
+
+    /// Posts an error; returns the status.
+    pub async fn fail(&mut self, id: &str, error_type: &str, body: impl Into<Bytes>) -> StatusCode {
+        let headers = [("Lambda-Runtime-Function-Error-Type", error_type)];
+        self.call("POST", &format!("invocation/{id}/error"), &headers, body.into()).await.status()
+    }
+
+    /// Posts an init error; returns the status.
+    pub async fn init_error(&mut self, error_type: &str, body: impl Into<Bytes>) -> StatusCode {
+        let headers = [("Lambda-Runtime-Function-Error-Type", error_type)];
+        self.call("POST", "init/error", &headers, body.into()).await.status()
+    }
+
+    /// Writes to the log pipe.
+    pub fn print(&self, text: &str) {
+        let _ = rustix::io::write(&self.output, text.as_bytes());
+    }
+
+    /// Any call of the Runtime API.
+    pub async fn call(
+        &mut self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+    ) -> Response<Bytes> {
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/2018-06-01/runtime/{path}"))
+            .header("host", "runtime");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(body)).expect("scripts make valid requests");
+        let sent = async {
+            self.client.ready().await.ok()?;
+            let (parts, body) = self.client.send_request(request).await.ok()?.into_parts();
+            Some(Response::from_parts(parts, body.collect().await.ok()?.to_bytes()))
+        };
+        match sent.await {
+            Some(response) => response,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// `exit 0`.
+pub const EXIT_0: Exit = Exit { status: ExitStatus::Code(0), out_of_memory: false };
+
+/// An executor whose environments cannot start, by the function's own fault.
+#[derive(Debug)]
+pub struct NoEntrypoint;
+
+impl Executor for NoEntrypoint {
+    fn create(&self, _launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
+        Box::pin(async { Ok(Created { instance: Box::new(NoEntrypoint), runtime_api: None }) })
+    }
+}
+
+impl Instance for NoEntrypoint {
+    fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
+        Box::pin(async {
+            Err(StartError::Function(Fault::invalid_entrypoint("/var/task/bootstrap /opt/bootstrap")))
+        })
+    }
+
+    fn kill(&mut self) {}
+
+    fn peak_memory(&mut self) -> u64 {
+        0
+    }
+}

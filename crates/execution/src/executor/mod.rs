@@ -1,0 +1,120 @@
+//! Executors make processes. They know nothing of invocations: those travel by the Runtime API.
+
+#[cfg(any(test, feature = "fake"))]
+pub mod fake;
+
+use std::{fmt, io, os::fd::OwnedFd, sync::Arc};
+
+use futures_util::future::BoxFuture;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
+    sync::oneshot,
+};
+
+use crate::{
+    environment::EnvironmentId,
+    fault::{Exit, Fault},
+    ports::Credentials,
+    spec::FunctionSpec,
+};
+
+/// Makes the place in which an environment's processes run.
+pub trait Executor: Send + Sync + fmt::Debug {
+    /// Makes the place; no process runs in it yet.
+    fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>>;
+}
+
+/// What one environment needs to know before it starts.
+#[derive(Debug, Clone)]
+pub struct Launch {
+    /// The version.
+    pub spec: Arc<FunctionSpec>,
+    /// The environment's id.
+    pub environment: EnvironmentId,
+    /// The execution role's credentials.
+    pub credentials: Credentials,
+    /// Name of the log stream.
+    pub log_stream: String,
+}
+
+/// A place for processes.
+#[derive(Debug)]
+pub struct Created {
+    /// Starts and ends the processes.
+    pub instance: Box<dyn Instance>,
+    /// Where runtimes connect to the Runtime API, as bound for this environment alone.
+    pub runtime_api: Option<TcpListener>,
+}
+
+/// The place of one environment. Dropping it ends every process and removes every trace.
+pub trait Instance: Send + fmt::Debug {
+    /// Starts the runtime process. Between two starts the file system of the environment (`/tmp`) stays.
+    fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>>;
+    /// Ends the whole process tree at once.
+    fn kill(&mut self);
+    /// Peak memory of the process tree, in bytes, as far as it is known.
+    fn peak_memory(&mut self) -> u64;
+}
+
+/// A started runtime process, as its environment sees it.
+pub struct Runtime {
+    /// A connection to the Runtime API that the process was given, for clients that understand it.
+    pub connection: Option<Connection>,
+    /// The reading end of the pipe that the process writes its output to; non-blocking.
+    pub output: OwnedFd,
+    /// Says how the process ended.
+    pub exited: oneshot::Receiver<Exit>,
+}
+
+impl fmt::Debug for Runtime {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Runtime").field("connected", &self.connection.is_some()).finish_non_exhaustive()
+    }
+}
+
+/// One end of a Runtime API connection.
+pub type Connection = Box<dyn Duplex>;
+
+/// Reads and writes.
+pub trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
+
+/// An environment could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The function's own fault: this is the result of its invocations.
+    #[error("{}", .0.message)]
+    Function(Fault),
+    /// The runtime that the function needs is not on this machine.
+    #[error("{message}")]
+    Runtime {
+        /// What is missing, and how to get it.
+        message: String,
+    },
+    /// The role could not be assumed.
+    #[error(transparent)]
+    Credentials(#[from] crate::ports::CredentialError),
+    /// The machine refused something.
+    #[error("failed to {step}")]
+    Machine {
+        /// What was attempted.
+        step: &'static str,
+        /// Why it failed.
+        #[source]
+        source: io::Error,
+    },
+    /// The isolated place could not be made.
+    #[error("failed to make the sandbox")]
+    Sandbox(#[source] hothouse_sandbox::SpawnError),
+    /// It took longer than the environment start-up limit.
+    #[error(
+        "the environment timed out during start-up (limit {} s; hint: look at the function's start-up, or raise --environment-startup-timeout)",
+        .limit.as_secs()
+    )]
+    TimedOut {
+        /// The limit.
+        limit: std::time::Duration,
+    },
+}

@@ -1,0 +1,76 @@
+//! The Runtime API (2018-06-01) of one environment: HTTP on one side, [`Call`]s to the environment's task on the other.
+//!
+//! Must not decide anything about invocations: `session` knows which call is allowed when, the environment's
+//! state machine knows the rest. The connection *is* the environment, there is no lookup.
+
+mod routes;
+mod session;
+
+use bytes::Bytes;
+use http::{Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use tokio::sync::oneshot;
+
+pub(crate) use routes::{serve, too_large, truncated};
+pub(crate) use session::{Session, Transition};
+
+/// Largest response of a buffered invocation: 6 MiB and 100 bytes.
+pub(crate) const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
+
+/// What the runtime asks for. Each carries the place for its HTTP answer.
+#[derive(Debug)]
+pub(crate) enum Call {
+    /// `GET /runtime/invocation/next`: answered when there is an event.
+    Next(Reply),
+    /// `POST /runtime/invocation/{id}/response`.
+    Response { id: String, body: Body, reply: Reply },
+    /// `POST /runtime/invocation/{id}/error`.
+    Error { id: String, report: ErrorReport, reply: Reply },
+    /// `POST /runtime/init/error`.
+    InitError { report: ErrorReport, reply: Reply },
+}
+
+/// The place for an HTTP answer.
+pub(crate) type Reply = oneshot::Sender<Response<Full<Bytes>>>;
+
+/// The body of a `/response`, as it arrived.
+#[derive(Debug)]
+pub(crate) enum Body {
+    Whole(Bytes),
+    /// A streamed response that ended with error trailers.
+    Failed(ErrorReport),
+    /// More than [`MAX_PAYLOAD`].
+    TooLarge,
+    /// The connection ended before the body did.
+    Truncated,
+    /// `Lambda-Runtime-Function-Response-Mode` has a value that does not exist.
+    InvalidMode(String),
+}
+
+/// What a runtime says about an error.
+#[derive(Debug)]
+pub(crate) struct ErrorReport {
+    /// `Lambda-Runtime-Function-Error-Type`, scrubbed to the types that the platform knows.
+    pub(crate) error_type: String,
+    /// The document for the caller.
+    pub(crate) document: Bytes,
+}
+
+/// `{"status":"OK"}`, 202.
+pub(crate) fn accepted() -> Response<Full<Bytes>> {
+    json_response(StatusCode::ACCEPTED, Bytes::from_static(b"{\"status\":\"OK\"}\n"))
+}
+
+/// An error answer of the Runtime API.
+pub(crate) fn refused(status: StatusCode, error_type: &str, message: &str) -> Response<Full<Bytes>> {
+    let mut body = serde_json::json!({ "errorMessage": message, "errorType": error_type }).to_string();
+    body.push('\n');
+    json_response(status, Bytes::from(body))
+}
+
+fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(body));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,222 @@
+//! HTTP of the Runtime API: reads a request, makes a [`Call`], waits for the task's answer.
+
+use std::convert::Infallible;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{Body, Call, ErrorReport, MAX_PAYLOAD, refused};
+use crate::executor::Connection;
+
+const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+
+/// Serves one connection of a runtime until it closes.
+pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>) {
+    let service = service_fn(move |request| {
+        let calls = calls.clone();
+        async move { Ok::<_, Infallible>(answer(request, &calls).await) }
+    });
+    let served = http1::Builder::new()
+        .pipeline_flush(true)
+        .half_close(true)
+        .serve_connection(TokioIo::new(connection), service)
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a Runtime API connection ended");
+    }
+}
+
+async fn answer(request: Request<Incoming>, calls: &mpsc::Sender<Call>) -> Response<Full<Bytes>> {
+    let (parts, body) = request.into_parts();
+    let (reply, response) = oneshot::channel();
+    let path = parts.uri.path();
+    let call = if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
+        match (rest, &parts.method) {
+            ("invocation/next", &Method::GET) => Call::Next(reply),
+            ("init/error", &Method::POST) => match read(body).await {
+                Body::Whole(document) => Call::InitError { report: report(&parts.headers, document), reply },
+                problem => return unreadable(&problem),
+            },
+            ("invocation/next" | "init/error", _) => return empty(StatusCode::METHOD_NOT_ALLOWED),
+            (rest, method) => match rest.strip_prefix("invocation/").and_then(|rest| rest.split_once('/')) {
+                Some((_, "response" | "error")) if method != Method::POST => {
+                    return empty(StatusCode::METHOD_NOT_ALLOWED);
+                }
+                Some((id, "response")) => {
+                    let id = id.to_owned();
+                    let body = match parts.headers.get(RESPONSE_MODE).map(|mode| mode.as_bytes()) {
+                        None | Some(b"" | b"streaming") => read(body).await,
+                        Some(mode) => Body::InvalidMode(String::from_utf8_lossy(mode).into_owned()),
+                    };
+                    Call::Response { id, body, reply }
+                }
+                Some((id, "error")) => {
+                    let id = id.to_owned();
+                    match read(body).await {
+                        Body::Whole(document) => {
+                            let report = report(&parts.headers, without_cause(&parts.headers, document));
+                            Call::Error { id, report, reply }
+                        }
+                        problem => return unreadable(&problem),
+                    }
+                }
+                _ => return not_found(),
+            },
+        }
+    } else if path == "/2018-06-01/ping" && parts.method == Method::GET {
+        return Response::new(Full::new(Bytes::from_static(b"pong")));
+    } else {
+        return not_found();
+    };
+    if calls.send(call).await.is_ok()
+        && let Ok(response) = response.await
+    {
+        return response;
+    }
+    // The environment is going away, and the process behind this connection with it.
+    refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error")
+}
+
+/// Reads a body up to the payload limit. What is over the limit is read too, and thrown away, since a client that is
+/// still writing does not read the answer.
+async fn read(mut body: Incoming) -> Body {
+    let mut first: Option<Bytes> = None;
+    let mut collected = BytesMut::new();
+    let mut length = 0;
+    let mut trailers = None;
+    while let Some(frame) = body.frame().await {
+        let Ok(frame) = frame else { return Body::Truncated };
+        match frame.into_data() {
+            Ok(data) => {
+                length += data.len();
+                if length > MAX_PAYLOAD {
+                    first = None;
+                    collected = BytesMut::new();
+                } else if length == data.len() {
+                    first = Some(data);
+                } else {
+                    if let Some(first) = first.take() {
+                        collected.extend_from_slice(&first);
+                    }
+                    collected.extend_from_slice(&data);
+                }
+            }
+            Err(frame) => trailers = frame.into_trailers().ok().or(trailers),
+        }
+    }
+    if let Some(trailers) = trailers
+        && let Some(error_type) = trailers.get(ERROR_TYPE)
+    {
+        let document =
+            trailers.get(ERROR_BODY).and_then(|value| decode_base64(value.as_bytes())).unwrap_or_default();
+        return Body::Failed(ErrorReport {
+            error_type: String::from_utf8_lossy(error_type.as_bytes()).into_owned(),
+            document: Bytes::from(document),
+        });
+    }
+    if length > MAX_PAYLOAD {
+        return Body::TooLarge;
+    }
+    // The usual payload came in one piece and goes on as it is.
+    Body::Whole(first.unwrap_or_else(|| collected.freeze()))
+}
+
+fn report(headers: &HeaderMap, document: Bytes) -> ErrorReport {
+    let sent = headers.get(ERROR_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    ErrorReport { error_type: scrub(sent).to_owned(), document }
+}
+
+/// Only `Runtime.Xyz` and `Function.Xyz` are taken over; the caller gets the document in any case.
+fn scrub(error_type: &str) -> &str {
+    let known = error_type.strip_prefix("Runtime.").or_else(|| error_type.strip_prefix("Function."));
+    let named = |name: &str| {
+        let mut letters = name.chars();
+        letters.next().is_some_and(|c| c.is_ascii_uppercase())
+            && name.len() > 1
+            && letters.all(|c| c.is_ascii_alphabetic())
+    };
+    match known {
+        Some(name) if named(name) => error_type,
+        _ if error_type.starts_with("Function.") => "Function.Unknown",
+        _ => "Runtime.Unknown",
+    }
+}
+
+/// With this content type the document also carries an X-Ray cause, which is not for the caller.
+fn without_cause(headers: &HeaderMap, document: Bytes) -> Bytes {
+    let is_cause = headers
+        .get(http::header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes() == b"application/vnd.aws.lambda.error.cause+json");
+    if !is_cause {
+        return document;
+    }
+    let Ok(mut value) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&document)
+    else {
+        return Bytes::from_static(b"\"Invalid error body\"");
+    };
+    value.retain(|key, _| matches!(key.as_str(), "errorMessage" | "errorType" | "stackTrace"));
+    Bytes::from(serde_json::Value::Object(value).to_string())
+}
+
+fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
+    use base64::Engine as _;
+    base64::engine::general_purpose::STANDARD.decode(text).ok()
+}
+
+fn unreadable(problem: &Body) -> Response<Full<Bytes>> {
+    match problem {
+        Body::TooLarge => too_large(),
+        Body::Whole(_) | Body::Failed(_) | Body::Truncated | Body::InvalidMode(_) => truncated(),
+    }
+}
+
+/// 413, for a response that is over the limit.
+pub(crate) fn too_large() -> Response<Full<Bytes>> {
+    refused(
+        StatusCode::PAYLOAD_TOO_LARGE,
+        "RequestEntityTooLarge",
+        &format!("Exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."),
+    )
+}
+
+/// 400, for a body that ended early.
+pub(crate) fn truncated() -> Response<Full<Bytes>> {
+    refused(StatusCode::BAD_REQUEST, "TruncatedHTTPRequest", "HTTP request detected as truncated")
+}
+
+fn not_found() -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::from_static(b"404 page not found\n")));
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    response
+}
+
+fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::new(Bytes::new()));
+    *response.status_mut() = status;
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn error_types_are_scrubbed_to_those_that_the_platform_knows() {
+        for (sent, kept) in [
+            ("Runtime.ImportModuleError", "Runtime.ImportModuleError"),
+            ("Function.Custom", "Function.Custom"),
+            ("Function.custom", "Function.Unknown"),
+            ("Runtime.x", "Runtime.Unknown"),
+            ("Unhandled", "Runtime.Unknown"),
+            ("", "Runtime.Unknown"),
+        ] {
+            assert_eq!(scrub(sent), kept);
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Which call of the Runtime API a runtime may make when. Pure.
+//!
+//! Must not know invocations: only the order of calls, as AWS's Runtime Interface Emulator defines it.
+
+use http::StatusCode;
+
+use super::refused;
+
+/// Where the runtime stands, since its process was started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Session {
+    Started,
+    InitError,
+    /// Waits in `next`.
+    Ready,
+    /// Has an event.
+    Running,
+    /// Has answered; `next` is due.
+    ResponseSent,
+}
+
+/// A call, as far as its order matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Transition {
+    Next,
+    Response,
+    Error,
+    InitError,
+}
+
+impl Session {
+    /// The state after the call, or the 403 that refuses it.
+    pub(crate) fn after(
+        self,
+        call: Transition,
+    ) -> Result<Session, http::Response<http_body_util::Full<bytes::Bytes>>> {
+        match (self, call) {
+            (Session::Started | Session::ResponseSent | Session::Ready, Transition::Next) => {
+                Ok(Session::Ready)
+            }
+            // The same event again.
+            (Session::Running, Transition::Next) => Ok(Session::Running),
+            (Session::Running, Transition::Response | Transition::Error) => Ok(Session::ResponseSent),
+            (Session::Started, Transition::InitError) => Ok(Session::InitError),
+            (Session::InitError, _)
+            | (Session::Started, Transition::Response | Transition::Error)
+            | (
+                Session::Ready | Session::ResponseSent,
+                Transition::Response | Transition::Error | Transition::InitError,
+            )
+            | (Session::Running, Transition::InitError) => {
+                let message = format!(
+                    "State transition from {} to {} failed for runtime. Error: State transition is not allowed",
+                    self.name(),
+                    call.target()
+                );
+                Err(refused(StatusCode::FORBIDDEN, "InvalidStateTransition", &message))
+            }
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Session::Started => "Started",
+            Session::InitError => "InitError",
+            Session::Ready => "Ready",
+            Session::Running => "Running",
+            Session::ResponseSent => "RuntimeResponseSentState",
+        }
+    }
+}
+
+impl Transition {
+    fn target(self) -> &'static str {
+        match self {
+            Transition::Next => "Ready",
+            Transition::Response => "InvocationResponse",
+            Transition::Error => "InvocationErrorResponse",
+            Transition::InitError => "InitError",
+        }
+    }
+}
