@@ -1,7 +1,7 @@
 """Fixtures: a service for the session, services of a test's own, functions that go away."""
 
 import pytest
-from support.functions import Functions
+from support.functions import SOURCES, Functions, archive, boto3_files, folder
 from support.service import BINARY, SCRATCH, Service
 
 
@@ -63,6 +63,19 @@ def shared_functions(client):
     functions = Functions(client)
     yield functions
     functions.clean()
+
+
+@pytest.fixture(scope="session")
+def boto3_in_functions():
+    """Makes the Python probe's archive with boto3 inside; the archive is made once."""
+    made = []
+
+    def make():
+        if not made:
+            made.append(archive({**boto3_files(), **folder(SOURCES / "python-probe")}))
+        return made[0]
+
+    return make
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -46,6 +46,25 @@ def probe(language="python"):
     return archive(folder(SOURCES / f"{language}-probe"))
 
 
+def boto3_files():
+    """boto3 and what it needs, from this virtual environment, with the models of a few services only."""
+    import importlib.util
+
+    services = ("sts", "sqs", "s3", "logs", "lambda")
+    files = {}
+    for module in ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "urllib3", "six"):
+        origin = Path(importlib.util.find_spec(module).origin)
+        if origin.name != "__init__.py":
+            files[origin.name] = origin.read_bytes()
+            continue
+        for name, content in folder(origin.parent).items():
+            parts = Path(name).parts
+            model = module == "botocore" and parts[0] == "data" and len(parts) > 2
+            if not model or parts[1] in services:
+                files[f"{module}/{name}"] = content
+    return files
+
+
 def unique(prefix="f"):
     """A name that no other test uses."""
     return f"{prefix}-{uuid.uuid4().hex[:12]}"
