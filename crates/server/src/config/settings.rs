@@ -1,0 +1,267 @@
+//! The table of options: names, aliases, defaults and one line of documentation each.
+//!
+//! Must not know how a value is used; `config.rs` reads each option once, with its type.
+
+use super::values;
+
+/// Who reads an option.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// `start` and `dev`.
+    Service,
+    /// Commands that talk to a running service.
+    Client,
+}
+
+/// How an option is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// `--name VALUE`.
+    One,
+    /// `--name VALUE`, repeatable; a comma separates values in a variable.
+    Many,
+    /// `--name` or `--name=BOOLEAN`.
+    Switch,
+}
+
+/// One option. Its flag is `--NAME`, its key in the file `NAME`, its variable `HOTHOUSE_NAME`.
+#[derive(Debug)]
+pub(crate) struct Setting {
+    /// Lower case, words joined by hyphens.
+    pub(crate) name: &'static str,
+    /// Who reads it.
+    pub(crate) scope: Scope,
+    /// How it is written.
+    pub(crate) form: Form,
+    /// Name of the value in help.
+    pub(crate) value: &'static str,
+    /// Values if nobody gives any.
+    pub(crate) default: &'static [&'static str],
+    /// Said instead of the default where that depends on the machine.
+    pub(crate) default_note: &'static str,
+    /// Other programs' variables for the same thing, first wins.
+    pub(crate) aliases: &'static [Alias],
+    /// One line.
+    pub(crate) doc: &'static str,
+}
+
+/// Another program's variable for an option.
+#[derive(Debug)]
+pub(crate) struct Alias {
+    /// The variable.
+    pub(crate) name: &'static str,
+    /// Translates its value into the option's form, or says what it should be.
+    pub(crate) read: fn(&str) -> Result<String, String>,
+}
+
+impl Setting {
+    /// Name of its own environment variable.
+    pub(crate) fn variable(&self) -> String {
+        format!("HOTHOUSE_{}", self.name.to_uppercase().replace('-', "_"))
+    }
+
+    /// A variable's text as the option's values.
+    pub(crate) fn split(&self, text: &str) -> Vec<String> {
+        match self.form {
+            Form::Many => {
+                text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+            }
+            Form::One | Form::Switch => vec![text.to_owned()],
+        }
+    }
+}
+
+const fn service(name: &'static str, value: &'static str, doc: &'static str) -> Setting {
+    Setting {
+        name,
+        scope: Scope::Service,
+        form: Form::One,
+        value,
+        default: &[],
+        default_note: "",
+        aliases: &[],
+        doc,
+    }
+}
+
+const fn client(name: &'static str, value: &'static str, doc: &'static str) -> Setting {
+    Setting { scope: Scope::Client, ..service(name, value, doc) }
+}
+
+const fn same(name: &'static str) -> Alias {
+    Alias { name, read: |text| Ok(text.to_owned()) }
+}
+
+/// Every option, in the order in which people meet them.
+pub(crate) static SETTINGS: &[Setting] = &[
+    Setting {
+        form: Form::Many,
+        default: &["127.0.0.1:4566"],
+        aliases: &[same("GATEWAY_LISTEN")],
+        ..service("listen", "ADDRESS", "Address to serve the API on; may be repeated")
+    },
+    Setting {
+        default_note: "`hothouse` in the XDG data home",
+        ..service("data-dir", "DIR", "Where functions, code, logs and SDKs for functions are kept")
+    },
+    Setting {
+        form: Form::Switch,
+        default: &["false"],
+        aliases: &[Alias { name: "PERSISTENCE", read: values::negated }],
+        ..service("ephemeral", "BOOLEAN", "Keep everything in memory and forget it at exit")
+    },
+    Setting {
+        ..service("aws-endpoint", "URL", "Endpoint that requests for all other AWS services are forwarded to")
+    },
+    Setting {
+        ..service("aws-endpoint-ca", "FILE", "PEM file with the authority of an HTTPS `--aws-endpoint`")
+    },
+    Setting { ..service("aws-endpoint-key", "ID", "Access key id to sign forwarded requests with anew") },
+    Setting { ..service("aws-endpoint-secret", "SECRET", "Secret that belongs to `--aws-endpoint-key`") },
+    Setting {
+        form: Form::Many,
+        ..service(
+            "allow-host",
+            "NAME",
+            "Host name, besides loopback ones, that requests may be addressed to; `.NAME` with its subdomains",
+        )
+    },
+    Setting {
+        form: Form::Many,
+        aliases: &[same("EXTRA_CORS_ALLOWED_ORIGINS")],
+        ..service("allow-origin", "ORIGIN", "Web origin whose pages may use the API")
+    },
+    Setting {
+        default: &["10m"],
+        aliases: &[Alias { name: "LAMBDA_KEEPALIVE_MS", read: values::milliseconds }],
+        ..service(
+            "keep-alive",
+            "DURATION",
+            "How long an idle environment stays warm; 0s ends it after each invocation",
+        )
+    },
+    Setting {
+        default: &["20s"],
+        aliases: &[Alias { name: "LAMBDA_RUNTIME_ENVIRONMENT_TIMEOUT", read: values::seconds }],
+        ..service("environment-startup-timeout", "DURATION", "How long an environment may take to come up")
+    },
+    Setting {
+        form: Form::Switch,
+        default: &["true"],
+        aliases: &[Alias { name: "LAMBDA_DISABLE_AWS_ENDPOINT_URL", read: values::negated }],
+        ..service(
+            "inject-aws-endpoint",
+            "BOOLEAN",
+            "Set AWS_ENDPOINT_URL in functions, so that their AWS calls come here",
+        )
+    },
+    Setting {
+        form: Form::Switch,
+        default: &["false"],
+        aliases: &[same("LAMBDA_SYNCHRONOUS_CREATE")],
+        ..service(
+            "synchronous-create",
+            "BOOLEAN",
+            "Answer CreateFunction and updates only when the function is active",
+        )
+    },
+    Setting {
+        default: &["best"],
+        ..service("isolation", "LEVEL", "Isolation that environments must have: best, full, partial or none")
+    },
+    Setting {
+        default: &["auto"],
+        ..service("network", "MODE", "Network of environments: auto, host or isolated")
+    },
+    Setting {
+        default: &["1000"],
+        ..service("max-environments", "NUMBER", "Environments at once, over all functions")
+    },
+    Setting {
+        form: Form::Switch,
+        default: &["false"],
+        ..service("strict-runtimes", "BOOLEAN", "Refuse a runtime whose exact version is not installed")
+    },
+    Setting {
+        form: Form::Switch,
+        default: &["false"],
+        ..service("official-clients", "BOOLEAN", "Use AWS's own runtime clients where they are installed")
+    },
+    Setting {
+        form: Form::Many,
+        ..service(
+            "runtime-path",
+            "RUNTIME=PATH",
+            "Interpreter for a runtime (`python3.12`) or a language (`python`)",
+        )
+    },
+    Setting {
+        default: &["2s"],
+        ..service("shutdown-timeout", "DURATION", "How long running invocations may go on after a signal")
+    },
+    Setting {
+        default: &["warn"],
+        aliases: &[Alias { name: "LS_LOG", read: values::localstack_log_level }],
+        ..service("log-level", "LEVEL", "What to log: error, warn, info, debug, trace, or tracing directives")
+    },
+    Setting {
+        default: &["1000"],
+        aliases: &[same("LAMBDA_LIMITS_CONCURRENT_EXECUTIONS")],
+        ..service("limit-concurrent-executions", "NUMBER", "Invocations at once in an account and region")
+    },
+    Setting {
+        default: &["100"],
+        aliases: &[same("LAMBDA_LIMITS_MINIMUM_UNRESERVED_CONCURRENCY")],
+        ..service(
+            "limit-minimum-unreserved-concurrency",
+            "NUMBER",
+            "Concurrency that no function may reserve",
+        )
+    },
+    Setting {
+        default: &["80530636800"],
+        aliases: &[same("LAMBDA_LIMITS_TOTAL_CODE_SIZE")],
+        ..service("limit-total-code-size", "SIZE", "All archives of an account and region together")
+    },
+    Setting {
+        default: &["52428800"],
+        aliases: &[same("LAMBDA_LIMITS_CODE_SIZE_ZIPPED")],
+        ..service("limit-code-size-zipped", "SIZE", "One uploaded archive")
+    },
+    Setting {
+        default: &["262144000"],
+        aliases: &[same("LAMBDA_LIMITS_CODE_SIZE_UNZIPPED")],
+        ..service("limit-code-size-unzipped", "SIZE", "One function's extracted code, layers included")
+    },
+    Setting {
+        default: &["70167211"],
+        aliases: &[same("LAMBDA_LIMITS_CREATE_FUNCTION_REQUEST_SIZE")],
+        ..service(
+            "limit-create-function-request-size",
+            "SIZE",
+            "Body of CreateFunction and UpdateFunctionCode",
+        )
+    },
+    Setting {
+        default: &["4096"],
+        aliases: &[same("LAMBDA_LIMITS_MAX_FUNCTION_ENVVAR_SIZE_BYTES")],
+        ..service("limit-max-function-envvar-size", "SIZE", "A function's environment variables")
+    },
+    Setting {
+        // AWS documents 6 MB; what it enforces is 6 MiB and 100 bytes.
+        default: &["6291556"],
+        aliases: &[same("LAMBDA_LIMITS_MAX_FUNCTION_PAYLOAD_SIZE_BYTES")],
+        ..service("limit-max-function-payload-size", "SIZE", "Event and answer of a synchronous invocation")
+    },
+    Setting {
+        default: &["http://127.0.0.1:4566"],
+        aliases: &[same("AWS_ENDPOINT_URL")],
+        ..client("endpoint", "URL", "Running service that a command talks to")
+    },
+    Setting {
+        default: &["us-east-1"],
+        aliases: &[same("AWS_REGION"), same("AWS_DEFAULT_REGION")],
+        ..client("region", "REGION", "Region that a command works in")
+    },
+    Setting { default: &["000000000000"], ..client("account", "ID", "Account that a command works in") },
+];
