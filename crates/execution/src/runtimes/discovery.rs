@@ -213,16 +213,20 @@ fn release_from_files(language: Language, executable: &Path) -> Option<Release> 
     match language {
         Language::Python | Language::Ruby => {
             let name = executable.file_name()?.to_str()?;
-            let digits = name.find(|c: char| c.is_ascii_digit())?;
-            let (named, _) = Release::parse_start(&name[digits..])?;
-            let from_directory = release_of_directory(prefix);
-            let line = (named.major, named.minor);
-            match from_directory.filter(|release| (release.major, release.minor) == line) {
-                Some(release) => Some(release),
-                // `python3` without a minor version does not tell enough.
-                None => name[digits..].contains('.').then_some(named),
+            // `python3` without a minor version does not tell enough, and plain `ruby` nothing.
+            let numbers = name.find(|c: char| c.is_ascii_digit()).map(|start| &name[start..]);
+            let named = numbers.filter(|numbers| numbers.contains('.')).and_then(Release::parse_start);
+            let directory = release_of_directory(prefix);
+            match (named, directory) {
+                // Both: the directory's name has the patch level too.
+                (Some((named, _)), Some(directory))
+                    if (named.major, named.minor) == (directory.major, directory.minor) =>
+                {
+                    Some(directory)
+                }
+                (Some((named, _)), _) => Some(named),
+                (None, directory) => directory,
             }
-            .or(from_directory)
         }
         Language::Node => release_of_node_header(&prefix.join("include/node/node_version.h"))
             .or_else(|| release_of_directory(prefix)),
@@ -259,4 +263,145 @@ fn release_of_node_header(header: &Path) -> Option<Release> {
         minor: number("NODE_MINOR_VERSION")?,
         patch: number("NODE_PATCH_VERSION"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A tree of fake interpreters: programs that could not run, so that a test fails if one is run.
+    struct Tree(tempfile::TempDir);
+
+    impl Tree {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn path(&self, relative: &str) -> PathBuf {
+            self.0.path().canonicalize().unwrap().join(relative)
+        }
+
+        fn write(&self, relative: &str, text: &[u8], mode: u32) -> PathBuf {
+            let path = self.path(relative);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            path
+        }
+
+        fn program(&self, relative: &str) -> PathBuf {
+            self.write(relative, b"\x7fELF", 0o755)
+        }
+
+        fn link(&self, relative: &str, target: impl AsRef<Path>) {
+            let path = self.path(relative);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            symlink(target, path).unwrap();
+        }
+
+        fn search(&self) -> SearchPaths {
+            SearchPaths {
+                path: vec![self.path("home/.pyenv/shims"), self.path("usr/bin")],
+                home: Some(self.path("home")),
+                jvm_dirs: vec![self.path("usr/lib/jvm")],
+                data_dir: self.path("data"),
+                ..SearchPaths::default()
+            }
+        }
+    }
+
+    fn shown(interpreters: &[Interpreter]) -> Vec<String> {
+        interpreters
+            .iter()
+            .map(|interpreter| {
+                let release = interpreter.release().map_or("?".to_owned(), |release| release.to_string());
+                format!("{} {release} {}", interpreter.language, interpreter.source)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn version_managers_and_the_system_are_searched_without_running_anything() {
+        let tree = Tree::new();
+        tree.program("home/.pyenv/versions/3.12.1/bin/python3.12");
+        tree.link("home/.pyenv/versions/3.12.1/bin/python3", "python3.12");
+        tree.program("home/.local/share/uv/python/cpython-3.14.0rc2-linux-x86_64-gnu/bin/python3.14");
+        tree.link("home/.local/share/uv/python/cpython-3.14.0rc2-linux-x86_64-gnu/bin/python3", "python3.14");
+        tree.program("home/.nvm/versions/node/v22.11.0/bin/node");
+        tree.program("home/.local/share/fnm/node-versions/v18.20.4/installation/bin/node");
+        tree.program("home/.volta/tools/image/node/24.1.0/bin/node");
+        tree.program("home/.asdf/installs/ruby/3.4.2/bin/ruby");
+        tree.program("usr/lib/jvm/temurin-21/bin/java");
+        tree.write("usr/lib/jvm/temurin-21/release", b"IMPLEMENTOR=\"x\"\nJAVA_VERSION=\"21.0.3\"\n", 0o644);
+        tree.program("usr/lib/jvm/java-8/jre/bin/java");
+        tree.write("usr/lib/jvm/java-8/release", b"JAVA_VERSION=\"1.8.0_402\"\n", 0o644);
+        tree.link("usr/lib/jvm/java-8/bin/java", "../jre/bin/java");
+        tree.program("usr/bin/python3.11");
+        tree.link("usr/bin/python3", "python3.11");
+        tree.program("usr/bin/node");
+        let header =
+            "#define NODE_MAJOR_VERSION 20\n#define NODE_MINOR_VERSION 3\n#define NODE_PATCH_VERSION 2\n";
+        tree.write("usr/include/node/node_version.h", header.as_bytes(), 0o644);
+
+        assert_eq!(
+            shown(&interpreters(&tree.search())),
+            [
+                "Python 3.12.1 pyenv",
+                "Python 3.14.0 uv",
+                "Node.js 22.11.0 nvm",
+                "Node.js 18.20.4 fnm",
+                "Node.js 24.1.0 volta",
+                "Ruby 3.4.2 asdf",
+                "Java 8.0 system",
+                "Java 21.0.3 system",
+                "Python 3.11 system",
+                "Node.js 20.3.2 system",
+            ]
+        );
+    }
+
+    #[test]
+    fn shims_and_other_implementations_are_not_interpreters() {
+        let tree = Tree::new();
+        tree.write("home/.pyenv/shims/python3.12", b"#!/bin/sh\nexec pyenv exec\n", 0o755);
+        tree.program("home/.pyenv/versions/pypy3.10-7.3.12/bin/pypy3");
+        tree.link("home/.pyenv/versions/pypy3.10-7.3.12/bin/python3", "pypy3");
+        tree.program("home/.pyenv/versions/3.13.0t/bin/python3.13t");
+        tree.link("home/.pyenv/versions/3.13.0t/bin/python3", "python3.13t");
+        tree.program("home/.volta/bin/volta-shim");
+        tree.link("usr/bin/node", tree.path("home/.volta/bin/volta-shim"));
+        tree.write("usr/bin/ruby", b"#!/usr/bin/env bash\n", 0o755);
+        tree.write("usr/bin/java", b"\x7fELF", 0o644);
+        assert_eq!(shown(&interpreters(&tree.search())), [""; 0]);
+    }
+
+    #[test]
+    fn a_configured_interpreter_comes_first_and_once() {
+        let tree = Tree::new();
+        tree.program("home/.pyenv/versions/3.12.1/bin/python3.12");
+        tree.link("home/.pyenv/versions/3.12.1/bin/python3", "python3.12");
+        let chosen = tree.program("opt/python/bin/python3.12");
+        tree.link("opt/python/bin/python3", "python3.12");
+        let mut search = tree.search();
+        search.extra = vec![
+            ("python3.12".to_owned(), tree.path("opt/python")),
+            ("python".to_owned(), tree.path("opt/python/bin/python3.12")),
+            ("cobol".to_owned(), tree.path("opt/python")),
+        ];
+        let found = interpreters(&search);
+        assert_eq!(shown(&found), ["Python 3.12 configured", "Python 3.12.1 pyenv"]);
+        assert_eq!(found[0].executable, chosen);
+    }
+
+    #[test]
+    fn a_directory_that_path_repeats_is_searched_once() {
+        let tree = Tree::new();
+        tree.program("usr/bin/python3.11");
+        tree.link("bin", "usr/bin");
+        let mut search = tree.search();
+        search.path.extend([tree.path("bin"), PathBuf::from("relative")]);
+        assert_eq!(shown(&interpreters(&search)), ["Python 3.11 system"]);
+    }
 }

@@ -15,5 +15,6 @@ pub use catalog::{Catalog, Policy, Selection};
 pub use discovery::SearchPaths;
 pub use family::{Family, Language, Line};
 pub use interpreter::{Interpreter, Release, Source};
-pub use plan::{Layout, Mount, Plan, PlanError, Roots};
-pub(crate) use plan::{TELEMETRY_DESCRIPTOR, variables};
+#[cfg(test)]
+pub(crate) use plan::variables;
+pub use plan::{Layout, Mount, Plan, PlanError, Roots, TELEMETRY_DESCRIPTOR};

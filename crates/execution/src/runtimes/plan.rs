@@ -459,4 +459,4 @@ pub(crate) fn variables(family: Family, runtime: &str, roots: &Roots) -> Vec<(St
 }
 
 /// The descriptor that AWS's runtimes write their log frames to.
-pub(crate) const TELEMETRY_DESCRIPTOR: u32 = 62;
+pub const TELEMETRY_DESCRIPTOR: i32 = 62;
