@@ -1,0 +1,218 @@
+"use strict";
+// The connection to the Runtime API: HTTP/1.1 over the inherited socket or over TCP.
+// Must not know handlers or events: bodies are text.
+
+const { readSync } = require("node:fs");
+const net = require("node:net");
+
+const { pause, writeAll } = require("./log.cjs");
+
+const PREFIX = "/2018-06-01/runtime/";
+const END_OF_HEAD = "\r\n\r\n";
+const NOTHING = Buffer.alloc(0);
+
+class RuntimeApi {
+  #address = process.env.AWS_LAMBDA_RUNTIME_API;
+  #inherited = false;
+  #socket;
+  #received = NOTHING;
+  #waiting = [];
+  #asked = false;
+  #nextRequest = `GET ${PREFIX}invocation/next HTTP/1.1\r\nHost: ${this.#address}\r\n\r\n`;
+
+  constructor() {
+    const announced = process.env._HOTHOUSE_RUNTIME_API;
+    delete process.env._HOTHOUSE_RUNTIME_API;
+    if (announced === undefined) {
+      this.#connect();
+      return;
+    }
+    const separator = announced.indexOf("@");
+    const descriptor = Number(announced.slice(0, separator));
+    const socket = new net.Socket({ fd: descriptor, readable: true, writable: true });
+    // Something in between, a wrapper or an extension, may have put its own address in place.
+    if (announced.slice(separator + 1) === this.#address) {
+      this.#inherited = true;
+      this.#use(socket);
+    } else {
+      socket.destroy();
+      this.#connect();
+    }
+  }
+
+  /** Asks for the next event; `receive(headers, body)` gets it. Keeps the process alive until then. */
+  next(receive) {
+    this.#socket.write(this.#nextRequest);
+    this.#await(receive);
+  }
+
+  /** Answers an invocation, `outcome` being `response` or `error`, and asks for the next event in one write. */
+  answer(requestId, outcome, body, headers, receive) {
+    this.#waiting.push(() => {});
+    this.#socket.write(this.#post(`invocation/${encodeURIComponent(requestId)}/${outcome}`, body, headers) + this.#nextRequest);
+    this.#await(receive);
+  }
+
+  /** Begins a response whose body is written piece by piece to the returned socket; `done(reply)` follows its end. */
+  stream(requestId, headers, done) {
+    this.#waiting.push(done);
+    this.#socket.ref();
+    const path = `${PREFIX}invocation/${encodeURIComponent(requestId)}/response`;
+    this.#socket.write(`POST ${path} HTTP/1.1\r\nHost: ${this.#address}\r\n${headers}Transfer-Encoding: chunked\r\n\r\n`);
+    return this.#socket;
+  }
+
+  /** Whether the function's process stays alive while nothing but this connection is open. */
+  keepAlive(stays) {
+    if (stays) this.#socket.ref();
+    else this.#socket.unref();
+  }
+
+  /** Reports a failure without the event loop if possible, so that nothing of the function runs any more, and exits. */
+  postAndExit(path, body, headers, code) {
+    const request = this.#post(path, body, headers);
+    if (this.#socket.connecting) {
+      this.#waiting.push(() => process.exit(code));
+      this.#socket.ref();
+      this.#socket.write(request);
+      return;
+    }
+    // Behind a request that waits for an event nothing can be said any more: the platform sees the exit.
+    const descriptor = this.#socket._handle?.fd;
+    if (this.#waiting.length === 0 && this.#socket.writableLength === 0 && descriptor >= 0) {
+      this.exchangeNow(request);
+    }
+    process.exit(code);
+  }
+
+  /** Writes bytes and waits for a reply, without the event loop. */
+  exchangeNow(bytes) {
+    try {
+      const descriptor = this.#socket._handle.fd;
+      writeAll(descriptor, Buffer.from(bytes));
+      waitForBytes(descriptor);
+    } catch {
+      // The platform is gone; it needs no report.
+    }
+  }
+
+  // === Requests ===
+
+  #post(path, body, headers) {
+    return (
+      `POST ${path.startsWith("/") ? path : PREFIX + path} HTTP/1.1\r\nHost: ${this.#address}\r\n` +
+      `Content-Type: application/json\r\n${headers}Content-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`
+    );
+  }
+
+  #await(receive) {
+    this.#asked = true;
+    this.#socket.ref();
+    this.#waiting.push((reply) => {
+      this.#asked = false;
+      if (reply.status !== 200) {
+        throw new Error(`Failed to get next invocation, error ${reply.status}`);
+      }
+      // From here on only the function's own work keeps the process alive: AWS's clients answer when that ends.
+      this.#socket.unref();
+      receive(reply.headers, reply.body);
+    });
+  }
+
+  // === Connection ===
+
+  #connect() {
+    const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(this.#address);
+    const socket = net.connect({ host, port: Number(port), noDelay: true });
+    this.#use(socket);
+  }
+
+  #use(socket) {
+    this.#socket = socket;
+    this.#received = NOTHING;
+    socket.on("data", (bytes) => this.#read(bytes));
+    socket.on("error", () => {});
+    socket.on("close", () => this.#closed(socket));
+    socket.unref();
+  }
+
+  #closed(socket) {
+    if (socket !== this.#socket) return;
+    // A server may end a TCP connection after a reply; the request that was sent ahead is lost then.
+    if (!this.#inherited && this.#asked && this.#waiting.length === 1 && this.#received.length === 0 && socket.bytesRead > 0) {
+      this.#connect();
+      this.#socket.ref();
+      this.#socket.write(this.#nextRequest);
+      return;
+    }
+    process.exit(1);
+  }
+
+  // === Replies ===
+
+  #read(bytes) {
+    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    for (;;) {
+      const reply = parseReply(this.#received);
+      if (reply === undefined) return;
+      this.#received = this.#received.subarray(reply.end);
+      if (reply.status < 200) continue;
+      if (reply.headers.connection?.toLowerCase() === "close") this.#socket.end();
+      this.#waiting.shift()(reply);
+    }
+  }
+}
+
+/** Parses one whole reply, or returns undefined if bytes are missing. */
+function parseReply(bytes) {
+  const head = bytes.indexOf(END_OF_HEAD);
+  if (head < 0) return undefined;
+  const lines = bytes.toString("utf8", 0, head).split("\r\n");
+  const headers = {};
+  for (let index = 1; index < lines.length; index++) {
+    const line = lines[index];
+    const colon = line.indexOf(":");
+    headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
+  }
+  const status = Number(lines[0].slice(9, 12));
+  const start = head + END_OF_HEAD.length;
+  if (headers["transfer-encoding"]?.toLowerCase() === "chunked") return parseChunks(bytes, start, status, headers);
+  const end = start + Number(headers["content-length"] ?? 0);
+  if (bytes.length < end) return undefined;
+  return { status, headers, body: bytes.toString("utf8", start, end), end };
+}
+
+function parseChunks(bytes, start, status, headers) {
+  const pieces = [];
+  for (let position = start; ; ) {
+    const line = bytes.indexOf("\r\n", position);
+    if (line < 0) return undefined;
+    const size = parseInt(bytes.toString("latin1", position, line), 16);
+    position = line + 2;
+    if (size === 0) {
+      // Trailers, if any, end with an empty line.
+      const end = bytes.indexOf(END_OF_HEAD, line);
+      if (end < 0) return undefined;
+      return { status, headers, body: Buffer.concat(pieces).toString("utf8"), end: end + END_OF_HEAD.length };
+    }
+    if (bytes.length < position + size + 2) return undefined;
+    pieces.push(bytes.subarray(position, position + size));
+    position += size + 2;
+  }
+}
+
+/** Waits until the reply's first bytes are there. */
+function waitForBytes(descriptor) {
+  const bytes = Buffer.alloc(4096);
+  for (;;) {
+    try {
+      readSync(descriptor, bytes);
+      return;
+    } catch (error) {
+      if (error.code !== "EAGAIN") throw error;
+      pause();
+    }
+  }
+}
+
+module.exports = { RuntimeApi };
