@@ -147,44 +147,16 @@ fn platform(spec: &FunctionSpec, inputs: &Inputs<'_>) -> Vec<(String, String)> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::PathBuf;
-
-    use hothouse_api::generated::{ApplicationLogLevel, Architecture, Runtime, TracingMode};
+    use hothouse_api::generated::{ApplicationLogLevel, Runtime};
 
     use super::*;
-    use crate::{
-        runtimes::{self, Roots},
-        spec::Logging,
-    };
+    use crate::runtimes::{self, Roots, fixtures};
 
     const RECORDED: &str = include_str!("env_vars_recorded.txt");
 
     fn spec(runtime: &str) -> FunctionSpec {
-        FunctionSpec {
-            account: "000000000000".parse().unwrap(),
-            region: "us-east-1".parse().unwrap(),
-            function_name: "probe".parse().unwrap(),
-            version: "$LATEST".parse().unwrap(),
-            runtime: runtime.parse().unwrap(),
-            runtime_version_arn: String::new(),
-            architecture: Architecture::X8664,
-            handler: "index.handler".to_owned(),
-            role: String::new(),
-            timeout: Duration::from_secs(3),
-            memory_mb: 1024,
-            ephemeral_storage_mb: 512,
-            environment: [("TEST_KEY".to_owned(), "TEST_VAL".to_owned())].into(),
-            code: PathBuf::from("/code"),
-            layers: Vec::new(),
-            tracing: TracingMode::PassThrough,
-            logging: Logging {
-                format: LogFormat::Text,
-                group: "/aws/lambda/probe".to_owned(),
-                custom_group: false,
-                application_level: None,
-                system_level: None,
-            },
-        }
+        let test_variable = ("TEST_KEY".to_owned(), "TEST_VAL".to_owned());
+        FunctionSpec { environment: [test_variable].into(), ..fixtures::spec(runtime) }
     }
 
     fn plan(spec: &FunctionSpec) -> Plan {

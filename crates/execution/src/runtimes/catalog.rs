@@ -152,3 +152,59 @@ pub(super) fn install_hint(language: Language, line: Line) -> String {
         Language::Ruby => format!("`rbenv install {version}` gets the newest patch with ruby-build"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtimes::fixtures::Tree;
+
+    fn catalog(tree: &Tree, strict: bool) -> Catalog {
+        Catalog::discover(&tree.search(), Policy { strict, ..Policy::default() })
+    }
+
+    fn select(catalog: &Catalog, runtime: &str) -> Result<(String, Option<String>), PlanError> {
+        let Family::Managed(language, line) = Family::of(runtime) else { panic!("{runtime} is managed") };
+        let selection = catalog.select(runtime, language, line)?;
+        let release = selection.interpreter.release().expect("fake interpreters tell their version");
+        Ok((release.to_string(), selection.warning))
+    }
+
+    #[test]
+    fn the_nearest_newer_line_stands_in_else_the_nearest_older() {
+        let tree = Tree::new();
+        for release in ["3.7.16", "3.9.18", "3.11.7", "3.12.1"] {
+            tree.pyenv_python(release);
+        }
+        let catalog = catalog(&tree, false);
+        assert_eq!(select(&catalog, "python3.11").unwrap(), ("3.11.7".to_owned(), None));
+        for (runtime, expected) in
+            [("python3.8", "3.9.18"), ("python3.10", "3.11.7"), ("python3.14", "3.12.1")]
+        {
+            let (release, warning) = select(&catalog, runtime).unwrap();
+            assert_eq!(release, expected, "{runtime}");
+            let warning = warning.unwrap();
+            assert!(warning.contains(runtime) && warning.contains("pyenv install"), "{warning}");
+        }
+    }
+
+    #[test]
+    fn a_strict_policy_takes_the_line_itself_or_nothing() {
+        let tree = Tree::new();
+        tree.pyenv_python("3.12.1");
+        let catalog = catalog(&tree, true);
+        assert_eq!(select(&catalog, "python3.12").unwrap().0, "3.12.1");
+        let error = select(&catalog, "python3.13").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "Python 3.13 is not installed, so `python3.13` cannot run; \
+             `pyenv install 3.13` or `uv python install 3.13` gets it"
+        );
+    }
+
+    #[test]
+    fn lines_older_than_our_clients_never_stand_in() {
+        let tree = Tree::new();
+        tree.pyenv_python("3.7.16");
+        assert!(matches!(select(&catalog(&tree, false), "python3.8"), Err(PlanError::NotInstalled { .. })));
+    }
+}

@@ -74,6 +74,10 @@ pub(super) fn runtime_directory(
     for (name, text) in &files {
         let path = unfinished.path.join(name);
         fs::create_dir_all(path.parent().expect("the path has the directory before it"))?;
+        // Writing over a hard link would write into the synced file.
+        if path.exists() {
+            fs::remove_file(&path)?;
+        }
         fs::write(path, text)?;
     }
     if language == Language::Python {
@@ -197,5 +201,80 @@ fn precompile(python: &Path, directory: &Path, files: &[(&str, &str)]) {
             tracing::debug!(%status, python = %python.display(), "compiling the runtime client failed")
         }
         Err(error) => tracing::debug!(%error, python = %python.display(), "failed to run the interpreter"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::runtimes::{Catalog, Policy, fixtures::Tree};
+
+    fn python_directory(tree: &Tree) -> PathBuf {
+        let catalog = Catalog::discover(&tree.search(), Policy::default());
+        let interpreter = &catalog.interpreters()[0];
+        runtime_directory(catalog.directory(), interpreter, interpreter.line().unwrap()).unwrap()
+    }
+
+    #[test]
+    fn every_file_of_our_clients_is_embedded() {
+        for (name, files) in [("python", PYTHON), ("node", NODE)] {
+            let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../runtimes").join(name);
+            let mut present = BTreeSet::new();
+            collect(&directory, "", &mut present);
+            let embedded: BTreeSet<String> = files.iter().map(|(file, _)| (*file).to_owned()).collect();
+            assert_eq!(embedded, present, "runtimes/{name}");
+        }
+    }
+
+    fn collect(directory: &Path, prefix: &str, files: &mut BTreeSet<String>) {
+        for entry in fs::read_dir(directory).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().into_string().unwrap();
+            let path = format!("{prefix}{name}");
+            if entry.file_type().unwrap().is_file() {
+                files.insert(path);
+            } else if !["__pycache__", "node_modules", "test", "tests"].contains(&name.as_str()) {
+                collect(&entry.path(), &format!("{path}/"), files);
+            }
+        }
+    }
+
+    #[test]
+    fn the_client_and_what_was_synced_are_in_one_directory() {
+        let tree = Tree::new();
+        tree.pyenv_python("3.12.1");
+        let before = python_directory(&tree);
+        assert!(before.join("bootstrap.py").is_file());
+        tree.synced("python3.12", "boto3/__init__.py");
+        let after = python_directory(&tree);
+        assert_ne!(before, after, "environments that run keep the directory that they have");
+        assert!(before.is_dir());
+        assert!(after.join("bootstrap.py").is_file() && after.join("boto3/__init__.py").is_file());
+        assert_eq!(python_directory(&tree), after);
+    }
+
+    #[test]
+    fn our_files_never_change_the_synced_ones() {
+        let tree = Tree::new();
+        tree.pyenv_python("3.12.1");
+        tree.synced("python3.12", "bootstrap.py");
+        let directory = python_directory(&tree);
+        assert_ne!(fs::read(directory.join("bootstrap.py")).unwrap(), b"synced");
+        let synced = tree.path("data/runtimes/python3.12/synced-1/bootstrap.py");
+        assert_eq!(fs::read(synced).unwrap(), b"synced");
+    }
+
+    #[test]
+    fn nothing_unfinished_is_left() {
+        let tree = Tree::new();
+        tree.pyenv_python("3.12.1");
+        let directory = python_directory(&tree);
+        let names: Vec<_> = fs::read_dir(directory.parent().unwrap())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, [directory.file_name().unwrap()]);
     }
 }

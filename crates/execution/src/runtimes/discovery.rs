@@ -267,50 +267,8 @@ fn release_of_node_header(header: &Path) -> Option<Release> {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::symlink;
-
     use super::*;
-
-    /// A tree of fake interpreters: programs that could not run, so that a test fails if one is run.
-    struct Tree(tempfile::TempDir);
-
-    impl Tree {
-        fn new() -> Self {
-            Self(tempfile::tempdir().unwrap())
-        }
-
-        fn path(&self, relative: &str) -> PathBuf {
-            self.0.path().canonicalize().unwrap().join(relative)
-        }
-
-        fn write(&self, relative: &str, text: &[u8], mode: u32) -> PathBuf {
-            let path = self.path(relative);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(&path, text).unwrap();
-            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-            path
-        }
-
-        fn program(&self, relative: &str) -> PathBuf {
-            self.write(relative, b"\x7fELF", 0o755)
-        }
-
-        fn link(&self, relative: &str, target: impl AsRef<Path>) {
-            let path = self.path(relative);
-            fs::create_dir_all(path.parent().unwrap()).unwrap();
-            symlink(target, path).unwrap();
-        }
-
-        fn search(&self) -> SearchPaths {
-            SearchPaths {
-                path: vec![self.path("home/.pyenv/shims"), self.path("usr/bin")],
-                home: Some(self.path("home")),
-                jvm_dirs: vec![self.path("usr/lib/jvm")],
-                data_dir: self.path("data"),
-                ..SearchPaths::default()
-            }
-        }
-    }
+    use crate::runtimes::fixtures::Tree;
 
     fn shown(interpreters: &[Interpreter]) -> Vec<String> {
         interpreters

@@ -7,6 +7,8 @@ mod catalog;
 mod client;
 mod discovery;
 mod family;
+#[cfg(test)]
+pub(crate) mod fixtures;
 mod interpreter;
 mod plan;
 pub mod sync;
