@@ -1,0 +1,636 @@
+//! The log store's SQLite database: schema, groups, streams, appends, retention and size.
+//!
+//! Must not be used but from the store's own thread. Queries for events are in `events`.
+
+use std::{collections::HashMap, fs, io, path::Path, path::PathBuf};
+
+use bytes::Bytes;
+use hothouse_api::name::{AccountId, Region};
+use hothouse_execution::ports::LogStream;
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+/// Version of the schema, `user_version` of the file.
+const VERSION: i64 = 1;
+/// Events that one step of a sweep or of an eviction deletes.
+const STEP: i64 = 10_000;
+/// Streams whose rows are remembered between appends.
+const CACHED_STREAMS: usize = 4096;
+const DAY_MS: i64 = 86_400_000;
+
+/// Whose groups: accounts and regions do not see one another.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Scope {
+    /// The caller's account.
+    pub account: AccountId,
+    /// The region that the request was signed for.
+    pub region: Region,
+}
+
+/// The store failed; the API answers 500 or 503.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The file could not be made.
+    #[error("create `{path}`")]
+    Create {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The file is no database, or is locked.
+    #[error("open the log database `{path}`")]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A newer Hothouse wrote the file.
+    #[error("open the log database: it has version {found}, this Hothouse knows {VERSION}")]
+    Newer {
+        /// The file's version.
+        found: i64,
+    },
+    /// The store's thread did not start.
+    #[error("start the log store's thread")]
+    Thread(#[source] io::Error),
+    /// A statement failed.
+    #[error("query the log database")]
+    Query(#[from] rusqlite::Error),
+    /// The store was closed.
+    #[error("reach the log store: it is closed")]
+    Closed,
+}
+
+/// What a call to the store found wrong, besides failures.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LogsError {
+    #[error("the log group does not exist")]
+    GroupMissing,
+    #[error("the log stream does not exist")]
+    StreamMissing,
+    #[error("the log group exists")]
+    GroupExists,
+    #[error("the log stream exists")]
+    StreamExists,
+    #[error("failed to use the log store")]
+    Store(#[from] StoreError),
+}
+
+impl From<rusqlite::Error> for LogsError {
+    fn from(error: rusqlite::Error) -> Self {
+        LogsError::Store(error.into())
+    }
+}
+
+/// An event on its way in.
+#[derive(Debug, Clone)]
+pub(super) struct NewEvent {
+    pub(super) timestamp_ms: i64,
+    pub(super) message: Bytes,
+}
+
+/// An event as it is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredEvent {
+    /// Grows with every event that is stored.
+    pub id: i64,
+    /// The stream's name.
+    pub stream: String,
+    /// When it happened, in milliseconds since the epoch.
+    pub timestamp_ms: i64,
+    /// When it was stored, in milliseconds since the epoch.
+    pub ingested_ms: i64,
+    /// Not necessarily UTF-8.
+    pub message: Vec<u8>,
+}
+
+/// A row of `log_group`.
+#[derive(Debug, Clone)]
+pub(super) struct Group {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) created_ms: i64,
+    pub(super) retention_days: Option<i64>,
+    pub(super) class: String,
+    pub(super) stored_bytes: i64,
+}
+
+impl Group {
+    /// Events before this time count as deleted.
+    pub(super) fn expired_before(&self, now_ms: i64) -> i64 {
+        self.retention_days.map_or(0, |days| now_ms - days * DAY_MS)
+    }
+}
+
+/// A row of `log_stream`.
+#[derive(Debug, Clone)]
+pub(super) struct Stream {
+    pub(super) id: i64,
+    pub(super) name: String,
+    pub(super) created_ms: i64,
+    pub(super) first_ms: Option<i64>,
+    pub(super) last_ms: Option<i64>,
+    pub(super) ingested_ms: Option<i64>,
+}
+
+/// How `DescribeLogStreams` sorts and where it goes on.
+#[derive(Debug, Clone)]
+pub(super) struct StreamOrder {
+    pub(super) by_last_event: bool,
+    pub(super) descending: bool,
+    /// Sort key and name of the last stream of the previous page.
+    pub(super) after: Option<(i64, String)>,
+}
+
+#[derive(Clone, Copy)]
+struct StreamKey {
+    group: i64,
+    stream: i64,
+}
+
+/// The connection and what is remembered beside it.
+pub(super) struct Database {
+    pub(super) connection: Connection,
+    maximum_bytes: u64,
+    streams: HashMap<LogStream, StreamKey>,
+    last_inserted: i64,
+}
+
+impl Database {
+    pub(super) fn open(directory: Option<&Path>, maximum_bytes: u64) -> Result<Self, StoreError> {
+        let connection = match directory {
+            None => Connection::open_in_memory()?,
+            Some(directory) => {
+                fs::create_dir_all(directory)
+                    .map_err(|source| StoreError::Create { path: directory.to_owned(), source })?;
+                let path = directory.join("logs.db");
+                Connection::open(&path)
+                    .and_then(|connection| {
+                        // The first read tells whether the file is a database at all.
+                        connection.pragma_query_value(None, "schema_version", |_| Ok(()))?;
+                        Ok(connection)
+                    })
+                    .map_err(|source| StoreError::Open { path, source })?
+            }
+        };
+        prepare(&connection)?;
+        let mut database = Database { connection, maximum_bytes, streams: HashMap::new(), last_inserted: 0 };
+        database.last_inserted = database.latest_event()?;
+        Ok(database)
+    }
+
+    /// Identifier of the newest event, 0 if there was never one.
+    pub(super) fn latest_event(&self) -> Result<i64, StoreError> {
+        let latest = self
+            .connection
+            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'event'", [], |row| row.get(0))
+            .optional()?;
+        Ok(latest.unwrap_or(0))
+    }
+
+    pub(super) fn last_inserted(&self) -> i64 {
+        self.last_inserted
+    }
+
+    // === groups ===
+
+    pub(super) fn create_group(
+        &mut self,
+        scope: &Scope,
+        name: &str,
+        class: &str,
+        tags: &str,
+        now_ms: i64,
+    ) -> Result<(), LogsError> {
+        let inserted = self.connection.execute(
+            "INSERT INTO log_group (account, region, name, created_ms, class, tags) VALUES (?, ?, ?, ?, ?, ?)
+             ON CONFLICT DO NOTHING",
+            params![scope.account.to_string(), scope.region.to_string(), name, now_ms, class, tags],
+        )?;
+        if inserted == 0 { Err(LogsError::GroupExists) } else { Ok(()) }
+    }
+
+    pub(super) fn group(&self, scope: &Scope, name: &str) -> Result<Group, LogsError> {
+        let found = self
+            .connection
+            .prepare_cached(
+                "SELECT id, name, created_ms, retention_days, class, stored_bytes FROM log_group
+                 WHERE account = ? AND region = ? AND name = ?",
+            )?
+            .query_row(params![scope.account.to_string(), scope.region.to_string(), name], group_row)
+            .optional()?;
+        found.ok_or(LogsError::GroupMissing)
+    }
+
+    /// Groups in the order of their names, after `after`.
+    pub(super) fn groups(
+        &self,
+        scope: &Scope,
+        accept: impl Fn(&Group) -> bool,
+        after: &str,
+        limit: usize,
+    ) -> Result<Vec<Group>, LogsError> {
+        let mut statement = self.connection.prepare_cached(
+            "SELECT id, name, created_ms, retention_days, class, stored_bytes FROM log_group
+             WHERE account = ? AND region = ? AND name > ? ORDER BY name",
+        )?;
+        let mut rows =
+            statement.query(params![scope.account.to_string(), scope.region.to_string(), after])?;
+        let mut groups = Vec::new();
+        while groups.len() < limit
+            && let Some(row) = rows.next()?
+        {
+            let group = group_row(row)?;
+            if accept(&group) {
+                groups.push(group);
+            }
+        }
+        Ok(groups)
+    }
+
+    pub(super) fn delete_group(&mut self, scope: &Scope, name: &str) -> Result<(), LogsError> {
+        let group = self.group(scope, name)?;
+        self.streams.clear();
+        let transaction = self.connection.transaction()?;
+        transaction.execute("DELETE FROM event WHERE group_id = ?", [group.id])?;
+        transaction.execute("DELETE FROM log_stream WHERE group_id = ?", [group.id])?;
+        transaction.execute("DELETE FROM log_group WHERE id = ?", [group.id])?;
+        transaction.commit()?;
+        self.give_back_pages()?;
+        Ok(())
+    }
+
+    pub(super) fn set_retention(
+        &mut self,
+        scope: &Scope,
+        name: &str,
+        days: Option<i64>,
+        now_ms: i64,
+    ) -> Result<(), LogsError> {
+        let group = self.group(scope, name)?;
+        self.connection
+            .execute("UPDATE log_group SET retention_days = ? WHERE id = ?", params![days, group.id])?;
+        self.delete_expired(now_ms)?;
+        Ok(())
+    }
+
+    pub(super) fn tags(&self, scope: &Scope, name: &str) -> Result<String, LogsError> {
+        let group = self.group(scope, name)?;
+        Ok(self
+            .connection
+            .query_row("SELECT tags FROM log_group WHERE id = ?", [group.id], |row| row.get(0))?)
+    }
+
+    pub(super) fn set_tags(&mut self, scope: &Scope, name: &str, tags: &str) -> Result<(), LogsError> {
+        let group = self.group(scope, name)?;
+        self.connection.execute("UPDATE log_group SET tags = ? WHERE id = ?", params![tags, group.id])?;
+        Ok(())
+    }
+
+    // === streams ===
+
+    pub(super) fn create_stream(
+        &mut self,
+        scope: &Scope,
+        group: &str,
+        name: &str,
+        now_ms: i64,
+    ) -> Result<(), LogsError> {
+        let group = self.group(scope, group)?;
+        let inserted = self.connection.execute(
+            "INSERT INTO log_stream (group_id, name, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+            params![group.id, name, now_ms],
+        )?;
+        if inserted == 0 { Err(LogsError::StreamExists) } else { Ok(()) }
+    }
+
+    pub(super) fn stream(&self, group: &Group, name: &str) -> Result<Stream, LogsError> {
+        let found = self
+            .connection
+            .prepare_cached(
+                "SELECT id, name, created_ms, first_ms, last_ms, ingested_ms FROM log_stream
+                 WHERE group_id = ? AND name = ?",
+            )?
+            .query_row(params![group.id, name], stream_row)
+            .optional()?;
+        found.ok_or(LogsError::StreamMissing)
+    }
+
+    /// A page of a group's streams, at most `limit`.
+    pub(super) fn streams(
+        &self,
+        group: &Group,
+        prefix: &str,
+        order: &StreamOrder,
+        limit: usize,
+    ) -> Result<Vec<Stream>, LogsError> {
+        let key = if order.by_last_event { "COALESCE(last_ms, created_ms)" } else { "0" };
+        let (direction, comparison) = if order.descending { ("DESC", "<") } else { ("ASC", ">") };
+        let sql = format!(
+            "SELECT id, name, created_ms, first_ms, last_ms, ingested_ms FROM log_stream
+             WHERE group_id = ?1 AND substr(name, 1, length(?2)) = ?2
+               AND (?3 IS NULL OR ({key}, name) {comparison} (?3, ?4))
+             ORDER BY {key} {direction}, name {direction} LIMIT ?5"
+        );
+        let (after_key, after_name) = match &order.after {
+            Some((key, name)) => (Some(*key), name.as_str()),
+            None => (None, ""),
+        };
+        let mut statement = self.connection.prepare_cached(&sql)?;
+        let rows = statement
+            .query_map(params![group.id, prefix, after_key, after_name, limit as i64], stream_row)?;
+        Ok(rows.collect::<Result<_, _>>()?)
+    }
+
+    pub(super) fn delete_stream(&mut self, scope: &Scope, group: &str, name: &str) -> Result<(), LogsError> {
+        let group = self.group(scope, group)?;
+        let stream = self.stream(&group, name)?;
+        self.streams.clear();
+        let transaction = self.connection.transaction()?;
+        transaction.execute(
+            "UPDATE log_group SET stored_bytes = stored_bytes - COALESCE(
+               (SELECT SUM(length(message) + 26) FROM event WHERE stream_id = ?1), 0) WHERE id = ?2",
+            [stream.id, group.id],
+        )?;
+        transaction.execute("DELETE FROM event WHERE stream_id = ?", [stream.id])?;
+        transaction.execute("DELETE FROM log_stream WHERE id = ?", [stream.id])?;
+        transaction.commit()?;
+        Ok(())
+    }
+
+    // === events in ===
+
+    /// Appends in one transaction. Groups and streams come into being with their first event.
+    pub(super) fn append(
+        &mut self,
+        batch: impl Iterator<Item = (LogStream, Vec<NewEvent>)>,
+        now_ms: i64,
+    ) -> Result<(), StoreError> {
+        let Database { connection, streams, last_inserted, .. } = self;
+        if streams.len() > CACHED_STREAMS {
+            streams.clear();
+        }
+        let transaction = connection.transaction()?;
+        let mut last = *last_inserted;
+        // Keys made in this transaction join the cache only once it is committed.
+        let mut made = HashMap::new();
+        for (stream, events) in batch {
+            let key = match streams.get(&stream).or_else(|| made.get(&stream)) {
+                Some(key) => *key,
+                None => {
+                    let key = ensure_stream(&transaction, &stream, now_ms)?;
+                    made.insert(stream, key);
+                    key
+                }
+            };
+            last = insert(&transaction, key, &events, now_ms)?.unwrap_or(last);
+        }
+        transaction.commit()?;
+        *last_inserted = last;
+        streams.extend(made);
+        Ok(())
+    }
+
+    /// `PutLogEvents`: group and stream must exist.
+    pub(super) fn put(
+        &mut self,
+        group: &Group,
+        stream: &Stream,
+        events: &[NewEvent],
+        now_ms: i64,
+    ) -> Result<(), LogsError> {
+        let transaction = self.connection.transaction()?;
+        let last = insert(&transaction, StreamKey { group: group.id, stream: stream.id }, events, now_ms)?;
+        transaction.commit()?;
+        self.last_inserted = last.unwrap_or(self.last_inserted);
+        Ok(())
+    }
+
+    // === events out of the store ===
+
+    /// Deletes a portion of the events that are older than their group's retention; `true` if there may be more.
+    pub(super) fn delete_expired(&mut self, now_ms: i64) -> Result<bool, StoreError> {
+        let transaction = self.connection.transaction()?;
+        let groups: Vec<(i64, i64)> = transaction
+            .prepare_cached("SELECT id, retention_days FROM log_group WHERE retention_days IS NOT NULL")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        let mut more = false;
+        for (group, days) in groups {
+            let expired = "SELECT id FROM event WHERE group_id = ?1 AND timestamp_ms < ?2
+                           ORDER BY timestamp_ms, id LIMIT ?3";
+            let before = now_ms - days * DAY_MS;
+            transaction.execute(
+                &format!(
+                    "UPDATE log_group SET stored_bytes = stored_bytes - COALESCE(
+                       (SELECT SUM(length(message) + 26) FROM event WHERE id IN ({expired})), 0) WHERE id = ?1"
+                ),
+                [group, before, STEP],
+            )?;
+            let deleted = transaction
+                .execute(&format!("DELETE FROM event WHERE id IN ({expired})"), [group, before, STEP])?;
+            more |= deleted as i64 == STEP;
+        }
+        transaction.commit()?;
+        self.give_back_pages()?;
+        Ok(more)
+    }
+
+    /// Deletes the oldest events until the database is a tenth below its limit, if it is above; says how many went.
+    pub(super) fn evict(&mut self) -> Result<u64, StoreError> {
+        if self.used_bytes()? <= self.maximum_bytes {
+            return Ok(0);
+        }
+        let target = self.maximum_bytes / 10 * 9;
+        let mut evicted = 0;
+        while self.used_bytes()? > target {
+            let deleted = self.evict_step()?;
+            if deleted == 0 {
+                break;
+            }
+            evicted += deleted;
+        }
+        self.streams.clear();
+        self.connection.execute(
+            "DELETE FROM log_stream WHERE ingested_ms IS NOT NULL
+               AND NOT EXISTS (SELECT 1 FROM event WHERE event.stream_id = log_stream.id)",
+            [],
+        )?;
+        self.give_back_pages()?;
+        Ok(evicted)
+    }
+
+    fn evict_step(&mut self) -> Result<u64, StoreError> {
+        let transaction = self.connection.transaction()?;
+        // A tenth at a time: large events must not all go because small ones come in thousands.
+        let range: (Option<i64>, Option<i64>) =
+            transaction
+                .query_row("SELECT MIN(id), MAX(id) FROM event", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (Some(oldest), Some(newest)) = range else { return Ok(0) };
+        let last = oldest + ((newest - oldest) / 10).min(STEP);
+        transaction.execute(
+            "UPDATE log_group SET stored_bytes = stored_bytes - gone.bytes
+             FROM (SELECT group_id, SUM(length(message) + 26) AS bytes FROM event WHERE id <= ? GROUP BY group_id)
+                  AS gone
+             WHERE gone.group_id = log_group.id",
+            [last],
+        )?;
+        let deleted = transaction.execute("DELETE FROM event WHERE id <= ?", [last])?;
+        transaction.commit()?;
+        Ok(deleted as u64)
+    }
+
+    /// Bytes of the pages in use: what the file shrinks to when the free pages are given back.
+    pub(super) fn used_bytes(&self) -> Result<u64, StoreError> {
+        let value = |name| self.connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let pages = value("page_count")? - value("freelist_count")?;
+        Ok(u64::try_from(pages * value("page_size")?).unwrap_or(0))
+    }
+
+    fn give_back_pages(&self) -> Result<(), StoreError> {
+        let mut statement = self.connection.prepare("PRAGMA incremental_vacuum")?;
+        let mut rows = statement.query([])?;
+        // Every step gives back one page.
+        while rows.next()?.is_some() {}
+        Ok(())
+    }
+}
+
+fn prepare(connection: &Connection) -> Result<(), StoreError> {
+    // Must come before the first table. The rest is per connection.
+    connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
+    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
+    // Logs may lose their last moments when the machine fails, not when the process does.
+    connection.pragma_update(None, "synchronous", "NORMAL")?;
+    connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
+    connection.pragma_update(None, "cache_size", -4096)?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if found > VERSION {
+        return Err(StoreError::Newer { found });
+    }
+    if found == 0 {
+        connection.execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;"))?;
+    }
+    Ok(())
+}
+
+const SCHEMA: &str = "
+    CREATE TABLE log_group (
+        id INTEGER PRIMARY KEY,
+        account TEXT NOT NULL,
+        region TEXT NOT NULL,
+        name TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        retention_days INTEGER,
+        class TEXT NOT NULL,
+        tags TEXT NOT NULL,
+        stored_bytes INTEGER NOT NULL DEFAULT 0,
+        UNIQUE (account, region, name)
+    );
+    CREATE TABLE log_stream (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        group_id INTEGER NOT NULL,
+        name TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        first_ms INTEGER,
+        last_ms INTEGER,
+        ingested_ms INTEGER,
+        UNIQUE (group_id, name)
+    );
+    CREATE TABLE event (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        group_id INTEGER NOT NULL,
+        stream_id INTEGER NOT NULL,
+        timestamp_ms INTEGER NOT NULL,
+        ingested_ms INTEGER NOT NULL,
+        message BLOB NOT NULL
+    );
+    CREATE INDEX event_of_group ON event (group_id, timestamp_ms);
+    CREATE INDEX event_of_stream ON event (stream_id, timestamp_ms);
+";
+
+fn ensure_stream(
+    transaction: &Transaction<'_>,
+    stream: &LogStream,
+    now_ms: i64,
+) -> Result<StreamKey, rusqlite::Error> {
+    let (account, region) = (stream.account.to_string(), stream.region.to_string());
+    transaction
+        .prepare_cached(
+            "INSERT INTO log_group (account, region, name, created_ms, class, tags)
+             VALUES (?, ?, ?, ?, 'STANDARD', '{}') ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![account, region, stream.group, now_ms])?;
+    let group = transaction
+        .prepare_cached("SELECT id FROM log_group WHERE account = ? AND region = ? AND name = ?")?
+        .query_row(params![account, region, stream.group], |row| row.get(0))?;
+    transaction
+        .prepare_cached(
+            "INSERT INTO log_stream (group_id, name, created_ms) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+        )?
+        .execute(params![group, stream.name, now_ms])?;
+    let stream = transaction
+        .prepare_cached("SELECT id FROM log_stream WHERE group_id = ? AND name = ?")?
+        .query_row(params![group, stream.name], |row| row.get(0))?;
+    Ok(StreamKey { group, stream })
+}
+
+/// Inserts events of one stream; gives the identifier of the last.
+fn insert(
+    transaction: &Transaction<'_>,
+    key: StreamKey,
+    events: &[NewEvent],
+    now_ms: i64,
+) -> Result<Option<i64>, rusqlite::Error> {
+    let (Some(first), Some(last)) = (
+        events.iter().map(|event| event.timestamp_ms.max(0)).min(),
+        events.iter().map(|event| event.timestamp_ms.max(0)).max(),
+    ) else {
+        return Ok(None);
+    };
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO event (group_id, stream_id, timestamp_ms, ingested_ms, message) VALUES (?, ?, ?, ?, ?)",
+    )?;
+    let mut bytes = 0;
+    for event in events {
+        let timestamp = event.timestamp_ms.max(0);
+        bytes += event.message.len() as i64 + 26;
+        statement.execute(params![key.group, key.stream, timestamp, now_ms, &event.message[..]])?;
+    }
+    let id = transaction.last_insert_rowid();
+    transaction
+        .prepare_cached(
+            "UPDATE log_stream SET first_ms = MIN(COALESCE(first_ms, ?1), ?1),
+               last_ms = MAX(COALESCE(last_ms, ?2), ?2), ingested_ms = ?3 WHERE id = ?4",
+        )?
+        .execute([first, last, now_ms, key.stream])?;
+    transaction
+        .prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ? WHERE id = ?")?
+        .execute([bytes, key.group])?;
+    Ok(Some(id))
+}
+
+fn group_row(row: &rusqlite::Row<'_>) -> Result<Group, rusqlite::Error> {
+    Ok(Group {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        created_ms: row.get(2)?,
+        retention_days: row.get(3)?,
+        class: row.get(4)?,
+        stored_bytes: row.get(5)?,
+    })
+}
+
+fn stream_row(row: &rusqlite::Row<'_>) -> Result<Stream, rusqlite::Error> {
+    Ok(Stream {
+        id: row.get(0)?,
+        name: row.get(1)?,
+        created_ms: row.get(2)?,
+        first_ms: row.get(3)?,
+        last_ms: row.get(4)?,
+        ingested_ms: row.get(5)?,
+    })
+}

@@ -1,0 +1,16 @@
+//! CloudWatch Logs: groups, streams and events, kept in SQLite and served as awsJson 1.1.
+//!
+//! Must not know Lambda: functions' output arrives through [`LogSink`](hothouse_execution::ports::LogSink) like any
+//! other events.
+
+mod database;
+mod events;
+mod filter;
+mod input;
+mod json_filter;
+mod operations;
+mod store;
+
+pub use database::{Scope, StoreError, StoredEvent};
+pub use operations::handle;
+pub use store::{LogStore, LogStoreConfig};

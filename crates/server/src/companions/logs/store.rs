@@ -1,0 +1,330 @@
+//! The handle of the log store, and the one thread that owns its database.
+//!
+//! Everything goes through one bounded queue, so a read sees all events that were accepted before it. Must not know
+//! the API's wire format.
+
+use std::{
+    fmt,
+    path::PathBuf,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, UNIX_EPOCH},
+};
+
+use hothouse_execution::ports::{Clock, LogEvent, LogSink, LogStream};
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+
+use super::database::{Database, NewEvent, StoreError, StoredEvent};
+
+/// Requests that may wait for the thread.
+const QUEUE_LENGTH: usize = 4096;
+/// Bytes of messages that may wait for the thread.
+const QUEUE_BYTES: usize = 32 << 20;
+/// Bytes of messages that one transaction takes in before it commits.
+const BATCH_BYTES: usize = 4 << 20;
+/// An event of CloudWatch Logs is at most 256 KB, 26 of them bookkeeping.
+const EVENT_BYTES: usize = 262_144 - 26;
+/// How often expired events are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// Where the log events live, and how many.
+#[derive(Debug, Clone)]
+pub struct LogStoreConfig {
+    /// Directory of `logs.db`; nothing is written to disk without one.
+    pub directory: Option<PathBuf>,
+    /// Bytes that the database may use; the oldest events make room.
+    pub maximum_bytes: u64,
+}
+
+/// Cheap handle of the log store. All clones must be gone, or [`LogStore::close`] called, for its thread to end.
+#[derive(Clone)]
+pub struct LogStore {
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+    latest: watch::Receiver<i64>,
+    clock: Arc<dyn Clock>,
+}
+
+struct Shared {
+    queued_bytes: AtomicUsize,
+    dropped: AtomicU64,
+    evicted: AtomicU64,
+    drop_reported: AtomicBool,
+}
+
+type Work = Box<dyn FnOnce(&mut Database) + Send>;
+
+enum Request {
+    /// Events of a function's environment.
+    Append { stream: LogStream, events: Vec<LogEvent>, bytes: usize },
+    /// A call of the API; it answers by itself.
+    Run(Work),
+    /// The service stops: commit what came before, then end.
+    Close(oneshot::Sender<()>),
+}
+
+impl LogStore {
+    /// Opens or creates the store and starts its thread.
+    ///
+    /// # Errors
+    /// The database cannot be opened, or a newer Hothouse wrote it.
+    pub fn open(config: LogStoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+        let database = Database::open(config.directory.as_deref(), config.maximum_bytes)?;
+        let (latest_sender, latest) = watch::channel(database.latest_event()?);
+        let (requests, queue) = mpsc::channel(QUEUE_LENGTH);
+        let shared = Arc::new(Shared {
+            queued_bytes: AtomicUsize::new(0),
+            dropped: AtomicU64::new(0),
+            evicted: AtomicU64::new(0),
+            drop_reported: AtomicBool::new(false),
+        });
+        let writer =
+            Writer { database, queue, latest: latest_sender, shared: shared.clone(), clock: clock.clone() };
+        thread::Builder::new().name("logs".into()).spawn(move || writer.run()).map_err(StoreError::Thread)?;
+        Ok(LogStore { requests, shared, latest, clock })
+    }
+
+    /// Commits everything that was accepted and ends the thread. Later calls fail with [`StoreError::Closed`].
+    pub async fn close(&self) {
+        let (done, wait) = oneshot::channel();
+        if self.requests.send(Request::Close(done)).await.is_ok() {
+            // An error means that the thread ended already, which is what was asked for.
+            let _ = wait.await;
+        }
+    }
+
+    /// Follows new events: the value is the identifier of the latest one, for [`LogStore::tail`].
+    pub fn subscribe(&self) -> watch::Receiver<i64> {
+        self.latest.clone()
+    }
+
+    /// Events of a group that were stored after the event `after`, oldest first, at most `limit`.
+    ///
+    /// # Errors
+    /// The database failed, or the store is closed.
+    pub async fn tail(
+        &self,
+        scope: super::Scope,
+        group: String,
+        after: i64,
+        limit: usize,
+    ) -> Result<Vec<StoredEvent>, StoreError> {
+        self.run(move |database| database.tail(&scope, &group, after, limit)).await
+    }
+
+    /// How many events of functions were dropped because the queue was full or the database failed.
+    pub fn dropped(&self) -> u64 {
+        self.shared.dropped.load(Ordering::Relaxed)
+    }
+
+    /// How many events made room for newer ones.
+    pub fn evicted(&self) -> u64 {
+        self.shared.evicted.load(Ordering::Relaxed)
+    }
+
+    /// Milliseconds since the epoch.
+    pub(super) fn now_ms(&self) -> i64 {
+        milliseconds(&*self.clock)
+    }
+
+    /// Runs `work` on the thread, after everything that was accepted before it.
+    pub(super) async fn run<T, E>(
+        &self,
+        work: impl FnOnce(&mut Database) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+    {
+        let (answer, wait) = oneshot::channel();
+        let work: Work = Box::new(move |database| {
+            // The caller may have gone away; the work is done all the same.
+            let _ = answer.send(work(database));
+        });
+        self.requests.send(Request::Run(work)).await.map_err(|_| StoreError::Closed)?;
+        wait.await.map_err(|_| StoreError::Closed)?
+    }
+}
+
+impl LogSink for LogStore {
+    fn append(&self, stream: &LogStream, events: Vec<LogEvent>) {
+        if events.is_empty() {
+            return;
+        }
+        let count = events.len() as u64;
+        let bytes = events.iter().map(|event| event.message.len()).sum();
+        let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let accepted = queued + bytes <= QUEUE_BYTES
+            && self.requests.try_send(Request::Append { stream: stream.clone(), events, bytes }).is_ok();
+        if !accepted {
+            self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.shared.count_dropped(count, "they come faster than the store takes them");
+        }
+    }
+}
+
+impl fmt::Debug for LogStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LogStore").field("latest", &*self.latest.borrow()).finish_non_exhaustive()
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    fn count_dropped(&self, count: u64, reason: &str) {
+        self.dropped.fetch_add(count, Ordering::Relaxed);
+        if !self.drop_reported.swap(true, Ordering::Relaxed) {
+            tracing::warn!("dropping log events: {reason}; further drops are only counted");
+        }
+    }
+}
+
+// === the thread ===
+
+struct Writer {
+    database: Database,
+    queue: mpsc::Receiver<Request>,
+    latest: watch::Sender<i64>,
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Writer {
+    fn run(self) {
+        // A runtime of its own, because only a runtime can wait for the queue and for a time at once.
+        match tokio::runtime::Builder::new_current_thread().enable_time().build() {
+            Ok(runtime) => runtime.block_on(self.serve()),
+            Err(error) => tracing::error!("failed to start the log store's timer: {error}"),
+        }
+    }
+
+    async fn serve(mut self) {
+        let mut sweep_at = Instant::now();
+        loop {
+            let request = tokio::select! {
+                biased;
+                () = tokio::time::sleep_until(sweep_at) => {
+                    sweep_at = if self.sweep() { Instant::now() } else { Instant::now() + SWEEP_EVERY };
+                    // A sweep that is not finished lets waiting requests pass.
+                    match self.queue.try_recv() {
+                        Ok(request) => request,
+                        Err(_) => continue,
+                    }
+                }
+                request = self.queue.recv() => match request {
+                    Some(request) => request,
+                    None => return,
+                },
+            };
+            if let Some(closed) = self.perform(request) {
+                // Senders find a closed queue from here on, before the caller of `close` goes on.
+                drop(self);
+                let _ = closed.send(());
+                return;
+            }
+        }
+    }
+
+    /// Performs a request and, if it appends, the appends that wait behind it.
+    fn perform(&mut self, request: Request) -> Option<oneshot::Sender<()>> {
+        let mut next = Some(request);
+        let mut batch = Vec::new();
+        let mut batch_bytes = 0;
+        while let Some(request) = next.take() {
+            match request {
+                Request::Append { stream, events, bytes } => {
+                    batch_bytes += bytes;
+                    batch.push((stream, events));
+                    if batch_bytes < BATCH_BYTES && batch.len() < QUEUE_LENGTH {
+                        next = self.queue.try_recv().ok();
+                    }
+                }
+                Request::Run(work) => {
+                    self.commit(std::mem::take(&mut batch), std::mem::take(&mut batch_bytes));
+                    work(&mut self.database);
+                    self.settle();
+                }
+                Request::Close(closed) => {
+                    self.commit(batch, batch_bytes);
+                    return Some(closed);
+                }
+            }
+        }
+        self.commit(batch, batch_bytes);
+        None
+    }
+
+    fn commit(&mut self, batch: Vec<(LogStream, Vec<LogEvent>)>, bytes: usize) {
+        if batch.is_empty() {
+            return;
+        }
+        let count = batch.iter().map(|(_, events)| events.len() as u64).sum();
+        let now = milliseconds(&*self.clock);
+        if let Err(error) = self.database.append(batch.into_iter().map(split_large), now) {
+            self.shared.count_dropped(count, &describe(&error));
+        }
+        self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.settle();
+    }
+
+    /// After a change: keeps the size, and wakes who follows.
+    fn settle(&mut self) {
+        match self.database.evict() {
+            Ok(0) => {}
+            Ok(evicted) => {
+                if self.shared.evicted.fetch_add(evicted, Ordering::Relaxed) == 0 {
+                    tracing::warn!("the log store is full: the oldest events make room for new ones");
+                }
+            }
+            Err(error) => tracing::warn!("failed to make room in the log store: {}", describe(&error)),
+        }
+        let latest = self.database.last_inserted();
+        self.latest.send_if_modified(|current| std::mem::replace(current, latest) != latest);
+    }
+
+    /// Deletes one portion of the expired events; `true` if there may be more.
+    fn sweep(&mut self) -> bool {
+        let now = milliseconds(&*self.clock);
+        self.database.delete_expired(now).unwrap_or_else(|error| {
+            tracing::warn!("failed to delete expired log events: {}", describe(&error));
+            false
+        })
+    }
+}
+
+fn milliseconds(clock: &dyn Clock) -> i64 {
+    let since = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// Cuts records that are too large for one event, at a character's start where the text is UTF-8.
+fn split_large((stream, events): (LogStream, Vec<LogEvent>)) -> (LogStream, Vec<NewEvent>) {
+    let mut split = Vec::with_capacity(events.len());
+    for LogEvent { timestamp_ms, mut message } in events {
+        while message.len() > EVENT_BYTES {
+            let is_start = |&at: &usize| message[at] & 0b1100_0000 != 0b1000_0000;
+            let end = (EVENT_BYTES - 3..=EVENT_BYTES).rev().find(is_start).unwrap_or(EVENT_BYTES);
+            split.push(NewEvent { timestamp_ms, message: message.split_to(end) });
+        }
+        split.push(NewEvent { timestamp_ms, message });
+    }
+    (stream, split)
+}

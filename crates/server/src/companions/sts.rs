@@ -1,0 +1,405 @@
+//! STS: temporary credentials for roles, and who somebody is.
+//!
+//! <https://docs.aws.amazon.com/STS/latest/APIReference/API_Operations.html>.
+//! Must not ask whether roles exist or whom they trust: there is no IAM here.
+
+use std::{fmt, path::Path, sync::Arc, time::UNIX_EPOCH};
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use hothouse_api::name::AccountId;
+use hothouse_execution::{
+    ports::{Clock, CredentialError, CredentialSource, Credentials},
+    spec::FunctionSpec,
+};
+use http::{Response, StatusCode};
+use jiff::Timestamp;
+
+pub use super::token::SecretError;
+use super::{
+    caller::Credential,
+    forward::Forwarder,
+    query::{self, Form, escape},
+    token::{AssumedRole, Session, Tokens, Verdict, account_in_key, role_id},
+};
+
+/// How long the credentials of execution environments are valid.
+const ENVIRONMENT_SECONDS: i64 = 43_200;
+
+/// The token service.
+pub struct Sts {
+    tokens: Tokens,
+    clock: Arc<dyn Clock>,
+}
+
+/// An error as clients see it.
+struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: String,
+}
+
+/// A role's ARN, taken apart.
+struct Role<'a> {
+    arn: &'a str,
+    partition: &'a str,
+    account: AccountId,
+    /// Without its path.
+    name: &'a str,
+}
+
+/// Credentials that were just made.
+struct Issued {
+    credentials: Credentials,
+    session: Session,
+}
+
+impl Sts {
+    /// Opens the service. Its credentials outlive a restart if there is a data directory.
+    ///
+    /// # Errors
+    /// The secret in the directory cannot be read or made.
+    pub fn open(directory: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, SecretError> {
+        Ok(Sts { tokens: Tokens::open(directory)?, clock })
+    }
+
+    /// The account that a request acts in: that of the role whose credentials signed it, else the access key
+    /// itself if it is an account's number, else `000000000000`.
+    pub fn account_of(&self, credential: &Credential) -> AccountId {
+        match self.session(credential) {
+            Verdict::Valid(session) => session.account,
+            Verdict::Foreign | Verdict::Forged => {
+                let key = credential.access_key_id.as_deref().unwrap_or_default();
+                key.parse().unwrap_or(AccountId::DEFAULT)
+            }
+        }
+    }
+
+    /// Answers a request: parameters come in the body of a POST, or in the query of a GET.
+    pub fn handle(&self, credential: &Credential, url_query: &str, body: &[u8]) -> Response<Bytes> {
+        let form = Form::parse(if body.is_empty() { url_query.as_bytes() } else { body });
+        let action = form.get("Action").unwrap_or_default();
+        let result = match action {
+            "AssumeRole" => self.assume_role(&form),
+            "GetCallerIdentity" => self.get_caller_identity(credential),
+            "GetSessionToken" => self.get_session_token(credential, &form),
+            "GetAccessKeyInfo" => get_access_key_info(&form),
+            "" => Err(ApiError::new(StatusCode::BAD_REQUEST, "MissingAction", "The request has no Action.")),
+            other => Err(ApiError::new(
+                StatusCode::NOT_IMPLEMENTED,
+                "NotImplemented",
+                format!("Hothouse's STS does not implement the action {other}."),
+            )),
+        };
+        match result {
+            Ok(result) => query::ok(action, &result),
+            Err(error) => query::error(error.status, error.code, &error.message),
+        }
+    }
+
+    fn assume_role(&self, form: &Form) -> Result<String, ApiError> {
+        let arn = form.get("RoleArn").ok_or_else(|| missing("roleArn"))?;
+        let session_name = form.get("RoleSessionName").ok_or_else(|| missing("roleSessionName"))?;
+        if arn.len() < 20 {
+            return Err(constraint("roleArn", arn, "Member must have length greater than or equal to 20"));
+        }
+        check_session_name(session_name)?;
+        let seconds = duration(form, 3600, 43_200)?;
+        let role = Role::parse(arn).ok_or_else(|| {
+            ApiError::new(StatusCode::BAD_REQUEST, "ValidationError", format!("{arn} is invalid"))
+        })?;
+        let issued = self.issue(role.account, Some(role.assumed(session_name)), seconds)?;
+        let assumed = issued.session.role.as_ref().expect("a role was assumed");
+        Ok(format!(
+            "{}<AssumedRoleUser><AssumedRoleId>{}</AssumedRoleId><Arn>{}</Arn></AssumedRoleUser>",
+            render_credentials(&issued),
+            user_id(&issued.session),
+            escape(&assumed_role_arn(issued.session.account, assumed)),
+        ))
+    }
+
+    fn get_caller_identity(&self, credential: &Credential) -> Result<String, ApiError> {
+        let session = self.checked_session(credential)?;
+        let account = session.as_ref().map_or_else(|| self.account_of(credential), |session| session.account);
+        let (arn, user) = match &session {
+            Some(session @ Session { role: Some(role), .. }) => {
+                (assumed_role_arn(account, role), user_id(session))
+            }
+            // Whoever is no role is the account's root user.
+            Some(_) | None => (format!("arn:aws:iam::{account}:root"), account.to_string()),
+        };
+        Ok(format!(
+            "<Arn>{}</Arn><UserId>{}</UserId><Account>{account}</Account>",
+            escape(&arn),
+            escape(&user)
+        ))
+    }
+
+    fn get_session_token(&self, credential: &Credential, form: &Form) -> Result<String, ApiError> {
+        if self.checked_session(credential)?.is_some() {
+            return Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "AccessDenied",
+                "Cannot call GetSessionToken with session credentials",
+            ));
+        }
+        let seconds = duration(form, 43_200, 129_600)?;
+        Ok(render_credentials(&self.issue(self.account_of(credential), None, seconds)?))
+    }
+
+    fn session(&self, credential: &Credential) -> Verdict {
+        match (&credential.access_key_id, &credential.session_token) {
+            (Some(key), Some(token)) => self.tokens.read(key, token),
+            _ => Verdict::Foreign,
+        }
+    }
+
+    /// The session that signed; none for credentials that are not ours.
+    fn checked_session(&self, credential: &Credential) -> Result<Option<Session>, ApiError> {
+        match self.session(credential) {
+            Verdict::Foreign => Ok(None),
+            Verdict::Forged => Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "InvalidClientTokenId",
+                "The security token included in the request is invalid.",
+            )),
+            Verdict::Valid(session) if session.expires <= self.now() => Err(ApiError::new(
+                StatusCode::FORBIDDEN,
+                "ExpiredToken",
+                "The security token included in the request is expired",
+            )),
+            Verdict::Valid(session) => Ok(Some(session)),
+        }
+    }
+
+    fn issue(
+        &self,
+        account: AccountId,
+        role: Option<AssumedRole>,
+        seconds: i64,
+    ) -> Result<Issued, SecretError> {
+        let access_key_id = self.tokens.access_key_id(account)?;
+        let session =
+            Session { access_key_id: access_key_id.clone(), account, expires: self.now() + seconds, role };
+        let credentials = Credentials {
+            secret_access_key: self.tokens.secret_access_key(&access_key_id),
+            session_token: self.tokens.sign(&session),
+            access_key_id,
+        };
+        Ok(Issued { credentials, session })
+    }
+
+    /// Seconds since the epoch.
+    fn now(&self) -> i64 {
+        let since = self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+impl fmt::Debug for Sts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sts").finish_non_exhaustive()
+    }
+}
+
+// === for execution environments ===
+
+impl CredentialSource for Sts {
+    fn assume_role<'a>(
+        &'a self,
+        spec: &'a FunctionSpec,
+    ) -> BoxFuture<'a, Result<Credentials, CredentialError>> {
+        let issued = || -> Result<Credentials, String> {
+            let role = Role::parse(&spec.role).ok_or("it is not the ARN of a role")?;
+            let session = session_name(spec);
+            let issued = self.issue(role.account, Some(role.assumed(&session)), ENVIRONMENT_SECONDS);
+            Ok(issued.map_err(|error| error.to_string())?.credentials)
+        };
+        let result = issued().map_err(|reason| CredentialError { role: spec.role.clone(), reason });
+        Box::pin(std::future::ready(result))
+    }
+}
+
+/// Asks the other endpoint's STS instead: its services know its own credentials only.
+#[derive(Debug)]
+pub struct UpstreamSts {
+    forwarder: Arc<Forwarder>,
+}
+
+impl UpstreamSts {
+    /// Uses the forwarder's endpoint and keys.
+    pub fn new(forwarder: Arc<Forwarder>) -> Self {
+        UpstreamSts { forwarder }
+    }
+
+    async fn ask(&self, spec: &FunctionSpec) -> Result<Credentials, String> {
+        let parameters = [
+            ("Action", "AssumeRole".to_owned()),
+            ("Version", "2011-06-15".to_owned()),
+            ("RoleArn", spec.role.clone()),
+            ("RoleSessionName", session_name(spec)),
+            ("DurationSeconds", ENVIRONMENT_SECONDS.to_string()),
+        ];
+        let encode = |text: &str| {
+            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+        };
+        let form = parameters.map(|(name, value)| format!("{name}={}", encode(&value))).join("&");
+        let answer = self.forwarder.post_form("sts", &spec.region, spec.account, form).await;
+        let (status, body) = answer.map_err(|error| error.to_string())?;
+        let xml = String::from_utf8_lossy(&body);
+        if !status.is_success() {
+            let message = query::element(&xml, "Message").unwrap_or_default();
+            return Err(format!("the endpoint's STS answered {status}: {message}"));
+        }
+        let field = |name: &str| {
+            query::element(&xml, name).ok_or_else(|| format!("the endpoint's STS answered without {name}"))
+        };
+        Ok(Credentials {
+            access_key_id: field("AccessKeyId")?,
+            secret_access_key: field("SecretAccessKey")?,
+            session_token: field("SessionToken")?,
+        })
+    }
+}
+
+impl CredentialSource for UpstreamSts {
+    fn assume_role<'a>(
+        &'a self,
+        spec: &'a FunctionSpec,
+    ) -> BoxFuture<'a, Result<Credentials, CredentialError>> {
+        Box::pin(async move {
+            let result = self.ask(spec).await;
+            result.map_err(|reason| CredentialError { role: spec.role.clone(), reason })
+        })
+    }
+}
+
+/// The function's name; session names have two characters at least.
+fn session_name(spec: &FunctionSpec) -> String {
+    match spec.function_name.as_str() {
+        name if name.len() == 1 => format!("{name}@lambda_function"),
+        name => name.to_owned(),
+    }
+}
+
+// === parts of requests and answers ===
+
+fn get_access_key_info(form: &Form) -> Result<String, ApiError> {
+    let key = form.get("AccessKeyId").ok_or_else(|| missing("accessKeyId"))?;
+    let account = key.parse().ok().or_else(|| account_in_key(key)).unwrap_or(AccountId::DEFAULT);
+    Ok(format!("<Account>{account}</Account>"))
+}
+
+fn render_credentials(issued: &Issued) -> String {
+    let Credentials { access_key_id, secret_access_key, session_token } = &issued.credentials;
+    let expiration = Timestamp::from_second(issued.session.expires).unwrap_or(Timestamp::MAX);
+    format!(
+        "<Credentials><AccessKeyId>{access_key_id}</AccessKeyId><SecretAccessKey>{secret_access_key}\
+         </SecretAccessKey><SessionToken>{session_token}</SessionToken><Expiration>{expiration}</Expiration>\
+         </Credentials>"
+    )
+}
+
+fn assumed_role_arn(account: AccountId, role: &AssumedRole) -> String {
+    format!("arn:{}:sts::{account}:assumed-role/{}/{}", role.partition, role.name, role.session)
+}
+
+fn user_id(session: &Session) -> String {
+    match &session.role {
+        Some(role) => format!("{}:{}", role.id, role.session),
+        None => session.account.to_string(),
+    }
+}
+
+impl<'a> Role<'a> {
+    /// `arn:aws:iam::123456789012:role/path/name`.
+    fn parse(arn: &'a str) -> Option<Self> {
+        let mut parts = arn.splitn(6, ':');
+        let (scheme, partition, service) = (parts.next()?, parts.next()?, parts.next()?);
+        let (region, account, resource) = (parts.next()?, parts.next()?, parts.next()?);
+        let name = resource.strip_prefix("role/")?.rsplit('/').next()?;
+        let fits = scheme == "arn"
+            && partition.starts_with("aws")
+            && service == "iam"
+            && region.is_empty()
+            && !name.is_empty()
+            && name.bytes().all(is_name_byte);
+        if fits { Some(Role { arn, partition, account: account.parse().ok()?, name }) } else { None }
+    }
+
+    fn assumed(&self, session: &str) -> AssumedRole {
+        AssumedRole {
+            partition: self.partition.to_owned(),
+            name: self.name.to_owned(),
+            id: role_id(self.arn),
+            session: session.to_owned(),
+        }
+    }
+}
+
+fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_+=,.@-".contains(&byte)
+}
+
+fn check_session_name(name: &str) -> Result<(), ApiError> {
+    let broken = match name.chars().count() {
+        0..=1 => "Member must have length greater than or equal to 2",
+        2..=64 if name.bytes().all(is_name_byte) => return Ok(()),
+        2..=64 => r"Member must satisfy regular expression pattern: [\w+=,.@-]*",
+        _ => "Member must have length less than or equal to 64",
+    };
+    Err(constraint("roleSessionName", name, broken))
+}
+
+fn duration(form: &Form, default: i64, maximum: i64) -> Result<i64, ApiError> {
+    let Some(text) = form.get("DurationSeconds") else { return Ok(default) };
+    match text.parse() {
+        Ok(seconds) if seconds < 900 => {
+            Err(constraint("durationSeconds", text, "Member must have value greater than or equal to 900"))
+        }
+        Ok(seconds) if seconds > maximum => Err(constraint(
+            "durationSeconds",
+            text,
+            &format!("Member must have value less than or equal to {maximum}"),
+        )),
+        Ok(seconds) => Ok(seconds),
+        Err(_) => Err(ApiError::new(
+            StatusCode::BAD_REQUEST,
+            "MalformedInput",
+            format!("DurationSeconds is not a number: {text}"),
+        )),
+    }
+}
+
+fn missing(key: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "ValidationError",
+        format!(
+            "1 validation error detected: Value null at '{key}' failed to satisfy constraint: Member must not be null"
+        ),
+    )
+}
+
+fn constraint(key: &str, value: &str, constraint: &str) -> ApiError {
+    ApiError::new(
+        StatusCode::BAD_REQUEST,
+        "ValidationError",
+        format!(
+            "1 validation error detected: Value '{value}' at '{key}' failed to satisfy constraint: {constraint}"
+        ),
+    )
+}
+
+impl ApiError {
+    fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
+        ApiError { status, code, message: message.into() }
+    }
+}
+
+impl From<SecretError> for ApiError {
+    fn from(error: SecretError) -> Self {
+        tracing::error!("failed to {error}");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "No credentials could be made.")
+    }
+}
