@@ -19,7 +19,7 @@ pub struct Fault {
 }
 
 /// How a runtime process ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Exit {
     /// Exit code, or the signal.
     pub status: ExitStatus,
@@ -28,12 +28,14 @@ pub struct Exit {
 }
 
 /// Exit code or signal of a process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ExitStatus {
     /// It called `exit` with this code.
     Code(i32),
     /// This signal ended it.
     Signal(i32),
+    /// It could not be executed at all; what the system said.
+    NotExecuted(String),
 }
 
 impl Fault {
@@ -41,6 +43,13 @@ impl Fault {
     pub fn exited(exit: Exit) -> Fault {
         let message = match exit.status {
             ExitStatus::Code(0) => "Runtime exited without providing a reason".to_owned(),
+            ExitStatus::NotExecuted(why) => {
+                return Fault {
+                    error_type: "Runtime.InvalidEntrypoint".to_owned(),
+                    message: why,
+                    document: None,
+                };
+            }
             status => format!("Runtime exited with error: {status}"),
         };
         let error_type = if exit.out_of_memory { "Runtime.OutOfMemory" } else { "Runtime.ExitError" };
@@ -87,6 +96,7 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExitStatus::Code(code) => write!(f, "exit status {code}"),
+            ExitStatus::NotExecuted(why) => f.write_str(why),
             ExitStatus::Signal(signal) => match signal_name(*signal) {
                 Some(name) => write!(f, "signal: {name}"),
                 None => write!(f, "signal: signal {signal}"),

@@ -134,13 +134,16 @@ async fn a_crash_is_the_answer_and_the_environment_starts_again() {
         (ExitStatus::Code(3), "Runtime exited with error: exit status 3"),
         (ExitStatus::Signal(9), "Runtime exited with error: signal: killed"),
     ] {
-        let executor = FakeExecutor::new(move |mut runtime| async move {
-            let event = runtime.next().await;
-            if runtime.starts() == 2 {
-                runtime.respond(&event.request_id, "2").await;
-                runtime.next().await;
+        let executor = FakeExecutor::new(move |mut runtime| {
+            let status = status.clone();
+            async move {
+                let event = runtime.next().await;
+                if runtime.starts() == 2 {
+                    runtime.respond(&event.request_id, "2").await;
+                    runtime.next().await;
+                }
+                Exit { status, out_of_memory: false }
             }
-            Exit { status, out_of_memory: false }
         });
         let (engine, _sink) = engine(executor, EngineConfig::default());
         let version = engine.version(spec());

@@ -222,6 +222,8 @@ impl Task {
             self.log.flush();
         }
         self.connections.shutdown().await;
+        self.log.flush();
+        self.instance.close().await;
     }
 
     /// Feeds an event to the state machine and performs what it asks for, and what follows from that.
@@ -491,13 +493,6 @@ impl Task {
                 log: self.log.observed(),
             });
         }
-    }
-}
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        // However the task ends, its processes end with it.
-        self.instance.kill();
     }
 }
 

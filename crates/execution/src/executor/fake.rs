@@ -111,6 +111,11 @@ impl Instance for FakeInstance {
     fn peak_memory(&mut self) -> u64 {
         36 * 1024 * 1024
     }
+
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
+        self.kill();
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What a script does as a runtime.
@@ -231,5 +236,9 @@ impl Instance for NoEntrypoint {
 
     fn peak_memory(&mut self) -> u64 {
         0
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
     }
 }

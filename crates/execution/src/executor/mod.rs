@@ -2,6 +2,7 @@
 
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod process;
 
 use std::{fmt, io, os::fd::OwnedFd, sync::Arc};
 
@@ -18,6 +19,8 @@ use crate::{
     ports::Credentials,
     spec::FunctionSpec,
 };
+
+pub use process::{InnerDoor, ProcessExecutor, ProcessExecutorConfig, ServiceAddress};
 
 /// Makes the place in which an environment's processes run.
 pub trait Executor: Send + Sync + fmt::Debug {
@@ -55,6 +58,8 @@ pub trait Instance: Send + fmt::Debug {
     fn kill(&mut self);
     /// Peak memory of the process tree, in bytes, as far as it is known.
     fn peak_memory(&mut self) -> u64;
+    /// Ends every process and removes every trace; returns when all is gone.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }
 
 /// A started runtime process, as its environment sees it.

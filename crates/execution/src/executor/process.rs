@@ -1,0 +1,467 @@
+//! Plain processes of this machine, in the sandbox.
+//!
+//! Must not know invocations or the Runtime API: it makes the socket, others speak on it.
+
+use std::{
+    collections::HashMap,
+    ffi::OsString,
+    fmt, io,
+    net::{Ipv4Addr, SocketAddrV4},
+    os::fd::{AsFd, OwnedFd},
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, Weak},
+    time::Duration,
+};
+
+use futures_util::future::BoxFuture;
+use hothouse_sandbox::{
+    Command, Ending, Identity, Isolation, Level, Limit, Limits, Mount, Network, Process, Sandbox,
+    SandboxSpec, Template, TemplateSpec,
+};
+use tokio::{
+    io::unix::AsyncFd,
+    net::{TcpListener, UnixStream},
+    sync::oneshot,
+    task::spawn_blocking,
+    time::Instant,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{Created, Executor, Instance, Launch, Runtime, StartError};
+use crate::{
+    environment::env_vars::{self, Inputs, Service},
+    fault::{Exit, ExitStatus, Fault},
+    runtimes::{Catalog, Layout, Plan, PlanError, TELEMETRY_DESCRIPTOR},
+    spec::FunctionSpec,
+};
+
+/// Port of the Runtime API in an environment with a network of its own.
+const RUNTIME_API_PORT: u16 = 9001;
+
+/// Port of the X-Ray daemon's address that is advertised to functions.
+const XRAY_PORT: u16 = 2000;
+
+/// Memory is looked at this often at most: reading it costs as much as an invocation.
+const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// How processes are made.
+#[derive(Debug)]
+pub struct ProcessExecutorConfig {
+    /// The interpreters of the machine.
+    pub catalog: Catalog,
+    /// How much isolation environments must have.
+    pub isolation: Level,
+    /// A network of their own (`--network isolated`) or the host's.
+    pub network: Network,
+    /// How functions reach the service, if they do.
+    pub service: Option<ServiceAddress>,
+}
+
+/// The service, as functions reach it.
+#[derive(Debug, Clone)]
+pub struct ServiceAddress {
+    /// Its port on loopback.
+    pub port: u16,
+    /// Whether SDKs are pointed at it (`AWS_ENDPOINT_URL`).
+    pub announce: bool,
+    /// Serves the sockets that are made for it inside environments.
+    pub door: Arc<dyn InnerDoor>,
+}
+
+/// The service's door into an environment that has a network of its own.
+pub trait InnerDoor: Send + Sync + fmt::Debug {
+    /// Serves this listener until `gone`.
+    fn serve(&self, listener: TcpListener, gone: CancellationToken);
+}
+
+/// Runs functions as sandboxed processes.
+#[derive(Debug, Clone)]
+pub struct ProcessExecutor {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    config: ProcessExecutorConfig,
+    /// One root for all functions with the same runtime.
+    templates: Mutex<HashMap<Vec<Shown>, Template>>,
+    /// What was prepared for a version, as long as the version lives.
+    prepared: Mutex<HashMap<usize, (Weak<FunctionSpec>, Arc<Prepared>)>>,
+}
+
+/// A path of the host, and where it is shown.
+type Shown = (PathBuf, PathBuf);
+
+/// All that the environments of one version have in common.
+#[derive(Debug)]
+struct Prepared {
+    plan: Plan,
+    template: Template,
+}
+
+impl ProcessExecutor {
+    /// An executor; nothing runs before the first environment is asked for.
+    pub fn new(config: ProcessExecutorConfig) -> ProcessExecutor {
+        ProcessExecutor {
+            inner: Arc::new(Inner { config, templates: Mutex::default(), prepared: Mutex::default() }),
+        }
+    }
+
+    /// The isolation that environments will have. Makes a template, which takes some milliseconds: it blocks.
+    ///
+    /// # Errors
+    /// The machine does not give what the configuration demands.
+    pub fn isolation(&self) -> Result<Isolation, StartError> {
+        Ok(self.inner.template(Vec::new())?.isolation().clone())
+    }
+
+    /// The interpreters of the machine.
+    pub fn catalog(&self) -> &Catalog {
+        &self.inner.config.catalog
+    }
+}
+
+impl Executor for ProcessExecutor {
+    fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
+        let inner = self.inner.clone();
+        Box::pin(async move {
+            // Clones and mounts block; the reactor must not.
+            let made = blocking(move || inner.create(launch)).await;
+            let (mut instance, runtime_api, door) = match made {
+                // What the function did wrong shows when its process should start, and again at each attempt.
+                Err(StartError::Function(fault)) => {
+                    return Ok(Created { instance: Box::new(NotStartable { fault }), runtime_api: None });
+                }
+                made => made?,
+            };
+            let runtime_api = TcpListener::from_std(runtime_api)
+                .map_err(StartError::machine("register the Runtime API socket"))?;
+            if let (Some(listener), Some(service)) = (door, &self.inner.config.service) {
+                let listener = TcpListener::from_std(listener)
+                    .map_err(StartError::machine("register the endpoint's socket"))?;
+                let gone = CancellationToken::new();
+                service.door.serve(listener, gone.clone());
+                instance.door = Some(gone.drop_guard());
+            }
+            Ok(Created { instance: Box::new(instance), runtime_api: Some(runtime_api) })
+        })
+    }
+}
+
+impl Inner {
+    fn template(&self, shown: Vec<Shown>) -> Result<Template, StartError> {
+        let mut templates = lock(&self.templates);
+        if let Some(template) = templates.get(&shown) {
+            return Ok(template.clone());
+        }
+        let spec = TemplateSpec {
+            level: self.config.isolation,
+            identity: Identity {
+                uid: 993,
+                gid: 990,
+                name: "sbx_user1051".into(),
+                home: "/home/sbx_user1051".into(),
+            },
+            mounts: shown.iter().map(|(source, target)| Mount::read_only(source, target)).collect(),
+            directories: ["/var/task", "/opt", "/var/runtime", "/var/lang"].map(PathBuf::from).into(),
+            files: Vec::new(),
+        };
+        let template = Template::create(spec).map_err(StartError::Sandbox)?;
+        templates.insert(shown, template.clone());
+        Ok(template)
+    }
+
+    fn prepare(&self, spec: &Arc<FunctionSpec>) -> Result<Arc<Prepared>, StartError> {
+        let key = Arc::as_ptr(spec) as usize;
+        // While the weak reference is alive, no other version can have this address.
+        if let Some((version, prepared)) = lock(&self.prepared).get(&key)
+            && version.strong_count() > 0
+        {
+            return Ok(prepared.clone());
+        }
+        // Where paths are depends on whether there is a root of its own, which an empty template tells.
+        let layout = if self.template(Vec::new())?.has_own_root() {
+            Layout::Sandbox
+        } else {
+            Layout::Host { opt: spec.layers.first().cloned().unwrap_or_else(|| PathBuf::from("/opt")) }
+        };
+        let plan = self.config.catalog.plan(spec, &layout).map_err(plan_error)?;
+        if let Some(warning) = &plan.warning {
+            tracing::warn!(function = %spec.function_name, "{warning}");
+        }
+        let shown = plan.mounts.iter().map(|mount| (mount.source.clone(), mount.target.clone())).collect();
+        let prepared = Arc::new(Prepared { template: self.template(shown)?, plan });
+        let mut all = lock(&self.prepared);
+        if all.len() == all.capacity() {
+            all.retain(|_, (version, _)| version.strong_count() > 0);
+        }
+        all.insert(key, (Arc::downgrade(spec), prepared.clone()));
+        Ok(prepared)
+    }
+
+    /// Makes the sandbox and the sockets in it. Blocks.
+    #[expect(clippy::type_complexity, reason = "three things made together, taken apart by the only caller")]
+    fn create(
+        &self,
+        launch: Launch,
+    ) -> Result<(ProcessInstance, std::net::TcpListener, Option<std::net::TcpListener>), StartError> {
+        let prepared = self.prepare(&launch.spec)?;
+        let spec = &launch.spec;
+        let mut mounts = Vec::new();
+        if prepared.template.has_own_root() {
+            mounts.push(Mount::read_only(spec.code.clone(), "/var/task"));
+            mounts.extend(spec.layers.first().map(|layer| Mount::read_only(layer.clone(), "/opt")));
+        }
+        let sandbox_spec = SandboxSpec {
+            mounts,
+            tmp_bytes: u64::from(spec.ephemeral_storage_mb) * 1024 * 1024,
+            hostname: "169.254.100.1".to_owned(),
+            limits: Limits {
+                open_files: Some(Limit::both(1024)),
+                processes: Some(1024),
+                core_bytes: Some(Limit::both(0)),
+                locked_bytes: Some(Limit::both(65536)),
+                stack_bytes: Some(Limit { soft: 8 * 1024 * 1024, hard: Limit::UNLIMITED }),
+                memory_bytes: None,
+                cpu_millis: None,
+            },
+            network: self.config.network,
+        };
+        let sandbox = Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?;
+        let listen = |port| -> Result<std::net::TcpListener, StartError> {
+            let listener =
+                sandbox.listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).map_err(StartError::Sandbox)?;
+            listener.set_nonblocking(true).map_err(StartError::machine("make a socket non-blocking"))?;
+            Ok(listener)
+        };
+        let runtime_api = listen(RUNTIME_API_PORT)?;
+        let address = runtime_api.local_addr().map_err(StartError::machine("read a socket's address"))?;
+        let own_network = self.config.network == Network::Own && prepared.template.has_own_network();
+        let door = match &self.config.service {
+            Some(service) if own_network => Some(listen(service.port)?),
+            _ => None,
+        };
+
+        let environment = env_vars::variables(
+            spec,
+            &Inputs {
+                plan: &prepared.plan,
+                credentials: &launch.credentials,
+                log_stream: &launch.log_stream,
+                runtime_api: &address.to_string(),
+                xray_daemon: &format!("127.0.0.1:{XRAY_PORT}"),
+                service: self.config.service.as_ref().map(|service| Service {
+                    host: "127.0.0.1",
+                    port: service.port,
+                    announce: service.announce,
+                }),
+                initialization_type: "on-demand",
+                timeout: spec.timeout,
+            },
+        );
+        let instance = ProcessInstance {
+            spec: spec.clone(),
+            prepared,
+            environment,
+            sandbox: Some(sandbox),
+            process: None,
+            peak: 0,
+            looked: None,
+            door: None,
+        };
+        Ok((instance, runtime_api, door))
+    }
+}
+
+fn plan_error(error: PlanError) -> StartError {
+    match error.error_type() {
+        Some(error_type) => StartError::Function(Fault {
+            error_type: error_type.to_owned(),
+            message: error.to_string(),
+            document: None,
+        }),
+        None => StartError::Runtime { message: crate::chain(&error) },
+    }
+}
+
+/// One sandbox and the process that runs in it.
+struct ProcessInstance {
+    spec: Arc<FunctionSpec>,
+    prepared: Arc<Prepared>,
+    environment: Vec<(String, String)>,
+    /// Absent only while a process is being started elsewhere, and at the end.
+    sandbox: Option<Sandbox>,
+    process: Option<Arc<Mutex<Process>>>,
+    peak: u64,
+    looked: Option<Instant>,
+    /// Ends the service's door into this environment.
+    door: Option<DropGuard>,
+}
+
+impl fmt::Debug for ProcessInstance {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ProcessInstance").field("function", &self.spec.function_name).finish_non_exhaustive()
+    }
+}
+
+impl Instance for ProcessInstance {
+    fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
+        Box::pin(async move {
+            let Some(mut sandbox) = self.sandbox.take() else {
+                return Err(StartError::machine("find the sandbox")(io::ErrorKind::NotFound.into()));
+            };
+            let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+                .map_err(|error| StartError::machine("make the log pipe")(error.into()))?;
+            rustix::io::ioctl_fionbio(&output, true)
+                .map_err(|error| StartError::machine("make the log pipe non-blocking")(error.into()))?;
+            let mut command = self.command(&written)?;
+            let mut connection = None;
+            if self.prepared.plan.own_client {
+                let (ours, theirs) = std::os::unix::net::UnixStream::pair()
+                    .map_err(StartError::machine("make a socket pair"))?;
+                ours.set_nonblocking(true).map_err(StartError::machine("make a socket non-blocking"))?;
+                let ours = UnixStream::from_std(ours).map_err(StartError::machine("register a socket"))?;
+                command.descriptors.push((theirs.into(), 3));
+                connection = Some(Box::new(ours) as super::Connection);
+            }
+            drop(written);
+            // If this future is dropped meanwhile, sandbox and process end with the closure's result.
+            let (sandbox, process) = spawn_blocking(move || {
+                let process = sandbox.spawn(command);
+                (sandbox, process)
+            })
+            .await
+            .map_err(|error| StartError::machine("start a thread")(io::Error::other(error)))?;
+            self.sandbox = Some(sandbox);
+            let process = process.map_err(StartError::Sandbox)?;
+            let ended =
+                process.as_fd().try_clone_to_owned().map_err(StartError::machine("watch a process"))?;
+            let ended = AsyncFd::new(ended).map_err(StartError::machine("watch a process"))?;
+            let process = Arc::new(Mutex::new(process));
+            let (exit, exited) = oneshot::channel();
+            // Owned by the process: it ends when that does.
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "ends with the process, whose owner is the environment"
+            )]
+            tokio::spawn(watch(ended, process.clone(), exit));
+            self.process = Some(process);
+            self.looked = None;
+            Ok(Runtime { connection, output, exited })
+        })
+    }
+
+    fn kill(&mut self) {
+        if let Some(process) = &self.process
+            && let Err(error) = lock(process).kill()
+        {
+            tracing::error!(function = %self.spec.function_name, %error, "failed to end a process tree");
+        }
+    }
+
+    fn peak_memory(&mut self) -> u64 {
+        let fresh = self.looked.is_some_and(|looked| looked.elapsed() < MEMORY_INTERVAL);
+        if !fresh && let Some(process) = &self.process {
+            self.peak = lock(process).peak_memory().unwrap_or(0).max(self.peak);
+            self.looked = Some(Instant::now());
+        }
+        self.peak
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            // Waiting for the last process and removing its place blocks.
+            let _ = spawn_blocking(move || drop(self)).await;
+        })
+    }
+}
+
+impl ProcessInstance {
+    fn command(&self, output: &OwnedFd) -> Result<Command, StartError> {
+        let duplicate = || output.try_clone().map_err(StartError::machine("duplicate the log pipe"));
+        let mut descriptors = vec![(duplicate()?, 1), (duplicate()?, 2)];
+        if self.prepared.plan.telemetry {
+            descriptors.push((duplicate()?, TELEMETRY_DESCRIPTOR));
+        }
+        Ok(Command {
+            arguments: self.prepared.plan.argv.clone(),
+            environment: self
+                .environment
+                .iter()
+                .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+                .collect(),
+            directory: self.prepared.plan.roots.task.clone(),
+            descriptors,
+        })
+    }
+}
+
+/// The place of a version that has nothing to run.
+#[derive(Debug)]
+struct NotStartable {
+    fault: Fault,
+}
+
+impl Instance for NotStartable {
+    fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
+        Box::pin(std::future::ready(Err(StartError::Function(self.fault.clone()))))
+    }
+
+    fn kill(&mut self) {}
+
+    fn peak_memory(&mut self) -> u64 {
+        0
+    }
+
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+/// Waits for the end of a process tree and says how it was.
+async fn watch(ended: AsyncFd<OwnedFd>, process: Arc<Mutex<Process>>, exit: oneshot::Sender<Exit>) {
+    loop {
+        let Ok(mut guard) = ended.readable().await else { return };
+        // Reading the last words and reaping take microseconds; the tree is gone.
+        match lock(&process).try_wait() {
+            Ok(Some(how)) => {
+                let status = match how.ending {
+                    Ending::Exited(code) => ExitStatus::Code(code),
+                    Ending::Signaled(signal) => ExitStatus::Signal(signal),
+                    Ending::NotExecuted(error) => ExitStatus::NotExecuted(error.to_string()),
+                    Ending::NotSetUp { step, source } => {
+                        tracing::error!(%step, error = %source, "failed to enter a sandbox");
+                        ExitStatus::Signal(9)
+                    }
+                };
+                let _ = exit.send(Exit { status, out_of_memory: how.out_of_memory });
+                return;
+            }
+            Ok(None) => guard.clear_ready(),
+            Err(error) => {
+                tracing::error!(%error, "failed to wait for a process");
+                return;
+            }
+        }
+    }
+}
+
+impl StartError {
+    fn machine(step: &'static str) -> impl Fn(io::Error) -> StartError {
+        move |source| StartError::Machine { step, source }
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
+) -> Result<T, StartError> {
+    match spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => Err(StartError::machine("start a thread")(io::Error::other(error))),
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing that is done under these locks can leave the data half-changed.
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
