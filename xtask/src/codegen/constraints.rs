@@ -6,12 +6,12 @@ use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{
     model::{Kind, Location, Member, Model, Shape},
-    naming,
+    naming, overrides,
 };
 
 pub(crate) fn generate(model: &Model) -> String {
     let mut out = format!("//! What the members of each input must satisfy ({}).\n\n", model.source);
-    out.push_str("use crate::model::{Location, Member, Pattern, Range, Shape, Structure};\n\n");
+    out.push_str("use crate::model::{ListMessage, Location, Member, Pattern, Range, Shape, Structure};\n\n");
     let mut reached = BTreeSet::new();
     for operation in &model.operations {
         reach(model, &operation.input, &mut reached);
@@ -69,9 +69,10 @@ fn member(out: &mut String, model: &Model, member: &Member) {
     spelled[..1].make_ascii_lowercase();
     writeln!(
         out,
-        "Member {{ name: {:?}, spelled: {spelled:?}, required: {}, location: {location}, shape: {} }},",
+        "Member {{ name: {:?}, spelled: {spelled:?}, required: {}, sensitive: {}, location: {location}, shape: {} }},",
         member.name,
         member.required,
+        model.shape(&member.shape).sensitive,
         reference(model, &member.shape)
     )
     .expect(INFALLIBLE);
@@ -87,11 +88,12 @@ fn reference(model: &Model, name: &str) -> String {
 
 fn rule(model: &Model, name: &str, shape: &Shape) -> String {
     let range = |literal: fn(&str) -> String| {
-        let bound = |bound: &Option<String>| match bound {
+        let bound = |bound: Option<&str>| match bound {
             Some(bound) => format!("Some({})", literal(bound)),
             None => "None".to_owned(),
         };
-        format!("Range {{ min: {}, max: {} }}", bound(&shape.min), bound(&shape.max))
+        let max = shape.max.as_deref().map(|max| overrides::maximum(name, max));
+        format!("Range {{ min: {}, max: {} }}", bound(shape.min.as_deref()), bound(max))
     };
     let whole = |bound: &str| {
         bound.parse::<i64>().unwrap_or_else(|_| panic!("`{bound}` is no whole number")).to_string()
@@ -105,7 +107,12 @@ fn rule(model: &Model, name: &str, shape: &Shape) -> String {
     match &shape.kind {
         Kind::Structure(_) => panic!("structures are referred to, not repeated"),
         Kind::List(member) => {
-            format!("Shape::List {{ member: {}, items: {} }}", reference(model, member), range(whole))
+            let message = overrides::list_message(name);
+            format!(
+                "Shape::List {{ member: {}, items: {}, message: ListMessage::{message} }}",
+                reference(model, member),
+                range(whole)
+            )
         }
         Kind::Map { key, value } => format!(
             "Shape::Map {{ key: {}, value: {}, items: {} }}",
@@ -115,12 +122,25 @@ fn rule(model: &Model, name: &str, shape: &Shape) -> String {
         ),
         Kind::String => {
             let pattern = match &shape.pattern {
-                Some(pattern) => format!("Some(Pattern::new(r##\"{pattern}\"##))"),
+                Some(pattern) => {
+                    let printed = overrides::printed_pattern(name, pattern);
+                    if printed == pattern {
+                        format!("Some(Pattern::new(r##\"{pattern}\"##))")
+                    } else {
+                        format!("Some(Pattern::printed_as(r##\"{pattern}\"##, r##\"{printed}\"##))")
+                    }
+                }
                 None => "None".to_owned(),
             };
-            format!("Shape::Text {{ name: {name:?}, length: {}, pattern: {pattern} }}", range(whole))
+            format!("Shape::Text {{ length: {}, pattern: {pattern} }}", range(whole))
         }
-        Kind::Enum(values) => format!("Shape::Enum {{ name: {name:?}, values: &{values:?} }}"),
+        Kind::Enum(values) => {
+            let printed = match overrides::printed_enum(name) {
+                Some(printed) => format!("Some(&{printed:?})"),
+                None => "None".to_owned(),
+            };
+            format!("Shape::Enum {{ name: {name:?}, values: &{values:?}, printed: {printed} }}")
+        }
         Kind::Integer => format!("Shape::Integer {{ range: {} }}", range(whole)),
         Kind::Long => format!("Shape::Long {{ range: {} }}", range(whole)),
         Kind::Double => format!("Shape::Double {{ range: {} }}", range(real)),

@@ -33,6 +33,8 @@ pub(crate) struct Shape {
     pub(crate) min: Option<String>,
     pub(crate) max: Option<String>,
     pub(crate) pattern: Option<String>,
+    /// Not to be repeated in messages.
+    pub(crate) sensitive: bool,
 }
 
 #[derive(Debug)]
@@ -185,7 +187,8 @@ impl Shape {
         };
         let bound = |key: &str| value.get(key).map(ToString::to_string);
         let pattern = value.get("pattern").map(|pattern| text(pattern).to_owned());
-        Self { kind, min: bound("min"), max: bound("max"), pattern }
+        let sensitive = value.get("sensitive").is_some();
+        Self { kind, min: bound("min"), max: bound("max"), pattern, sensitive }
     }
 }
 

@@ -19,6 +19,81 @@ const ALSO_IN_BODY: [(&str, &str); 1] = [("InvokeAsyncResponse", "Status")];
 /// Labels whose values contain `/`. Clients send it percent-encoded; a bare one is understood as well.
 const LABELS_WITH_SLASHES: [&str; 3] = ["CallbackId", "DurableExecutionArn", "ResourceArn"];
 
+/// Upper bounds that are the model's only for capacity providers. Functions on AWS's own machines have these: the service
+/// quotas' page says so, and errors seen in the field print them (`Value '1200' at 'timeout' … less than or equal to 900`).
+const MAXIMA: [(&str, &str, &str); 3] = [
+    // Shape, the model's bound, the bound that is enforced.
+    ("EphemeralStorageSize", "32768", "10240"),
+    ("MemorySize", "32768", "10240"),
+    ("Timeout", "5400", "900"),
+];
+
+/// Patterns that messages print in another form than the model has. Matching is by the model's.
+const PRINTED_PATTERNS: [(&str, &str, &str); 2] = [
+    // Recorded: `test_layer_exceptions` and `test_layer_function_exceptions` have no parentheses around the whole.
+    (
+        "LayerVersionArn",
+        r"((arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+))",
+        r"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)",
+    ),
+    // Recorded: `test_tag_exceptions` lists layers and has no network connectors.
+    (
+        "TaggableResource",
+        r"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|(capacity-provider|network-connector):[a-zA-Z0-9-_]{1,64})",
+        r"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)",
+    ),
+];
+
+/// Enums that messages list in another order, or as another set, than the model. What is accepted is the model's.
+const PRINTED_ENUMS: [(&str, &[&str]); 4] = [
+    // Seen in the errors of CreateEventSourceMapping.
+    ("EventSourcePosition", &["LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"]),
+    // Recorded: `test_lambda_url_invalid_invoke_mode`.
+    ("InvokeMode", &["RESPONSE_STREAM", "BUFFERED"]),
+    // Recorded: `test_put_function_recursion_config_invalid_value`.
+    ("RecursiveLoop", &["Terminate", "Allow"]),
+    // Recorded: `test_layer_exceptions`; CreateFunction prints the same.
+    (
+        "Runtime",
+        &[
+            "nodejs20.x",
+            "python3.14",
+            "provided.al2023",
+            "python3.12",
+            "python3.13",
+            "nodejs24.x",
+            "nodejs22.x",
+            "java25",
+            "python3.10",
+            "python3.11",
+            "java21",
+            "ruby3.3",
+            "ruby3.4",
+            "ruby3.2",
+            "python3.8",
+            "python3.9",
+            "java17",
+            "nodejs16.x",
+            "dotnet10",
+            "dotnet8",
+            "java11",
+            "dotnet6",
+            "nodejs18.x",
+            "provided.al2",
+            "java8.al2",
+        ],
+    ),
+];
+
+/// Lists whose messages are not `Member must satisfy constraint: […, Member must not be null]`.
+const LIST_MESSAGES: [(&str, &str); 3] = [
+    // Recorded: `test_layer_exceptions` prints the constraint of the items as if it were the list's.
+    ("CompatibleRuntimes", "Flat"),
+    // Seen in `test_invalid_vpc_config_security_group` and `test_invalid_vpc_config_subnet`: nothing about null.
+    ("SecurityGroupIds", "WithoutNull"),
+    ("SubnetIds", "WithoutNull"),
+];
+
 /// An error that AWS's front end or we answer and the model does not know.
 #[derive(Debug)]
 pub(crate) struct FrontError {
@@ -99,6 +174,26 @@ pub(crate) fn spans_segments(label: &str) -> bool {
     LABELS_WITH_SLASHES.contains(&label)
 }
 
+/// The upper bound that is enforced.
+pub(crate) fn maximum<'a>(shape: &str, modelled: &'a str) -> &'a str {
+    MAXIMA.iter().find(|(name, ..)| *name == shape).map_or(modelled, |(_, _, real)| real)
+}
+
+/// How messages print a pattern.
+pub(crate) fn printed_pattern<'a>(shape: &str, modelled: &'a str) -> &'a str {
+    PRINTED_PATTERNS.iter().find(|(name, ..)| *name == shape).map_or(modelled, |(_, _, printed)| printed)
+}
+
+/// How messages list an enum, if not as the model does.
+pub(crate) fn printed_enum(shape: &str) -> Option<&'static [&'static str]> {
+    PRINTED_ENUMS.iter().find(|(name, _)| *name == shape).map(|(_, printed)| *printed)
+}
+
+/// The form of messages about a list's items.
+pub(crate) fn list_message(shape: &str) -> &'static str {
+    LIST_MESSAGES.iter().find(|(name, _)| *name == shape).map_or("Nested", |(_, form)| form)
+}
+
 /// Fails loudly where a new model makes an override wrong or needless.
 pub(crate) fn check(model: &Model) {
     for (shape, renamed) in RENAMED {
@@ -128,6 +223,28 @@ pub(crate) fn check(model: &Model) {
     for label in LABELS_WITH_SLASHES {
         let labelled = |operation: &Operation| operation.path.contains(&format!("{{{label}}}"));
         assert!(model.operations.iter().any(labelled), "no path has `{{{label}}}` any more");
+    }
+    for (shape, modelled, real) in MAXIMA {
+        let bound = model.shape(shape).max.as_deref();
+        assert_eq!(bound, Some(modelled), "the model's maximum of `{shape}` changed; {real} is enforced");
+    }
+    for (shape, modelled, _) in PRINTED_PATTERNS {
+        assert_eq!(
+            model.shape(shape).pattern.as_deref(),
+            Some(modelled),
+            "the model's pattern of `{shape}` changed"
+        );
+    }
+    for (shape, printed) in PRINTED_ENUMS {
+        let Kind::Enum(values) = &model.shape(shape).kind else { panic!("`{shape}` is no enum any more") };
+        let unknown: Vec<_> =
+            printed.iter().filter(|value| !values.iter().any(|known| known == *value)).collect();
+        assert!(unknown.is_empty(), "`{shape}` is printed with what it no longer has: {unknown:?}");
+        // AWS's list of runtimes leaves out those that are blocked; the others are complete.
+        assert!(shape == "Runtime" || printed.len() == values.len(), "`{shape}` has more values now");
+    }
+    for (shape, form) in LIST_MESSAGES {
+        assert!(matches!(model.shape(shape).kind, Kind::List(_)), "`{shape}` is {form}, but no list");
     }
     for error in &FRONT_ERRORS {
         assert!(!model.shapes.contains_key(error.name), "the model has its own `{}` now", error.name);

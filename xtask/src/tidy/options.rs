@@ -8,16 +8,15 @@ use serde_json::Value;
 
 use super::{Finding, TidyError};
 
-const BEGIN: &str = "<!-- options -->";
-const END: &str = "<!-- /options -->";
-
-/// Compares what stands between the markers with what the hidden command `options` prints.
+/// Compares the README with what the binary prints for it.
 pub(super) fn check(root: &Path, metadata: &Value) -> Result<Vec<Finding>, TidyError> {
     let path = root.join("README.md");
     let readme = fs::read_to_string(&path).map_err(|source| TidyError::Read { path, source })?;
     let binary = Path::new(metadata["target_directory"].as_str().unwrap_or("target")).join("debug/hothouse");
-    let Ok(output) = Command::new(binary).arg("options").output() else { return Ok(Vec::new()) };
-    let Ok(table) = String::from_utf8(output.stdout) else { return Ok(Vec::new()) };
+    let Ok(output) = Command::new(binary).args(["config", "--markdown"]).output() else {
+        return Ok(Vec::new());
+    };
+    let table = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() || table.trim().is_empty() {
         return Ok(Vec::new());
     }
@@ -25,14 +24,13 @@ pub(super) fn check(root: &Path, metadata: &Value) -> Result<Vec<Finding>, TidyE
 }
 
 fn compare(readme: &str, table: &str) -> Option<Finding> {
-    let hint = "put the output of `hothouse options` between the markers";
-    let Some((before, rest)) = readme.split_once(BEGIN) else {
-        return Some(Finding::new("README.md", 1, format!("has no `{BEGIN}` marker"), hint));
-    };
-    let shown = rest.split_once(END).map_or("", |(shown, _)| shown);
-    let line = before.lines().count() + 1;
-    (shown.trim() != table.trim())
-        .then(|| Finding::new("README.md", line, "the table of options is old", hint))
+    if readme.contains(table.trim()) {
+        return None;
+    }
+    let heading = table.lines().next().unwrap_or_default();
+    let line = readme.lines().position(|line| line == heading).map_or(1, |index| index + 1);
+    let hint = "run `cargo run -- config --readme README.md`";
+    Some(Finding::new("README.md", line, "the table of options is not the binary's", hint))
 }
 
 #[cfg(test)]
@@ -41,9 +39,10 @@ mod tests {
 
     #[test]
     fn only_a_current_table_is_fine() {
-        let readme = "# Title\n<!-- options -->\n| a |\n<!-- /options -->\n";
-        assert_eq!(compare(readme, "| a |\n"), None);
-        assert!(compare(readme, "| b |\n").is_some_and(|finding| finding.line == 2));
-        assert!(compare("# Title\n", "| a |\n").is_some());
+        let readme = "# Title\n\n| option |\n|---|\n| a |\n\nEnd\n";
+        assert_eq!(compare(readme, "| option |\n|---|\n| a |\n"), None);
+        let old = compare(readme, "| option |\n|---|\n| a |\n| b |\n");
+        assert_eq!(old.map(|finding| finding.line), Some(3));
+        assert!(compare("# Title\n", "| option |\n").is_some());
     }
 }

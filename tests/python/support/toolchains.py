@@ -1,0 +1,153 @@
+"""Function packages that need a build: made once per content of their sources, kept in the scratch folder.
+
+A toolchain that is missing is a skip that says so; a build that fails is an error.
+"""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .functions import SOURCES, archive, folder
+from .service import SCRATCH
+
+# The interpreter that functions of `provided` runtimes find on their PATH.
+SYSTEM_PYTHON = "/usr/bin/python3"
+
+AWSLAMBDARIC = "awslambdaric==4.2.2"
+# The newest that runs on Node.js 20 and older.
+AWS_LAMBDA_RIC = "aws-lambda-ric@3.3.0"
+
+
+def need(program):
+    """The path of a program, or a skip."""
+    path = shutil.which(program)
+    if path is None:
+        pytest.skip(f"{program} is not installed")
+    return path
+
+
+@contextmanager
+def _alone(name):
+    """Workers of one run share the scratch folder: only one of them builds."""
+    SCRATCH.mkdir(parents=True, exist_ok=True)
+    with open(SCRATCH / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _built(name, key, build):
+    """The folder that `build(folder)` filled, now or in an earlier run with the same key."""
+    digest = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    done = SCRATCH / "functions" / f"{name}-{digest}"
+    with _alone(name):
+        if not done.exists():
+            half = done.with_suffix(".part")
+            shutil.rmtree(half, ignore_errors=True)
+            half.mkdir(parents=True)
+            build(half)
+            half.rename(done)
+    return done
+
+
+def _run(*command, cwd=None, **environment):
+    done = subprocess.run(
+        list(map(str, command)), cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True
+    )
+    assert done.returncode == 0, f"{' '.join(map(str, command))}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def _sources(name):
+    return sorted(folder(SOURCES / name).items())
+
+
+def rust(name="rust-echo", profile="dev"):
+    """A function on the `lambda_runtime` crate."""
+    cargo = need("cargo")
+    workspace = SOURCES.parent
+
+    def build(target):
+        out = SCRATCH / "cargo"
+        _run(
+            cargo, "build", "--quiet", "--locked", "--package", name, "--profile", profile,
+            "--manifest-path", workspace / "Cargo.toml", "--target-dir", out,
+        )  # fmt: skip
+        shutil.copy(out / ("debug" if profile == "dev" else profile) / "bootstrap", target / "bootstrap")
+
+    lock = (workspace / "Cargo.lock").read_bytes()
+    return archive(folder(_built(name, [_sources(name), lock, profile], build)))
+
+
+def go(name="go-echo"):
+    """A function on aws-lambda-go, linked statically."""
+    program = need("go")
+
+    def build(target):
+        _run(program, "build", "-o", target / "bootstrap", ".", cwd=SOURCES / name, CGO_ENABLED="0", GOFLAGS="-mod=readonly")
+
+    return archive(folder(_built(name, _sources(name), build)))
+
+
+def java(name="java-echo"):
+    """A function on AWS's runtime interface client for Java, with a bootstrap that starts it."""
+    maven, compiler = need("mvn"), need("javac")
+    need("java")
+
+    def build(target):
+        library = target / "lib"
+        source = SOURCES / name
+        classes = target / "classes"
+        shutil.copy(source / "bootstrap", target / "bootstrap")
+        _run(
+            maven, "--quiet", "--batch-mode", "--file", source / "pom.xml", "dependency:copy-dependencies",
+            f"-DoutputDirectory={library}",
+        )  # fmt: skip
+        _run(compiler, "-cp", f"{library}/*", "-d", classes, *source.rglob("*.java"))
+        (library / "function.jar").write_bytes(archive(folder(classes)))
+        shutil.rmtree(classes)
+
+    return archive(folder(_built(name, _sources(name), build)))
+
+
+def awslambdaric(name="python-probe"):
+    """The Python probe on awslambdaric, for the system's interpreter."""
+    if not Path(SYSTEM_PYTHON).exists():
+        pytest.skip(f"{SYSTEM_PYTHON} is not installed")
+    version = _run(SYSTEM_PYTHON, "-c", "import sys; print('%d.%d' % sys.version_info[:2])").strip()
+
+    def build(target):
+        # Only wheels: a build would need a C++ toolchain, and would be for this interpreter, not for that one.
+        _run(
+            sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile",
+            "--only-binary=:all:", "--python-version", version, "--target", target, AWSLAMBDARIC,
+        )  # fmt: skip
+        bootstrap = target / "bootstrap"
+        bootstrap.write_text(f'#!/bin/sh\nexec {SYSTEM_PYTHON} -m awslambdaric "$_HANDLER"\n')
+
+    package = _built("awslambdaric", [AWSLAMBDARIC, version], build)
+    return archive({**folder(package), **folder(SOURCES / name)})
+
+
+def aws_lambda_ric(name="node-probe"):
+    """The Node probe on aws-lambda-ric, with its client in JavaScript: the native one needs a long C++ build."""
+    npm, node = need("npm"), need("node")
+
+    def build(target):
+        (target / "package.json").write_text('{"private": true}')
+        _run(npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", AWS_LAMBDA_RIC, cwd=target)
+        client = "node_modules/aws-lambda-ric/bin/index.mjs"
+        assert (target / client).exists()
+        (target / "bootstrap").write_text(
+            "#!/bin/sh\nexport AWS_LAMBDA_NODEJS_USE_ALTERNATIVE_CLIENT_1=true\n"
+            f'exec {node} /var/task/{client} "$_HANDLER"\n'
+        )
+
+    package = _built("aws-lambda-ric", [AWS_LAMBDA_RIC, node], build)
+    return archive({**folder(package), **folder(SOURCES / name)})
