@@ -7,7 +7,9 @@ from support.service import BINARY, SCRATCH, Service
 
 def pytest_sessionstart(session):
     if not BINARY.exists():
-        pytest.exit(f"{BINARY} is missing: build it with `cargo build`, or run `cargo xtask test`", returncode=4)
+        pytest.exit(
+            f"{BINARY} is missing: build it with `cargo build`, or run `cargo xtask test`", returncode=4
+        )
 
 
 @pytest.fixture(scope="session")

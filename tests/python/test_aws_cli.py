@@ -54,7 +54,14 @@ def test_a_whole_life(aws):
     aws("wait", "function-active-v2", "--function-name", name)
 
     answer = aws(
-        "invoke", "--function-name", name, "--payload", '{"do": "say", "lines": ["from inside"]}', "--log-type", "Tail", "out.json"
+        "invoke",
+        "--function-name",
+        name,
+        "--payload",
+        '{"do": "say", "lines": ["from inside"]}',
+        "--log-type",
+        "Tail",
+        "out.json",
     )
     assert (answer["StatusCode"], answer["ExecutedVersion"]) == (200, "$LATEST")
     assert json.loads((aws.home / "out.json").read_text()) == 1
@@ -79,7 +86,9 @@ def test_a_whole_life(aws):
     assert name in [one["FunctionName"] for one in listed]
     assert aws("list-tags", "--resource", created["FunctionArn"])["Tags"] == {"team": "a"}
     aws("delete-function", "--function-name", name)
-    assert f"Function not found: {created['FunctionArn']}" in aws("get-function", "--function-name", name, fails=True)
+    assert f"Function not found: {created['FunctionArn']}" in aws(
+        "get-function", "--function-name", name, fails=True
+    )
 
 
 def test_a_function_error_is_no_error_of_the_command(aws, functions):

@@ -21,7 +21,12 @@ def hothouse(service, data_home):
 
     def run(*arguments, stdin=None, code=0, **more):
         done = subprocess.run(
-            [str(BINARY), *arguments], env={**environment, **more}, input=stdin, capture_output=True, text=True, timeout=60
+            [str(BINARY), *arguments],
+            env={**environment, **more},
+            input=stdin,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert done.returncode == code, f"ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
         return done
@@ -37,7 +42,9 @@ def test_invoke_prints_the_result_and_the_log_apart(hothouse, functions, tmp_pat
     assert "to the log" in done.stderr
     (tmp_path / "event.json").write_text('{"from": "a file"}')
     assert json.loads(hothouse("invoke", name, "-p", f"@{tmp_path}/event.json").stdout) == {"from": "a file"}
-    assert json.loads(hothouse("invoke", name, "-p", "-", stdin='{"from": "stdin"}').stdout) == {"from": "stdin"}
+    assert json.loads(hothouse("invoke", name, "-p", "-", stdin='{"from": "stdin"}').stdout) == {
+        "from": "stdin"
+    }
 
 
 def test_invoke_fails_when_the_function_does(hothouse, functions):
@@ -93,7 +100,9 @@ def test_logs_follow(hothouse, functions):
 def test_env_can_be_evaluated(hothouse, service):
     exports = hothouse("env", "--endpoint", service.endpoint).stdout
     shown = subprocess.run(
-        ["sh", "-c", exports + "\necho $AWS_ENDPOINT_URL $AWS_ACCESS_KEY_ID $AWS_REGION"], capture_output=True, text=True
+        ["sh", "-c", exports + "\necho $AWS_ENDPOINT_URL $AWS_ACCESS_KEY_ID $AWS_REGION"],
+        capture_output=True,
+        text=True,
     ).stdout
     assert shown.split() == [service.endpoint, "test", "us-east-1"]
 
@@ -110,7 +119,9 @@ def test_completions(hothouse, shell):
 
 
 def test_an_option_can_be_given_by_variable_and_localstack_name(hothouse):
-    shown = hothouse("config", GATEWAY_LISTEN="127.0.0.1:1234", LAMBDA_KEEPALIVE_MS="5000", HOTHOUSE_LOG_LEVEL="debug").stdout
+    shown = hothouse(
+        "config", GATEWAY_LISTEN="127.0.0.1:1234", LAMBDA_KEEPALIVE_MS="5000", HOTHOUSE_LOG_LEVEL="debug"
+    ).stdout
     rows = {line.split()[0]: line for line in shown.splitlines()[1:]}
     assert "127.0.0.1:1234" in rows["listen"]
     assert "GATEWAY_LISTEN" in rows["listen"]
@@ -149,15 +160,21 @@ def test_dev_deploys_the_hello_example(dev):
     service = dev(EXAMPLES / "hello")
     client = service.client()
     names = until(
-        lambda: [one["FunctionName"] for one in client.list_functions()["Functions"]], what="functions of the example"
+        lambda: [one["FunctionName"] for one in client.list_functions()["Functions"]],
+        what="functions of the example",
     )
     until(lambda: len(shown_invoke(service)) >= len(names), what="an invoke to paste for each")
     for name in names:
         assert any(name in line for line in shown_invoke(service))
-        client.get_waiter("function_active_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600})
+        client.get_waiter("function_active_v2").wait(
+            FunctionName=name, WaiterConfig={"Delay": 0.05, "MaxAttempts": 600}
+        )
         reply = client.invoke(FunctionName=name, Payload=b"{}")
         assert "FunctionError" not in reply, reply["Payload"].read()
-    until(lambda: any("REPORT" in line or " ms" in line for line in service.lines), what="a word about the invocation")
+    until(
+        lambda: any("REPORT" in line or " ms" in line for line in service.lines),
+        what="a word about the invocation",
+    )
 
 
 def test_dev_takes_a_function_per_file_and_sees_changes(dev, tmp_path):

@@ -5,8 +5,7 @@ import urllib.request
 import zipfile
 
 import pytest
-from support.functions import PYTHON, ROLE, Functions, archive, error_of, folder, probe, unique
-from support.functions import SOURCES
+from support.functions import PYTHON, ROLE, SOURCES, Functions, archive, error_of, folder, probe, unique
 from support.service import free_port
 from support.waiting import until
 
@@ -51,7 +50,9 @@ def test_entries_that_leave_the_folder_do_no_harm(client, functions, entry):
     """AWS does not document its answer; ours is to refuse the archive, or to leave the entry out."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as bundle:
-        bundle.writestr("main.py", "import os\nhandler = lambda event, context: sorted(os.listdir('/var/task'))\n")
+        bundle.writestr(
+            "main.py", "import os\nhandler = lambda event, context: sorted(os.listdir('/var/task'))\n"
+        )
         bundle.writestr(entry, "")
     try:
         name = functions.create(buffer.getvalue(), **PYTHON_MAIN)
@@ -81,7 +82,11 @@ def test_an_archive_over_50_mb_is_refused(client):
         bundle.writestr("main.py", "")
         bundle.writestr("zeros", bytes(52428801))
     failure = error_of(
-        client.create_function, FunctionName=unique(), Role=ROLE, Code={"ZipFile": buffer.getvalue()}, **PYTHON_MAIN
+        client.create_function,
+        FunctionName=unique(),
+        Role=ROLE,
+        Code={"ZipFile": buffer.getvalue()},
+        **PYTHON_MAIN,
     )
     # What the client sees depends on which limit it meets first: the request's (its base64 is 70 MB) or the archive's.
     assert failure.status == 413
@@ -159,7 +164,9 @@ def test_code_comes_from_s3(with_companion, companion_functions):
     companion_functions.wait_active(name)
     assert companion_functions.invoke(name, [1]).value() == [1]
 
-    s3.put_object(Bucket="code", Key="second.zip", Body=archive({"probe.py": "handler = lambda event, context: 2"}))
+    s3.put_object(
+        Bucket="code", Key="second.zip", Body=archive({"probe.py": "handler = lambda event, context: 2"})
+    )
     companion_functions.client.update_function_code(FunctionName=name, S3Bucket="code", S3Key="second.zip")
     companion_functions.wait_updated(name)
     assert companion_functions.invoke(name).value() == 2
@@ -191,9 +198,16 @@ def test_other_services_are_forwarded(with_companion):
 
 
 def test_a_function_reaches_other_services(with_companion, companion_functions, boto3_in_functions):
-    name = companion_functions.create(boto3_in_functions(), Runtime=PYTHON, Handler="probe.handler", Timeout=60)
+    name = companion_functions.create(
+        boto3_in_functions(), Runtime=PYTHON, Handler="probe.handler", Timeout=60
+    )
     with_companion.client("sqs").create_queue(QueueName="from-inside")
-    event = {"do": "aws", "service": "sqs", "operation": "get_queue_url", "parameters": {"QueueName": "from-inside"}}
+    event = {
+        "do": "aws",
+        "service": "sqs",
+        "operation": "get_queue_url",
+        "parameters": {"QueueName": "from-inside"},
+    }
     assert companion_functions.invoke(name, event).value()["QueueUrl"].endswith("/from-inside")
 
 

@@ -83,7 +83,9 @@ def test_idle_environments_leave_after_the_keep_alive(start_service):
 
     def in_another():
         # A call within the keep-alive would renew it, so look at the processes first.
-        return not any("probe" in processes.command_line(pid) for pid, _ in processes.descendants(service.process.pid))
+        return not any(
+            "probe" in processes.command_line(pid) for pid, _ in processes.descendants(service.process.pid)
+        )
 
     until(in_another, what="the end of the idle environment")
     until(

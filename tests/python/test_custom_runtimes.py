@@ -17,7 +17,10 @@ def test_bash_with_curl(functions, runtime):
     assert reply.value() == {"n": [1, None]}
     assert f"handling {reply.request_id}\n" in reply.tail
     failed = functions.invoke(name, {"do": "fail"})
-    assert (failed.error, failed.payload) == ("Unhandled", {"errorType": "Bash.Error", "errorMessage": "on purpose"})
+    assert (failed.error, failed.payload) == (
+        "Unhandled",
+        {"errorType": "Bash.Error", "errorMessage": "on purpose"},
+    )
     left = functions.invoke(name, {"do": "leave"})
     assert left.payload == {
         "errorType": "Runtime.ExitError",
@@ -76,9 +79,18 @@ def test_awslambdaric(functions, awslambdaric):
     assert context["custom"] == {"a": "b"}
     assert 0 < context["remaining"] <= 20000
     failed = functions.invoke(name, {"do": "fail", "message": "told"}, LogType="Tail")
-    assert (failed.error, failed.payload["errorType"], failed.payload["errorMessage"]) == ("Unhandled", "ValueError", "told")
+    assert (failed.error, failed.payload["errorType"], failed.payload["errorMessage"]) == (
+        "Unhandled",
+        "ValueError",
+        "told",
+    )
     assert "[ERROR] ValueError: told" in failed.tail
-    assert functions.invoke(name, {"do": "say", "lines": ["one", "two"]}, LogType="Tail").tail.count("one\ntwo\n") == 1
+    assert (
+        functions.invoke(name, {"do": "say", "lines": ["one", "two"]}, LogType="Tail").tail.count(
+            "one\ntwo\n"
+        )
+        == 1
+    )
 
 
 @pytest.mark.timeout(300)
@@ -96,12 +108,18 @@ def test_awslambdaric_and_our_client_agree_on_errors(functions, awslambdaric):
 
 @pytest.mark.timeout(300)
 def test_aws_lambda_ric(functions):
-    name = functions.create(toolchains.aws_lambda_ric(), Runtime=PROVIDED, Handler="probe.handler", MemorySize=256)
+    name = functions.create(
+        toolchains.aws_lambda_ric(), Runtime=PROVIDED, Handler="probe.handler", MemorySize=256
+    )
     assert functions.invoke(name, {"a": ["ä", None]}).value() == {"a": ["ä", None]}
     reply = functions.invoke(name, {"do": "context"})
     assert reply.value()["awsRequestId"] == reply.request_id
     assert reply.value()["invokedFunctionArn"] == f"{ARN}:{name}"
     failed = functions.invoke(name, {"do": "fail", "message": "told"})
-    assert (failed.error, failed.payload["errorType"], failed.payload["errorMessage"]) == ("Unhandled", "RangeError", "told")
+    assert (failed.error, failed.payload["errorType"], failed.payload["errorMessage"]) == (
+        "Unhandled",
+        "RangeError",
+        "told",
+    )
     said = functions.invoke(name, {"do": "say", "lines": ["hello"]}, LogType="Tail")
     assert re.search(rf"\t{said.request_id}\tINFO\thello", said.tail)

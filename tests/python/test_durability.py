@@ -20,7 +20,9 @@ def durable(tmp_path, data_home):
     services = []
 
     def start():
-        services.append(Service("--data-dir", str(tmp_path / "data"), home=data_home, ephemeral=False).start())
+        services.append(
+            Service("--data-dir", str(tmp_path / "data"), home=data_home, ephemeral=False).start()
+        )
         return services[-1]
 
     yield start
@@ -39,7 +41,9 @@ MAIN = {"Runtime": PYTHON, "Handler": "main.handler"}
 def test_everything_survives_a_restart(durable):
     service = durable()
     functions = Functions(service.client())
-    name = functions.create(saying("one"), **MAIN, Description="kept", Tags={"a": "b"}, Environment={"Variables": {"KEY": "v"}})
+    name = functions.create(
+        saying("one"), **MAIN, Description="kept", Tags={"a": "b"}, Environment={"Variables": {"KEY": "v"}}
+    )
     client = functions.client
     client.publish_version(FunctionName=name)
     client.update_function_code(FunctionName=name, ZipFile=saying("two"))

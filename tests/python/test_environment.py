@@ -40,8 +40,12 @@ def test_variables_of_python(functions, python):
     assert re.fullmatch(r"\d{4}/\d\d/\d\d/\[\$LATEST\][0-9a-f]{32}", variables["AWS_LAMBDA_LOG_STREAM_NAME"])
     assert re.fullmatch(r"[0-9.]+:\d+", variables["AWS_LAMBDA_RUNTIME_API"])
     assert {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN"} <= variables.keys()
-    assert re.match(r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=[01]", variables["_X_AMZN_TRACE_ID"])
-    private = [name for name in variables if name.startswith("_HOTHOUSE") or name == "_LAMBDA_TELEMETRY_LOG_FD"]
+    assert re.match(
+        r"Root=1-[0-9a-f]{8}-[0-9a-f]{24};Parent=[0-9a-f]{16};Sampled=[01]", variables["_X_AMZN_TRACE_ID"]
+    )
+    private = [
+        name for name in variables if name.startswith("_HOTHOUSE") or name == "_LAMBDA_TELEMETRY_LOG_FD"
+    ]
     assert private == []
 
 
@@ -50,7 +54,9 @@ def test_variables_of_node(functions):
     variables = functions.invoke(name, {"do": "environment"}).value()
     assert variables["AWS_EXECUTION_ENV"] == f"AWS_Lambda_{NODE}"
     assert variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] == "512"
-    assert variables["NODE_PATH"].startswith("/opt/nodejs/node22/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules")
+    assert variables["NODE_PATH"].startswith(
+        "/opt/nodejs/node22/node_modules:/opt/nodejs/node_modules:/var/runtime/node_modules"
+    )
     assert variables["TZ"] == ":UTC"
 
 
@@ -84,7 +90,9 @@ def test_tmp_is_kept_between_invocations_and_not_shared(functions):
     one, two = functions.create(), functions.create()
     functions.invoke(one, {"do": "write", "path": "/tmp/note", "text": "mine"})
     assert functions.invoke(one, {"do": "read", "path": "/tmp/note"}).value() == "mine"
-    assert functions.invoke(two, {"do": "read", "path": "/tmp/note"}).payload["errorType"] == "FileNotFoundError"
+    assert (
+        functions.invoke(two, {"do": "read", "path": "/tmp/note"}).payload["errorType"] == "FileNotFoundError"
+    )
 
 
 def test_credentials_are_of_the_execution_role(functions, boto3_in_functions):
@@ -99,7 +107,12 @@ def test_credentials_are_of_the_execution_role(functions, boto3_in_functions):
 def test_a_function_invokes_another(functions, boto3_in_functions):
     name = functions.create(boto3_in_functions(), Runtime=PYTHON, Handler="probe.handler", Timeout=60)
     other = functions.create()
-    event = {"do": "aws", "service": "lambda", "operation": "get_function", "parameters": {"FunctionName": other}}
+    event = {
+        "do": "aws",
+        "service": "lambda",
+        "operation": "get_function",
+        "parameters": {"FunctionName": other},
+    }
     assert functions.invoke(name, event).value()["Configuration"]["FunctionName"] == other
 
 

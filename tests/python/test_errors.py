@@ -13,7 +13,13 @@ VALIDATION = "ValidationException"
 
 
 def create(client, **changes):
-    arguments = {"FunctionName": unique(), "Role": ROLE, "Code": {"ZipFile": probe()}, **PYTHON_PROBE, **changes}
+    arguments = {
+        "FunctionName": unique(),
+        "Role": ROLE,
+        "Code": {"ZipFile": probe()},
+        **PYTHON_PROBE,
+        **changes,
+    }
     return client.create_function(**arguments)
 
 
@@ -83,7 +89,7 @@ def test_a_name_that_is_taken(client, functions):
             {"LoggingConfig": {"LogFormat": "Text", "ApplicationLogLevel": "INFO"}},
             INVALID,
             'LogLevel is not supported when LogFormat is set to "Text". '
-            "Remove LogLevel from your request or change the LogFormat to \"JSON\" and try again.",
+            'Remove LogLevel from your request or change the LogFormat to "JSON" and try again.',
         ),
     ],
 )
@@ -127,7 +133,9 @@ def test_names_that_are_too_long(client, length, code):
 def test_several_violations_are_told_at_once(client):
     failure = error_of(client.get_function, FunctionName="no good", Qualifier="neither good")
     assert failure.code == VALIDATION
-    assert failure.message.startswith("2 validation errors detected: Value 'neither good' at 'qualifier' failed")
+    assert failure.message.startswith(
+        "2 validation errors detected: Value 'neither good' at 'qualifier' failed"
+    )
     assert "; Value 'no good' at 'functionName' failed to satisfy constraint: " in failure.message
 
 
@@ -163,7 +171,9 @@ def test_errors_have_awss_headers_and_key_spelling(service):
 
 
 def test_a_body_that_is_no_json_is_refused(service):
-    answer = raw.request(service.port, "POST", "/2015-03-31/functions", body=b"{", headers={"Content-Type": "application/json"})
+    answer = raw.request(
+        service.port, "POST", "/2015-03-31/functions", body=b"{", headers={"Content-Type": "application/json"}
+    )
     assert answer.status == 400
     assert answer.headers["x-amzn-errortype"] == "SerializationException"
 

@@ -27,7 +27,11 @@ def test_an_exception_in_python(functions, python):
     assert (reply.status, reply.error, reply.version) == (200, "Unhandled", "$LATEST")
     error = reply.payload
     assert list(error) == ["errorMessage", "errorType", "requestId", "stackTrace"]
-    assert (error["errorMessage"], error["errorType"], error["requestId"]) == ("größer", "ValueError", reply.request_id)
+    assert (error["errorMessage"], error["errorType"], error["requestId"]) == (
+        "größer",
+        "ValueError",
+        reply.request_id,
+    )
     assert error["stackTrace"][-1].startswith('  File "/var/task/probe.py", line ')
     assert 'raise ValueError(event.get("message", "on purpose"))' in error["stackTrace"][-1]
     assert "[ERROR] ValueError: größer\n" in reply.tail.replace("\r", "\n")
@@ -79,8 +83,14 @@ def test_files_survive_a_timeout_but_the_process_does_not(functions):
     [
         ({"do": "leave", "code": 0}, "RequestId: {id} Error: Runtime exited without providing a reason"),
         ({"do": "leave", "code": 7}, "RequestId: {id} Error: Runtime exited with error: exit status 7"),
-        ({"do": "kill", "signal": "SIGKILL"}, "RequestId: {id} Error: Runtime exited with error: signal: killed"),
-        ({"do": "kill", "signal": "SIGABRT"}, "RequestId: {id} Error: Runtime exited with error: signal: aborted"),
+        (
+            {"do": "kill", "signal": "SIGKILL"},
+            "RequestId: {id} Error: Runtime exited with error: signal: killed",
+        ),
+        (
+            {"do": "kill", "signal": "SIGABRT"},
+            "RequestId: {id} Error: Runtime exited with error: signal: aborted",
+        ),
     ],
 )
 def test_a_process_that_ends(functions, python, event, message):
@@ -92,7 +102,9 @@ def test_a_process_that_ends(functions, python, event, message):
 
 def test_node_that_ends(functions, node):
     reply = functions.invoke(node, {"do": "leave", "code": 3})
-    assert_error(reply, "Runtime.ExitError", "RequestId: {id} Error: Runtime exited with error: exit status 3")
+    assert_error(
+        reply, "Runtime.ExitError", "RequestId: {id} Error: Runtime exited with error: exit status 3"
+    )
     assert functions.invoke(node, 1).value() == 1
 
 
@@ -102,15 +114,28 @@ def test_a_module_that_cannot_be_imported(functions):
         reply = functions.invoke(name)
         assert reply.error == "Unhandled"
         assert reply.payload["errorType"] == "Runtime.ImportModuleError"
-        assert reply.payload["errorMessage"] == "Unable to import module 'main': No module named 'no_such_module'"
+        assert (
+            reply.payload["errorMessage"]
+            == "Unable to import module 'main': No module named 'no_such_module'"
+        )
         assert reply.payload["requestId"] == ""
 
 
 @pytest.mark.parametrize(
     ("files", "handler", "kind", "message"),
     [
-        ({"main.py": "x = 1"}, "main.handler", "Runtime.HandlerNotFound", "Handler 'handler' missing on module 'main'"),
-        ({"main.py": "x = ("}, "main.handler", "Runtime.UserCodeSyntaxError", "Syntax error in module 'main': "),
+        (
+            {"main.py": "x = 1"},
+            "main.handler",
+            "Runtime.HandlerNotFound",
+            "Handler 'handler' missing on module 'main'",
+        ),
+        (
+            {"main.py": "x = ("},
+            "main.handler",
+            "Runtime.UserCodeSyntaxError",
+            "Syntax error in module 'main': ",
+        ),
         ({"main.py": ""}, "main", "Runtime.MalformedHandlerName", "Bad handler 'main': "),
         ({"main.py": "raise KeyError('start')"}, "main.handler", "KeyError", "'start'"),
     ],
@@ -126,7 +151,12 @@ def test_python_that_cannot_begin(functions, files, handler, kind, message):
 @pytest.mark.parametrize(
     ("files", "handler", "kind", "message"),
     [
-        ({"main.js": ""}, "main.handler", "Runtime.HandlerNotFound", "main.handler is undefined or not exported"),
+        (
+            {"main.js": ""},
+            "main.handler",
+            "Runtime.HandlerNotFound",
+            "main.handler is undefined or not exported",
+        ),
         ({"main.js": "x = ("}, "main.handler", "Runtime.UserCodeSyntaxError", "SyntaxError: "),
         ({"other.js": ""}, "main.handler", "Runtime.ImportModuleError", "Error: Cannot find module 'main'"),
         ({"main.js": "throw new TypeError('start')"}, "main.handler", "TypeError", "start"),
@@ -144,7 +174,9 @@ def test_a_process_that_ends_while_it_begins(functions):
     files = {"main.py": "import os\nos._exit(9)\n"}
     name = functions.create(files, Runtime=PYTHON, Handler="main.handler")
     reply = functions.invoke(name)
-    assert_error(reply, "Runtime.ExitError", "RequestId: {id} Error: Runtime exited with error: exit status 9")
+    assert_error(
+        reply, "Runtime.ExitError", "RequestId: {id} Error: Runtime exited with error: exit status 9"
+    )
 
 
 def test_a_bootstrap_that_is_missing(functions):
@@ -160,7 +192,9 @@ def test_a_bootstrap_that_is_missing(functions):
 def test_a_wrapper_that_is_missing(functions):
     name = functions.create(Environment={"Variables": {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/none"}})
     reply = functions.invoke(name)
-    assert_error(reply, "Runtime.ExitError", "RequestId: {id} Error: Runtime exited with error: exit status 127")
+    assert_error(
+        reply, "Runtime.ExitError", "RequestId: {id} Error: Runtime exited with error: exit status 127"
+    )
 
 
 def test_a_wrapper_wraps(functions):
@@ -169,7 +203,9 @@ def test_a_wrapper_wraps(functions):
         "wrap!": '#!/bin/sh\nexport WRAPPED="by hand"\nexec "$@"\n',
     }
     variables = {"AWS_LAMBDA_EXEC_WRAPPER": "/var/task/wrap"}
-    name = functions.create(files, Runtime=PYTHON, Handler="main.handler", Environment={"Variables": variables})
+    name = functions.create(
+        files, Runtime=PYTHON, Handler="main.handler", Environment={"Variables": variables}
+    )
     assert functions.invoke(name).value() == "by hand"
 
 
@@ -178,7 +214,10 @@ def test_a_response_that_is_no_json(functions):
     name = functions.create(files, Runtime=PYTHON, Handler="main.handler")
     reply = functions.invoke(name)
     assert reply.payload["errorType"] == "Runtime.MarshalError"
-    assert reply.payload["errorMessage"] == "Unable to marshal response: Object of type set is not JSON serializable"
+    assert (
+        reply.payload["errorMessage"]
+        == "Unable to marshal response: Object of type set is not JSON serializable"
+    )
 
 
 def test_an_invocation_fails_with_404_after_delete(client, functions):

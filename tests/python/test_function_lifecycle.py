@@ -96,7 +96,12 @@ def test_a_whole_life(client, functions):
 def test_a_name_can_be_used_again_after_delete(client, functions):
     name = functions.create()
     client.delete_function(FunctionName=name)
-    functions.create({"main.py": "handler = lambda event, context: 'new'"}, name=name, Runtime=PYTHON, Handler="main.handler")
+    functions.create(
+        {"main.py": "handler = lambda event, context: 'new'"},
+        name=name,
+        Runtime=PYTHON,
+        Handler="main.handler",
+    )
     assert functions.invoke(name).value() == "new"
 
 
@@ -112,7 +117,10 @@ def test_an_old_revision_is_refused(client, functions):
     )
     call = client.update_function_configuration
     assert tuple(error_of(call, FunctionName=name, Description="x", RevisionId=old)) == expected
-    assert tuple(error_of(client.update_function_code, FunctionName=name, ZipFile=probe(), RevisionId=old)) == expected
+    assert (
+        tuple(error_of(client.update_function_code, FunctionName=name, ZipFile=probe(), RevisionId=old))
+        == expected
+    )
     assert tuple(error_of(client.publish_version, FunctionName=name, RevisionId=old)) == expected
 
 
@@ -151,7 +159,9 @@ def test_dry_run_of_an_update_changes_nothing(client, functions):
     assert after["RevisionId"] == before["RevisionId"]
 
 
-@pytest.mark.parametrize("form", ["{name}", "function:{name}", "000000000000:function:{name}", ARN + ":{name}"])
+@pytest.mark.parametrize(
+    "form", ["{name}", "function:{name}", "000000000000:function:{name}", ARN + ":{name}"]
+)
 def test_every_form_of_a_name_reaches_the_function(client, shared_functions, one_function, form):
     reply = client.get_function(FunctionName=form.format(name=one_function))
     assert reply["Configuration"]["FunctionArn"] == f"{ARN}:{one_function}"
@@ -178,6 +188,7 @@ def test_account_settings_count_functions(client, functions):
     assert after["AccountLimit"]["CodeSizeUnzipped"] == 262144000
     assert after["AccountLimit"]["CodeSizeZipped"] == 52428800
     assert after["AccountUsage"]["FunctionCount"] > 0
-    assert after["AccountUsage"]["TotalCodeSize"] >= before["AccountUsage"]["TotalCodeSize"] > 0 or before["AccountUsage"][
-        "TotalCodeSize"
-    ] == 0
+    assert (
+        after["AccountUsage"]["TotalCodeSize"] >= before["AccountUsage"]["TotalCodeSize"] > 0
+        or before["AccountUsage"]["TotalCodeSize"] == 0
+    )

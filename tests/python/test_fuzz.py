@@ -65,7 +65,9 @@ def value(chance, depth=0):
         return [value(chance, depth + 1) for _ in range(chance.randrange(4))]
     if kind == 7:
         return {chance.choice(FIELDS): value(chance, depth + 1) for _ in range(chance.randrange(5))}
-    return [None, True, chance.randrange(-(2**70), 2**70), chance.random() * 1e300, chance.choice(TEXTS), ""][kind]
+    return [None, True, chance.randrange(-(2**70), 2**70), chance.random() * 1e300, chance.choice(TEXTS), ""][
+        kind
+    ]
 
 
 FIELDS = [
@@ -73,7 +75,17 @@ FIELDS = [
     "Environment", "Variables", "Publish", "VpcConfig", "Tags", "FunctionVersion", "Name", "RoutingConfig",
     "AdditionalVersionWeights", "Architectures", "LoggingConfig", "logGroupName", "logStreamName", "logEvents", "x", "",
 ]  # fmt: skip
-TEXTS = ["fuzz", "a" * 1000, "\x00", "ä🔥", "python3.12", "arn:aws:iam::000000000000:role/test", "UEsDBA==", "..", "$LATEST"]
+TEXTS = [
+    "fuzz",
+    "a" * 1000,
+    "\x00",
+    "ä🔥",
+    "python3.12",
+    "arn:aws:iam::000000000000:role/test",
+    "UEsDBA==",
+    "..",
+    "$LATEST",
+]
 
 
 def body(chance):
@@ -86,7 +98,11 @@ def body(chance):
     if kind == 2 and text:
         # Cut short, or one byte changed.
         at = chance.randrange(len(text))
-        return text[:at] if chance.random() < 0.5 else text[:at] + bytes([chance.randrange(256)]) + text[at + 1 :]
+        return (
+            text[:at]
+            if chance.random() < 0.5
+            else text[:at] + bytes([chance.randrange(256)]) + text[at + 1 :]
+        )
     if kind == 3:
         return b"[" * chance.randrange(1, 5000)
     return text
@@ -114,10 +130,16 @@ def test_requests_of_every_kind_are_answered(fuzzed):
     chance = random.Random(SEED)
     for number in range(REQUESTS):
         method = chance.choice(METHODS)
-        path = "/" + "/".join(chance.choice(SEGMENTS) for _ in range(chance.randrange(6))) + chance.choice(QUERIES)
+        path = (
+            "/"
+            + "/".join(chance.choice(SEGMENTS) for _ in range(chance.randrange(6)))
+            + chance.choice(QUERIES)
+        )
         headers = [("Host", "localhost"), ("Connection", "close")]
         if chance.random() < 0.8:
-            headers.append(("Authorization", raw.authorization(chance.choice(["lambda", "logs", "sts", "sqs", ""]))))
+            headers.append(
+                ("Authorization", raw.authorization(chance.choice(["lambda", "logs", "sts", "sqs", ""])))
+            )
         headers += [chance.choice(HEADERS) for _ in range(chance.randrange(4))]
         content = body(chance)
         headers.append(("Content-Length", str(len(content))))
@@ -144,7 +166,9 @@ def test_bytes_that_are_no_http(fuzzed):
         received = exchange(service.port, sent)
         if received.startswith(b"HTTP/1.1 "):
             status = int(received.split(b" ", 2)[1])
-            assert status < 500 or status == 501, f"seed {SEED}, request {number}: {sent[:300]!r} -> {received[:300]!r}"
+            assert status < 500 or status == 501, (
+                f"seed {SEED}, request {number}: {sent[:300]!r} -> {received[:300]!r}"
+            )
     still_works(fuzzed)
 
 
@@ -163,7 +187,10 @@ def test_lengths_that_lie(fuzzed):
         "Content-Length: 9000000000\r\n\r\n{}",
     ]:
         received = exchange(service.port, (head + lines).encode())
-        assert not received or int(received.split(b" ", 2)[1]) < 500 or b" 501 " in received[:15], (lines, received[:300])
+        assert not received or int(received.split(b" ", 2)[1]) < 500 or b" 501 " in received[:15], (
+            lines,
+            received[:300],
+        )
     still_works(fuzzed)
 
 
@@ -171,6 +198,8 @@ def test_a_large_body_is_refused_without_being_kept(fuzzed):
     """The limit of the largest request is 70167211 bytes; a sender of more is told so or cut off."""
     service, _ = fuzzed
     head = f"POST /2015-03-31/functions HTTP/1.1\r\nHost: localhost\r\nAuthorization: {raw.authorization()}\r\nConnection: close\r\n"
-    received = exchange(service.port, f"{head}Content-Length: 80000000\r\n\r\n".encode() + bytes(80_000_000), timeout=60)
+    received = exchange(
+        service.port, f"{head}Content-Length: 80000000\r\n\r\n".encode() + bytes(80_000_000), timeout=60
+    )
     assert not received or b" 413 " in received[:20], received[:300]
     still_works(fuzzed)

@@ -7,11 +7,15 @@ PYTHON_FORMS = {
     "function": ({"main.py": "def handler(event, context):\n    return event\n"}, "main.handler"),
     "lambda": ({"main.py": "handler = lambda event, context: event\n"}, "main.handler"),
     "object": (
-        {"main.py": "class Handler:\n    def __call__(self, event, context):\n        return event\nhandler = Handler()\n"},
+        {
+            "main.py": "class Handler:\n    def __call__(self, event, context):\n        return event\nhandler = Handler()\n"
+        },
         "main.handler",
     ),
     "bound method": (
-        {"main.py": "class Handler:\n    def handle(self, event, context):\n        return event\nhandler = Handler().handle\n"},
+        {
+            "main.py": "class Handler:\n    def handle(self, event, context):\n        return event\nhandler = Handler().handle\n"
+        },
         "main.handler",
     ),
     "decorated": (
@@ -22,16 +26,26 @@ PYTHON_FORMS = {
         "main.handler",
     ),
     "nested package with dots": (
-        {"a/__init__.py": "", "a/b/__init__.py": "", "a/b/main.py": "handler = lambda event, context: event\n"},
+        {
+            "a/__init__.py": "",
+            "a/b/__init__.py": "",
+            "a/b/main.py": "handler = lambda event, context: event\n",
+        },
         "a.b.main.handler",
     ),
-    "nested folder with slashes": ({"a/b/main.py": "handler = lambda event, context: event\n"}, "a/b/main.handler"),
+    "nested folder with slashes": (
+        {"a/b/main.py": "handler = lambda event, context: event\n"},
+        "a/b/main.handler",
+    ),
     "module named like a standard one": (
         {"calendar.py": "handler = lambda event, context: event\n"},
         "calendar.handler",
     ),
     "own copy of a preloaded module": (
-        {"main.py": "import json\nhandler = lambda event, context: event if json.MINE else None\n", "json.py": "MINE = True\n"},
+        {
+            "main.py": "import json\nhandler = lambda event, context: event if json.MINE else None\n",
+            "json.py": "MINE = True\n",
+        },
         "main.handler",
     ),
 }
@@ -108,7 +122,11 @@ def test_node_errors_of_callbacks(functions):
     code = "exports.handler = (event, context, callback) => callback(new TypeError('told'));\n"
     name = functions.create({"main.js": code}, Runtime=NODE, Handler="main.handler")
     reply = functions.invoke(name)
-    assert (reply.error, reply.payload["errorType"], reply.payload["errorMessage"]) == ("Unhandled", "TypeError", "told")
+    assert (reply.error, reply.payload["errorType"], reply.payload["errorMessage"]) == (
+        "Unhandled",
+        "TypeError",
+        "told",
+    )
 
 
 def test_node_waits_for_the_event_loop_after_a_callback(functions):
@@ -121,13 +139,20 @@ def test_node_waits_for_the_event_loop_after_a_callback(functions):
 
 
 def test_undefined_and_none_are_null(functions):
-    python = functions.create({"main.py": "handler = lambda event, context: None\n"}, Runtime=PYTHON, Handler="main.handler")
-    node = functions.create({"main.js": "exports.handler = async () => {};\n"}, Runtime=NODE, Handler="main.handler")
+    python = functions.create(
+        {"main.py": "handler = lambda event, context: None\n"}, Runtime=PYTHON, Handler="main.handler"
+    )
+    node = functions.create(
+        {"main.js": "exports.handler = async () => {};\n"}, Runtime=NODE, Handler="main.handler"
+    )
     assert functions.invoke(python).body == b"null"
     assert functions.invoke(node).body == b"null"
 
 
-@pytest.mark.parametrize("runtime", ["python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"])
+@pytest.mark.parametrize(
+    "runtime",
+    ["python3.8", "python3.9", "python3.10", "python3.11", "python3.12", "python3.13", "python3.14"],
+)
 def test_every_python_answers(functions, runtime):
     """With an interpreter of that version or, with a warning, the nearest."""
     code = "import sys\nhandler = lambda event, context: list(sys.version_info[:2])\n"

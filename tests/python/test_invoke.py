@@ -22,7 +22,9 @@ def path(name):
     return f"/2015-03-31/functions/{name}/invocations"
 
 
-@pytest.mark.parametrize("event", [None, True, 0, -1.5, "text", "ä€🔥", [], [1, [2]], {}, {"deep": {"er": [None]}}])
+@pytest.mark.parametrize(
+    "event", [None, True, 0, -1.5, "text", "ä€🔥", [], [1, [2]], {}, {"deep": {"er": [None]}}]
+)
 def test_any_json_is_an_event(functions, name, event):
     reply = functions.invoke(name, event)
     assert reply.value() == event
@@ -56,7 +58,10 @@ done
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
-        (b"Hello World", "Unrecognized token 'Hello': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')"),
+        (
+            b"Hello World",
+            "Unrecognized token 'Hello': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')",
+        ),
         (b"\x87", "Invalid UTF-8 start byte 0x87"),
         (b'{"a": 1', None),
         (b"[1,]", None),
@@ -121,7 +126,8 @@ def test_reported_numbers_are_measured(functions):
     name = functions.create(MemorySize=256)
     tail = functions.invoke(name, {"do": "sleep", "seconds": 0.2}, LogType="Tail").tail
     duration, billed, init = (
-        float(re.search(rf"{word}: ([\d.]+) ms", tail).group(1)) for word in ("\tDuration", "Billed Duration", "Init Duration")
+        float(re.search(rf"{word}: ([\d.]+) ms", tail).group(1))
+        for word in ("\tDuration", "Billed Duration", "Init Duration")
     )
     assert duration >= 200
     assert billed >= duration + init
@@ -174,10 +180,16 @@ def test_a_client_context_reaches_the_function(functions, name):
     sent = {"client": {"app_title": "Größe"}, "custom": {"key": "value"}, "env": {"locale": "de"}}
     encoded = base64.b64encode(json.dumps(sent).encode()).decode()
     context = functions.invoke(name, {"do": "context"}, ClientContext=encoded).value()
-    assert (context["custom"], context["env"], context["app_title"]) == ({"key": "value"}, {"locale": "de"}, "Größe")
+    assert (context["custom"], context["env"], context["app_title"]) == (
+        {"key": "value"},
+        {"locale": "de"},
+        "Größe",
+    )
 
 
-@pytest.mark.parametrize("form", ["{name}:{qualifier}", "function:{name}:{qualifier}", ARN + ":{name}:{qualifier}"])
+@pytest.mark.parametrize(
+    "form", ["{name}:{qualifier}", "function:{name}:{qualifier}", ARN + ":{name}:{qualifier}"]
+)
 def test_qualifiers_may_be_part_of_the_name(client, functions, form):
     name = functions.create()
     client.publish_version(FunctionName=name)
@@ -218,6 +230,8 @@ def test_the_node_client_echoes_and_tells_its_context(functions):
 
 
 def test_an_invocation_of_an_unknown_type_is_refused(service, name):
-    answer = raw.request(service.port, "POST", path(name), body=b"1", headers={"X-Amz-Invocation-Type": "Sometimes"})
+    answer = raw.request(
+        service.port, "POST", path(name), body=b"1", headers={"X-Amz-Invocation-Type": "Sometimes"}
+    )
     assert answer.status == 400
     assert answer.headers["x-amzn-errortype"] in ("ValidationException", "InvalidParameterValueException")

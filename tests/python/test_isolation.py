@@ -78,7 +78,9 @@ def test_assumed_roles_have_an_identity_of_their_own(service):
     functions.create(name=name, wait=False)
     assert name in [
         one["FunctionName"]
-        for page in session.client("lambda", endpoint_url=service.endpoint).get_paginator("list_functions").paginate()
+        for page in session.client("lambda", endpoint_url=service.endpoint)
+        .get_paginator("list_functions")
+        .paginate()
         for one in page["Functions"]
     ]
     functions.wait_active(name)

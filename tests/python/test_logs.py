@@ -94,12 +94,19 @@ def test_consoles_of_node_in_text(functions):
 @pytest.mark.parametrize(
     ("runtime", "files"),
     [
-        (PYTHON, {"main.py": "import logging\ndef handler(event, context):\n    logging.getLogger().warning('told')\n"}),
+        (
+            PYTHON,
+            {
+                "main.py": "import logging\ndef handler(event, context):\n    logging.getLogger().warning('told')\n"
+            },
+        ),
         (NODE, {"main.js": "exports.handler = async () => { console.warn('told'); };"}),
     ],
 )
 def test_json_format(functions, runtime, files):
-    name = functions.create(files, Runtime=runtime, Handler="main.handler", LoggingConfig={"LogFormat": "JSON"})
+    name = functions.create(
+        files, Runtime=runtime, Handler="main.handler", LoggingConfig={"LogFormat": "JSON"}
+    )
     reply = functions.invoke(name, LogType="Tail")
     lines = [json.loads(line) for line in reply.tail.splitlines()]
     told = next(line for line in lines if line.get("message") == "told")
@@ -116,9 +123,13 @@ def test_json_format(functions, runtime, files):
 
 
 def test_levels_filter_in_json_format(functions):
-    code = "import logging\ndef handler(event, context):\n    logging.info('quiet')\n    logging.error('loud')\n"
+    code = (
+        "import logging\ndef handler(event, context):\n    logging.info('quiet')\n    logging.error('loud')\n"
+    )
     logging_config = {"LogFormat": "JSON", "ApplicationLogLevel": "ERROR", "SystemLogLevel": "WARN"}
-    name = functions.create({"main.py": code}, Runtime=PYTHON, Handler="main.handler", LoggingConfig=logging_config)
+    name = functions.create(
+        {"main.py": code}, Runtime=PYTHON, Handler="main.handler", LoggingConfig=logging_config
+    )
     tail = functions.invoke(name, LogType="Tail").tail
     assert "loud" in tail
     assert "quiet" not in tail
@@ -161,7 +172,9 @@ def test_groups_and_streams_are_made_found_and_removed(logs):
     assert error_of(logs.create_log_group, logGroupName=group).code == "ResourceAlreadyExistsException"
     logs.create_log_stream(logGroupName=group, logStreamName="a/1")
     logs.create_log_stream(logGroupName=group, logStreamName="b/1")
-    assert [one["logGroupName"] for one in logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]] == [group]
+    assert [
+        one["logGroupName"] for one in logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+    ] == [group]
     streams = logs.describe_log_streams(logGroupName=group, logStreamNamePrefix="b")["logStreams"]
     assert [stream["logStreamName"] for stream in streams] == ["b/1"]
     logs.delete_log_stream(logGroupName=group, logStreamName="a/1")
@@ -178,7 +191,9 @@ def test_events_are_put_read_and_filtered(logs):
     sent = [{"timestamp": now + number, "message": f"event {number}"} for number in range(5)]
     logs.put_log_events(logGroupName=group, logStreamName="one", logEvents=sent)
     read = logs.get_log_events(logGroupName=group, logStreamName="one", startFromHead=True)["events"]
-    assert [(event["timestamp"], event["message"]) for event in read] == [(one["timestamp"], one["message"]) for one in sent]
+    assert [(event["timestamp"], event["message"]) for event in read] == [
+        (one["timestamp"], one["message"]) for one in sent
+    ]
     found = logs.filter_log_events(logGroupName=group, filterPattern='"event 3"')["events"]
     assert [event["message"] for event in found] == ["event 3"]
     found = logs.filter_log_events(logGroupName=group, startTime=now + 1, endTime=now + 3)["events"]

@@ -11,7 +11,12 @@ def test_tags_are_put_read_and_removed(client, functions):
     arn = f"{ARN}:{name}"
     assert client.get_function(FunctionName=name)["Tags"] == {"team": "a", "stage": "test"}
     before = client.get_function_configuration(FunctionName=name)["RevisionId"]
-    assert client.tag_resource(Resource=arn, Tags={"team": "b", "cost": "1"})["ResponseMetadata"]["HTTPStatusCode"] == 204
+    assert (
+        client.tag_resource(Resource=arn, Tags={"team": "b", "cost": "1"})["ResponseMetadata"][
+            "HTTPStatusCode"
+        ]
+        == 204
+    )
     assert client.get_function_configuration(FunctionName=name)["RevisionId"] != before
     assert client.list_tags(Resource=arn)["Tags"] == {"team": "b", "stage": "test", "cost": "1"}
     reply = client.untag_resource(Resource=arn, TagKeys=["stage", "absent"])
@@ -32,7 +37,10 @@ def test_tags_have_limits_and_belong_to_functions(client, functions):
         "Number of tags exceeds resource tag limit.",
     )
     client.tag_resource(Resource=arn, Tags=dict(list(many.items())[:50]))
-    assert error_of(client.tag_resource, Resource=arn, Tags={"one": "more"}).code == "InvalidParameterValueException"
+    assert (
+        error_of(client.tag_resource, Resource=arn, Tags={"one": "more"}).code
+        == "InvalidParameterValueException"
+    )
     assert tuple(error_of(client.tag_resource, Resource=arn, Tags={})) == (
         "InvalidParameterValueException",
         400,
@@ -102,4 +110,10 @@ def test_aliases_and_versions_have_pages(client, functions):
     pages = client.get_paginator("list_versions_by_function").paginate(
         FunctionName=name, PaginationConfig={"PageSize": 2}
     )
-    assert [version["Version"] for page in pages for version in page["Versions"]] == ["$LATEST", "1", "2", "3", "4"]
+    assert [version["Version"] for page in pages for version in page["Versions"]] == [
+        "$LATEST",
+        "1",
+        "2",
+        "3",
+        "4",
+    ]

@@ -34,7 +34,11 @@ def test_versions_keep_their_code(client, functions, versioned):
 def test_versions_are_listed_in_order(client, versioned):
     listed = client.list_versions_by_function(FunctionName=versioned)["Versions"]
     assert [version["Version"] for version in listed] == ["$LATEST", "1", "2"]
-    assert [version["FunctionArn"].removeprefix(f"{ARN}:{versioned}") for version in listed] == [":$LATEST", ":1", ":2"]
+    assert [version["FunctionArn"].removeprefix(f"{ARN}:{versioned}") for version in listed] == [
+        ":$LATEST",
+        ":1",
+        ":2",
+    ]
     assert all("State" not in version and "LastUpdateStatus" not in version for version in listed)
 
 
@@ -83,7 +87,9 @@ def test_version_numbers_are_not_used_again(client, functions, versioned):
 
 
 def test_an_alias_points_and_moves(client, functions, versioned):
-    created = client.create_alias(FunctionName=versioned, Name="live", FunctionVersion="1", Description="about")
+    created = client.create_alias(
+        FunctionName=versioned, Name="live", FunctionVersion="1", Description="about"
+    )
     assert created["ResponseMetadata"]["HTTPStatusCode"] == 201
     assert created["AliasArn"] == f"{ARN}:{versioned}:live"
     assert (created["Name"], created["FunctionVersion"], created["Description"]) == ("live", "1", "about")
@@ -100,7 +106,9 @@ def test_an_alias_points_and_moves(client, functions, versioned):
 
     assert [alias["Name"] for alias in client.list_aliases(FunctionName=versioned)["Aliases"]] == ["live"]
     assert client.list_aliases(FunctionName=versioned, FunctionVersion="1")["Aliases"] == []
-    assert client.delete_alias(FunctionName=versioned, Name="live")["ResponseMetadata"]["HTTPStatusCode"] == 204
+    assert (
+        client.delete_alias(FunctionName=versioned, Name="live")["ResponseMetadata"]["HTTPStatusCode"] == 204
+    )
     assert tuple(error_of(client.get_alias, FunctionName=versioned, Name="live")) == (
         "ResourceNotFoundException",
         404,
@@ -110,7 +118,9 @@ def test_an_alias_points_and_moves(client, functions, versioned):
 
 def test_weighted_routing_divides_invocations(client, functions, versioned):
     routing = {"AdditionalVersionWeights": {"2": 0.3}}
-    alias = client.create_alias(FunctionName=versioned, Name="canary", FunctionVersion="1", RoutingConfig=routing)
+    alias = client.create_alias(
+        FunctionName=versioned, Name="canary", FunctionVersion="1", RoutingConfig=routing
+    )
     assert alias["RoutingConfig"] == routing
     seen = collections.Counter(functions.invoke(versioned, Qualifier="canary").version for _ in range(400))
     assert set(seen) == {"1", "2"}
@@ -150,7 +160,11 @@ def test_weighted_routing_divides_invocations(client, functions, versioned):
             ),
         ),
         (
-            {"Name": "x", "FunctionVersion": "1", "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.5, "3": 0.1}}},
+            {
+                "Name": "x",
+                "FunctionVersion": "1",
+                "RoutingConfig": {"AdditionalVersionWeights": {"2": 0.5, "3": 0.1}},
+            },
             (
                 "InvalidParameterValueException",
                 400,
@@ -158,7 +172,11 @@ def test_weighted_routing_divides_invocations(client, functions, versioned):
             ),
         ),
         (
-            {"Name": "x", "FunctionVersion": "$LATEST", "RoutingConfig": {"AdditionalVersionWeights": {"1": 0.5}}},
+            {
+                "Name": "x",
+                "FunctionVersion": "$LATEST",
+                "RoutingConfig": {"AdditionalVersionWeights": {"1": 0.5}},
+            },
             (
                 "InvalidParameterValueException",
                 400,

@@ -113,7 +113,13 @@ class Functions:
             parameters = {**PYTHON_PROBE, **parameters}
         elif isinstance(code, dict):
             code = archive(code)
-        arguments = {"FunctionName": name, "Role": ROLE, "Code": {"ZipFile": code}, "Timeout": 20, **parameters}
+        arguments = {
+            "FunctionName": name,
+            "Role": ROLE,
+            "Code": {"ZipFile": code},
+            "Timeout": 20,
+            **parameters,
+        }
         self.client.create_function(**arguments)
         self.made.append(name)
         if wait:
@@ -157,7 +163,9 @@ def error_of(call, *arguments, **parameters):
     except ClientError as error:
         response = error.response
         message = response["Error"].get("Message") or response.get("message") or ""
-        return Failure(response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"], message, response)
+        return Failure(
+            response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"], message, response
+        )
     raise AssertionError(f"should have failed, but answered {answer}")
 
 

@@ -128,7 +128,11 @@ class Service:
 
     def client(self, name="lambda", region=REGION, access_key="test", **config):
         """A boto3 client of this service."""
-        settings = {"retries": {"max_attempts": 0, "mode": "standard"}, "read_timeout": 90, "max_pool_connections": 64}
+        settings = {
+            "retries": {"max_attempts": 0, "mode": "standard"},
+            "read_timeout": 90,
+            "max_pool_connections": 64,
+        }
         return boto3.client(
             name,
             endpoint_url=self.endpoint,

@@ -90,7 +90,16 @@ def go(name="go-echo"):
     program = need("go")
 
     def build(target):
-        _run(program, "build", "-o", target / "bootstrap", ".", cwd=SOURCES / name, CGO_ENABLED="0", GOFLAGS="-mod=readonly")
+        _run(
+            program,
+            "build",
+            "-o",
+            target / "bootstrap",
+            ".",
+            cwd=SOURCES / name,
+            CGO_ENABLED="0",
+            GOFLAGS="-mod=readonly",
+        )
 
     return archive(folder(_built(name, _sources(name), build)))
 
@@ -141,7 +150,16 @@ def aws_lambda_ric(name="node-probe"):
 
     def build(target):
         (target / "package.json").write_text('{"private": true}')
-        _run(npm, "install", "--ignore-scripts", "--no-audit", "--no-fund", "--omit=dev", AWS_LAMBDA_RIC, cwd=target)
+        _run(
+            npm,
+            "install",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--omit=dev",
+            AWS_LAMBDA_RIC,
+            cwd=target,
+        )
         client = "node_modules/aws-lambda-ric/bin/index.mjs"
         assert (target / client).exists()
         (target / "bootstrap").write_text(
