@@ -139,6 +139,7 @@ fn control_process(option: c_int, value: libc::c_ulong) -> syscall::Result {
 fn drop_privileges(launch: &Launch) -> Result<(), Failure> {
     let at = Failure::at;
     if let Some((uid, gid)) = launch.identity {
+        give_pipes(launch, uid, gid);
         // SAFETY: the empty list needs no pointer. Raw system calls, because the C library's would signal the
         // service's other threads, which this process does not have.
         unsafe {
@@ -155,6 +156,20 @@ fn drop_privileges(launch: &Launch) -> Result<(), Failure> {
         map.write().map_err(at(Step::UserNamespace))?;
     }
     drop_capabilities().map_err(at(Step::Capabilities))
+}
+
+/// Gives the program its pipes, which we made: opening `/dev/stderr` asks whose the pipe is.
+fn give_pipes(launch: &Launch, uid: libc::uid_t, gid: libc::gid_t) {
+    for (descriptor, _) in launch.given() {
+        // SAFETY: an all-zero `stat` is valid, and is written to; the rest takes no pointers.
+        unsafe {
+            let mut status: libc::stat = mem::zeroed();
+            if libc::fstat(descriptor, &raw mut status) == 0 && status.st_mode & libc::S_IFMT == libc::S_IFIFO
+            {
+                libc::fchown(descriptor, uid, gid);
+            }
+        }
+    }
 }
 
 fn drop_capabilities() -> syscall::Result {
@@ -280,10 +295,20 @@ fn load_filter(filter: &[libc::sock_filter]) -> syscall::Result {
 
 /// As a fresh process has them: exec resets handlers, but not what is ignored (Rust ignores SIGPIPE) or blocked.
 fn reset_signals() {
-    // SAFETY: the set is valid; SIG_DFL is no handler. Signals that cannot be set are refused, which is fine.
+    const SIGNALS: c_int = 64;
+    /// All zero is the default action. Room enough for the kernel's structure on every architecture.
+    const DEFAULT: [u64; 4] = [0; 4];
+    // SAFETY: pointers and sizes are those that the kernel expects. The kernel's own call, because the C library's
+    // refuses the signals that it uses itself. Those that cannot be set are refused, which is fine.
     unsafe {
-        for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+        for signal in 1..=SIGNALS {
+            libc::syscall(
+                libc::SYS_rt_sigaction,
+                signal,
+                DEFAULT.as_ptr(),
+                std::ptr::null_mut::<c_void>(),
+                SIGNALS / 8,
+            );
         }
         let mut none: libc::sigset_t = mem::zeroed();
         libc::sigemptyset(&raw mut none);

@@ -1,0 +1,88 @@
+//! Whatever becomes of the service, nothing of its sandboxes stays.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    clippy::allow_attributes,
+    reason = "tests stop at what they do not expect, and say what they skip"
+)]
+
+mod common;
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Write},
+    path::PathBuf,
+    process::{Command, Stdio},
+};
+
+use common::*;
+use hothouse_sandbox::{Level, Sandbox};
+
+/// A service of its own process: starts one program in each of two sandboxes and waits to be killed.
+/// Prints when it is ready.
+#[test]
+#[ignore = "run by the other test, which kills it"]
+fn service() {
+    for template in levels() {
+        let marker = marker(template.has_own_root());
+        let mut spec = spec();
+        spec.limits.memory_bytes = Some(64 * MEGABYTE);
+        let mut sandbox = Sandbox::create(&template, spec).unwrap();
+        // A child that left the session, and a program that ignores what it can.
+        let text = format!("trap '' TERM HUP INT; setsid sleep {marker} & echo ready; sleep {marker}");
+        let (process, mut output) = start(&mut sandbox, &text);
+        assert_eq!(output.line(), "ready");
+        std::mem::forget((sandbox, process, output, template));
+    }
+    writeln!(std::io::stderr(), "service ready").unwrap();
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+fn marker(own_root: bool) -> &'static str {
+    if own_root { "3600.00171" } else { "3600.00172" }
+}
+
+#[test]
+fn a_killed_service_takes_everything_along() {
+    let mut service = Command::new(env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "service", "--nocapture"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(service.stderr.take().unwrap()).lines();
+    assert!(
+        lines.map_while(Result::ok).any(|line| line.contains("service ready")),
+        "the service did not start"
+    );
+    for own_root in [template(Level::Best).has_own_root(), false] {
+        let running = || processes_with(marker(own_root)).len();
+        eventually("two sleeps and a shell run", || running() >= 3);
+    }
+
+    service.kill().unwrap();
+    service.wait().unwrap();
+
+    for own_root in [true, false] {
+        eventually("all have ended", || processes_with(marker(own_root)).is_empty());
+    }
+    // The next service sweeps what control groups are left.
+    drop(template(Level::Best));
+    assert_eq!(abandoned_groups(), Vec::<String>::new());
+}
+
+/// Directories of services whose lock nobody holds. The lock is in the memory hierarchy, or in the only one.
+fn abandoned_groups() -> Vec<String> {
+    let services = |hierarchy: &str| {
+        let entries =
+            fs::read_dir(format!("/sys/fs/cgroup/{hierarchy}/hothouse")).into_iter().flatten().flatten();
+        entries.filter(|entry| entry.path().is_dir()).map(|entry| entry.path())
+    };
+    let name = |path: PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    let locked = |path: &PathBuf| fs::File::open(path).is_ok_and(|lock| lock.try_lock().is_err());
+    let alive: Vec<String> = ["memory", ""].into_iter().flat_map(services).filter(locked).map(name).collect();
+    let all = ["memory", "pids", "cpu", ""].into_iter().flat_map(services).map(name);
+    all.filter(|name| !alive.contains(name)).collect()
+}
