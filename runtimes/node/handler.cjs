@@ -6,7 +6,8 @@ const { existsSync, readFileSync } = require("node:fs");
 const path = require("node:path");
 const { pathToFileURL } = require("node:url");
 
-const { platformError } = require("./errors.cjs");
+const { errorDocument, platformError } = require("./errors.cjs");
+const { writeNote } = require("./log.cjs");
 
 // AWS marks streaming handlers with these properties; bundles carry the symbols too.
 const STREAMING = Symbol.for("aws.lambda.runtime.handler.streaming");
@@ -29,8 +30,10 @@ function defineGlobals(invokeStore) {
   };
 }
 
-/** Loads the handler named `directory/module.export[.nested]`; `requireFrom` is the entry point's `require`. */
-async function loadHandler(requireFrom, taskRoot, name, isModern) {
+/** Loads the handler `directory/module.export[.nested]` that the environment names. */
+async function loadHandler(requireFrom, isModern) {
+  const taskRoot = process.env.LAMBDA_TASK_ROOT ?? process.cwd();
+  const name = process.env._HANDLER ?? "";
   if (name.includes("..")) {
     throw platformError(
       "MalformedHandlerName",
@@ -61,6 +64,37 @@ function describeHandler(handler, isModern) {
     throw platformError("MalformedStreamingHandler", "Only response streaming is supported.", isModern);
   }
   return { streaming: Boolean(mark), highWaterMark: parseInt(handler[HIGH_WATER_MARK], 10) || undefined };
+}
+
+// === Failures ===
+
+/** Says that the function cannot be initialised, and exits. */
+function failInit(api, error, code) {
+  hintAtSdk(error);
+  const { body, headers } = initReport(error);
+  api.postAndExit("init/error", body, headers, code);
+}
+
+/** Says that the function cannot be initialised; resolves when the Runtime API has heard it. */
+function reportInitError(api, error) {
+  hintAtSdk(error);
+  const { body, headers } = initReport(error);
+  return api.post("init/error", body, headers);
+}
+
+function initReport(error) {
+  const document = errorDocument(error);
+  const errorType = String(document.errorType).replace(/[^\x20-\x7e]/g, "?");
+  return { body: JSON.stringify(document), headers: `Lambda-Runtime-Function-Error-Type: ${errorType}\r\n` };
+}
+
+/** Says in the log how to get the AWS SDK, if that is what the function misses. */
+function hintAtSdk(error) {
+  const missing = /Cannot find (?:module|package) '(@aws-sdk\/[^'/]+)/.exec(error?.message ?? "")?.[1];
+  if (missing === undefined) return;
+  const installed = `nodejs${process.versions.node.split(".")[0]}.x`;
+  const runtime = process.env.AWS_EXECUTION_ENV?.replace("AWS_Lambda_", "") || installed;
+  writeNote(`hothouse: ${missing} is not installed for functions; run: hothouse runtimes sync ${runtime}`);
 }
 
 // === Modules ===
@@ -108,6 +142,7 @@ async function loadModernModule(requireFrom, taskRoot, directory, moduleName) {
 }
 
 function importFile(file) {
+  require("./module_search.cjs").extendModuleSearch(file);
   return import(pathToFileURL(file).href);
 }
 
@@ -126,4 +161,4 @@ function isModulePackage(directory) {
   return directory !== "/" && isModulePackage(path.dirname(directory));
 }
 
-module.exports = { defineGlobals, describeHandler, loadHandler };
+module.exports = { defineGlobals, describeHandler, failInit, loadHandler, reportInitError };

@@ -10,12 +10,14 @@ const { pause, writeAll } = require("./log.cjs");
 const PREFIX = "/2018-06-01/runtime/";
 const END_OF_HEAD = "\r\n\r\n";
 const NOTHING = Buffer.alloc(0);
+const READ_SIZE = 65536;
+const KEPT_SIZE = 1024 * 1024;
 
 class RuntimeApi {
   #address = process.env.AWS_LAMBDA_RUNTIME_API;
   #inherited = false;
   #socket;
-  #received = NOTHING;
+  #partial = new Received();
   #waiting = [];
   #asked = false;
   #nextRequest = `GET ${PREFIX}invocation/next HTTP/1.1\r\nHost: ${this.#address}\r\n\r\n`;
@@ -29,7 +31,7 @@ class RuntimeApi {
     }
     const separator = announced.indexOf("@");
     const descriptor = Number(announced.slice(0, separator));
-    const socket = new net.Socket({ fd: descriptor, readable: true, writable: true });
+    const socket = new net.Socket({ fd: descriptor, readable: true, writable: true, onread: this.#reader() });
     // Something in between, a wrapper or an extension, may have put its own address in place.
     if (announced.slice(separator + 1) === this.#address) {
       this.#inherited = true;
@@ -66,6 +68,13 @@ class RuntimeApi {
   keepAlive(stays) {
     if (stays) this.#socket.ref();
     else this.#socket.unref();
+  }
+
+  /** Posts a report; resolves when it is answered. */
+  post(path, body, headers) {
+    this.#socket.ref();
+    this.#socket.write(this.#post(path, body, headers));
+    return new Promise((resolve) => this.#waiting.push(resolve));
   }
 
   /** Reports a failure without the event loop if possible, so that nothing of the function runs any more, and exits. */
@@ -123,14 +132,14 @@ class RuntimeApi {
 
   #connect() {
     const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(this.#address);
-    const socket = net.connect({ host, port: Number(port), noDelay: true });
+    const socket = new net.Socket({ onread: this.#reader() });
     this.#use(socket);
+    socket.connect({ host, port: Number(port), noDelay: true });
   }
 
   #use(socket) {
     this.#socket = socket;
-    this.#received = NOTHING;
-    socket.on("data", (bytes) => this.#read(bytes));
+    this.#partial = new Received();
     socket.on("error", () => {});
     socket.on("close", () => this.#closed(socket));
     socket.unref();
@@ -139,7 +148,7 @@ class RuntimeApi {
   #closed(socket) {
     if (socket !== this.#socket) return;
     // A server may end a TCP connection after a reply; the request that was sent ahead is lost then.
-    if (!this.#inherited && this.#asked && this.#waiting.length === 1 && this.#received.length === 0 && socket.bytesRead > 0) {
+    if (!this.#inherited && this.#asked && this.#waiting.length === 1 && socket.bytesRead > 0) {
       this.#connect();
       this.#socket.ref();
       this.#socket.write(this.#nextRequest);
@@ -148,18 +157,71 @@ class RuntimeApi {
     process.exit(1);
   }
 
-  // === Replies ===
+  /** Reads into one buffer, past the streams of Node.js: their work would stand in functions' stack traces. */
+  #reader() {
+    return {
+      buffer: Buffer.allocUnsafeSlow(READ_SIZE),
+      callback: (count, bytes) => {
+        this.#read(bytes.subarray(0, count));
+        return true;
+      },
+    };
+  }
 
   #read(bytes) {
-    this.#received = this.#received.length === 0 ? bytes : Buffer.concat([this.#received, bytes]);
+    const partial = this.#partial;
+    let rest = partial.isEmpty ? bytes : partial.append(bytes);
     for (;;) {
-      const reply = parseReply(this.#received);
-      if (reply === undefined) return;
-      this.#received = this.#received.subarray(reply.end);
+      const reply = rest.length === 0 ? undefined : parseReply(rest);
+      if (reply === undefined) break;
+      rest = rest.subarray(reply.end);
       if (reply.status < 200) continue;
-      if (reply.headers.connection?.toLowerCase() === "close") this.#socket.end();
-      this.#waiting.shift()(reply);
+      if (reply.headers.connection?.toLowerCase() === "close" && !this.#inherited) this.#socket.end();
+      const take = this.#waiting.shift();
+      if (rest.length === 0) partial.clear();
+      take(reply);
     }
+    partial.keep(rest);
+  }
+}
+
+/** Bytes of a reply that is not complete yet. */
+class Received {
+  #buffer = NOTHING;
+  #length = 0;
+
+  get isEmpty() {
+    return this.#length === 0;
+  }
+
+  /** Adds bytes; returns all that is there. */
+  append(bytes) {
+    const length = this.#length + bytes.length;
+    if (length > this.#buffer.length) {
+      const larger = Buffer.allocUnsafeSlow(2 * length);
+      this.#buffer.copy(larger, 0, 0, this.#length);
+      this.#buffer = larger;
+    }
+    bytes.copy(this.#buffer, this.#length);
+    this.#length = length;
+    return this.#buffer.subarray(0, length);
+  }
+
+  /** Replaces what is there; `rest` may be a part of it. */
+  keep(rest) {
+    if (rest.length === 0) {
+      this.clear();
+    } else if (rest.length !== this.#length || rest.buffer !== this.#buffer.buffer) {
+      const copy = Buffer.from(rest);
+      this.clear();
+      this.append(copy);
+    }
+  }
+
+  clear() {
+    this.#length = 0;
+    // A large event must not cost memory for ever.
+    if (this.#buffer.length > KEPT_SIZE) this.#buffer = NOTHING;
   }
 }
 
