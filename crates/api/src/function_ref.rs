@@ -89,10 +89,10 @@ impl fmt::Display for FunctionRef {
 /// The pieces of a reference, as sent.
 #[derive(Debug, Default, Clone, Copy)]
 pub(crate) struct Parts<'a> {
-    region: Option<&'a str>,
-    account: Option<&'a str>,
-    name: &'a str,
-    qualifier: Option<&'a str>,
+    pub(crate) region: Option<&'a str>,
+    pub(crate) account: Option<&'a str>,
+    pub(crate) name: &'a str,
+    pub(crate) qualifier: Option<&'a str>,
 }
 
 /// Matches the model's pattern for `NamespacedFunctionName`, with its order of preference:

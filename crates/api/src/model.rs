@@ -9,7 +9,6 @@ use regex_lite::Regex;
 /// A structure and its members, in the model's order.
 #[derive(Debug)]
 pub(crate) struct Structure {
-    pub(crate) name: &'static str,
     pub(crate) members: &'static [Member],
 }
 
@@ -21,6 +20,8 @@ pub(crate) struct Member {
     /// As AWS's messages spell it.
     pub(crate) spelled: &'static str,
     pub(crate) required: bool,
+    /// Messages do not repeat the value.
+    pub(crate) sensitive: bool,
     pub(crate) location: Location,
     pub(crate) shape: &'static Shape,
 }
@@ -44,16 +45,51 @@ pub(crate) enum Location {
 #[derive(Debug)]
 pub(crate) enum Shape {
     Structure(&'static Structure),
-    List { member: &'static Shape, items: Range<i64> },
-    Map { key: &'static Shape, value: &'static Shape, items: Range<i64> },
-    Text { name: &'static str, length: Range<i64>, pattern: Option<Pattern> },
-    Enum { name: &'static str, values: &'static [&'static str] },
-    Integer { range: Range<i64> },
-    Long { range: Range<i64> },
-    Double { range: Range<f64> },
+    List {
+        member: &'static Shape,
+        items: Range<i64>,
+        message: ListMessage,
+    },
+    Map {
+        key: &'static Shape,
+        value: &'static Shape,
+        items: Range<i64>,
+    },
+    Text {
+        length: Range<i64>,
+        pattern: Option<Pattern>,
+    },
+    /// `printed` is how messages list the values, if not in the model's way.
+    Enum {
+        name: &'static str,
+        values: &'static [&'static str],
+        printed: Option<&'static [&'static str]>,
+    },
+    Integer {
+        range: Range<i64>,
+    },
+    Long {
+        range: Range<i64>,
+    },
+    Double {
+        range: Range<f64>,
+    },
     Boolean,
-    Blob { length: Range<i64> },
+    Blob {
+        length: Range<i64>,
+    },
     Timestamp,
+}
+
+/// How messages speak of what items of a list must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ListMessage {
+    /// `Member must satisfy constraint: […, Member must not be null]`.
+    Nested,
+    /// The same, without a word on null.
+    WithoutNull,
+    /// As if it were the list's own constraint.
+    Flat,
 }
 
 /// Bounds, both inclusive.
@@ -67,12 +103,18 @@ pub(crate) struct Range<T> {
 #[derive(Debug)]
 pub(crate) struct Pattern {
     pub(crate) source: &'static str,
+    /// As messages print it.
+    pub(crate) printed: &'static str,
     compiled: OnceLock<Regex>,
 }
 
 impl Pattern {
     pub(crate) const fn new(source: &'static str) -> Self {
-        Self { source, compiled: OnceLock::new() }
+        Self::printed_as(source, source)
+    }
+
+    pub(crate) const fn printed_as(source: &'static str, printed: &'static str) -> Self {
+        Self { source, printed, compiled: OnceLock::new() }
     }
 
     /// The compiled expression. Only for sources that `validate` does not match by hand.

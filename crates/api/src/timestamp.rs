@@ -31,6 +31,44 @@ impl Timestamp {
     }
 }
 
+impl Timestamp {
+    /// Reads `2025-11-24T23:09:56Z`, with or without a fraction: how moments are written in queries.
+    pub fn from_iso8601(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let mut date = date.splitn(3, '-').map(number);
+        let (year, month, day) = (date.next()??, date.next()??, date.next()??);
+        let (clock, fraction) = time.split_once('.').unwrap_or((time, "0"));
+        let mut clock = clock.splitn(3, ':').map(number);
+        let (hour, minute, second) = (clock.next()??, clock.next()??, clock.next()??);
+        let in_range = (1..=9999).contains(&year)
+            && (1..=12).contains(&month)
+            && (1..=31).contains(&day)
+            && hour < 24
+            && minute < 60
+            && second < 61;
+        if !in_range || fraction.is_empty() || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+            return None;
+        }
+        let millis = number(&format!("{fraction:0<3.3}"))?;
+        let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3_600 + minute * 60 + second;
+        Some(Self { millis: seconds * 1000 + millis })
+    }
+}
+
+fn number(text: &str) -> Option<i64> {
+    let digits = (1..=4).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits { text.parse().ok() } else { None }
+}
+
+/// Days of the Gregorian calendar, counted in years that begin in March so that leap days come last.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let year = if month <= 2 { year - 1 } else { year };
+    let day_of_year = (153 * ((month + 9) % 12) + 2) / 5 + day - 1;
+    let before_year = year * 365 + year / 4 - year / 100 + year / 400;
+    // 0000-03-01 was 719,468 days before the epoch.
+    before_year + day_of_year - 719_468
+}
+
 impl From<SystemTime> for Timestamp {
     fn from(time: SystemTime) -> Self {
         let millis = |duration: Duration| i64::try_from(duration.as_millis()).unwrap_or(i64::MAX);
@@ -86,6 +124,17 @@ mod tests {
         let json = |millis| serde_json::to_string(&Timestamp::from_millis(millis)).unwrap();
         assert_eq!(json(1_764_025_796_000), "1764025796");
         assert_eq!(json(1_764_025_796_123), "1764025796.123");
+    }
+
+    #[test]
+    fn moments_in_queries_are_understood() {
+        let millis = |text| Timestamp::from_iso8601(text).map(Timestamp::as_millis);
+        assert_eq!(millis("1970-01-01T00:00:00Z"), Some(0));
+        assert_eq!(millis("2025-11-24T23:09:56Z"), Some(1_764_025_796_000));
+        assert_eq!(millis("2024-02-29T12:00:00.5Z"), Some(1_709_208_000_500));
+        for text in ["", "Z", "2025-11-24", "2025-13-01T00:00:00Z", "2025-11-24T23:09:56", "é-1-1T1:1:1Z"] {
+            assert_eq!(millis(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -21,11 +21,8 @@ pub(crate) fn generate(model: &Model) -> String {
         let constant = naming::constant(name);
         match &shape.kind {
             Kind::Structure(structure) => {
-                writeln!(
-                    out,
-                    "pub(crate) static {constant}: Structure = Structure {{ name: {name:?}, members: &["
-                )
-                .expect(INFALLIBLE);
+                writeln!(out, "pub(crate) static {constant}: Structure = Structure {{ members: &[")
+                    .expect(INFALLIBLE);
                 structure.members.iter().for_each(|member| self::member(&mut out, model, member));
                 out.push_str("] };\n\n");
             }

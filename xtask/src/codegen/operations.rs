@@ -171,11 +171,9 @@ fn calls(out: &mut String, model: &Model) {
         match &operation.output {
             None => writeln!(out, "service.{method}(context, input).await?;\nOk(Reply::empty(operation))"),
             Some(output) => {
-                writeln!(
-                    out,
-                    "let output = service.{method}(context, input).await?;\n{}",
-                    reply(model, operation, output)
-                )
+                let reply = reply(model, operation, output);
+                let binding = if reply.contains("output") { "let output = " } else { "" };
+                writeln!(out, "{binding}service.{method}(context, input).await?;\n{reply}")
             }
         }
         .expect(INFALLIBLE);

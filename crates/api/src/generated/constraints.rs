@@ -2,14 +2,14 @@
 
 //! What the members of each input must satisfy (botocore 1.44.5, lambda/2015-03-31).
 
-use crate::model::{Location, Member, Pattern, Range, Shape, Structure};
+use crate::model::{ListMessage, Location, Member, Pattern, Range, Shape, Structure};
 
 pub(crate) static ACCELERATOR_CONFIG: Structure = Structure {
-    name: "AcceleratorConfig",
     members: &[Member {
         name: "AcceleratorMemorySize",
         spelled: "acceleratorMemorySize",
         required: true,
+        sensitive: false,
         location: Location::Body,
         shape: &ACCELERATOR_MEMORY_GB,
     }],
@@ -18,18 +18,17 @@ pub(crate) static ACCELERATOR_CONFIG: Structure = Structure {
 static ACCELERATOR_MEMORY_GB: Shape = Shape::Integer { range: Range { min: None, max: None } };
 
 static ACTION: Shape = Shape::Text {
-    name: "Action",
     length: Range { min: Some(0), max: Some(10000) },
     pattern: Some(Pattern::new(r##"(lambda:[*]|lambda:[a-zA-Z]+|[*])"##)),
 };
 
 pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
-    name: "AddLayerVersionPermissionRequest",
     members: &[
         Member {
             name: "LayerName",
             spelled: "layerName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_NAME_OR_ARN,
         },
@@ -37,6 +36,7 @@ pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
             name: "VersionNumber",
             spelled: "versionNumber",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_VERSION_NUMBER,
         },
@@ -44,6 +44,7 @@ pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
             name: "StatementId",
             spelled: "statementId",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &STATEMENT_ID,
         },
@@ -51,6 +52,7 @@ pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
             name: "Action",
             spelled: "action",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &LAYER_PERMISSION_ALLOWED_ACTION,
         },
@@ -58,6 +60,7 @@ pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
             name: "Principal",
             spelled: "principal",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &LAYER_PERMISSION_ALLOWED_PRINCIPAL,
         },
@@ -65,6 +68,7 @@ pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
             name: "OrganizationId",
             spelled: "organizationId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ORGANIZATION_ID,
         },
@@ -72,6 +76,7 @@ pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Query("RevisionId"),
             shape: &STRING,
         },
@@ -79,12 +84,12 @@ pub(crate) static ADD_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
-    name: "AddPermissionRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -92,6 +97,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "StatementId",
             spelled: "statementId",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &STATEMENT_ID,
         },
@@ -99,6 +105,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "Action",
             spelled: "action",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &ACTION,
         },
@@ -106,6 +113,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "Principal",
             spelled: "principal",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &PRINCIPAL,
         },
@@ -113,6 +121,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "SourceArn",
             spelled: "sourceArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ARN,
         },
@@ -120,6 +129,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "FunctionUrlAuthType",
             spelled: "functionUrlAuthType",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_URL_AUTH_TYPE,
         },
@@ -127,6 +137,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "InvokedViaFunctionUrl",
             spelled: "invokedViaFunctionUrl",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &INVOKED_VIA_FUNCTION_URL,
         },
@@ -134,6 +145,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "SourceAccount",
             spelled: "sourceAccount",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SOURCE_OWNER,
         },
@@ -141,6 +153,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "EventSourceToken",
             spelled: "eventSourceToken",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &EVENT_SOURCE_TOKEN,
         },
@@ -148,6 +161,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -155,6 +169,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING,
         },
@@ -162,6 +177,7 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
             name: "PrincipalOrgID",
             spelled: "principalOrgID",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &PRINCIPAL_ORG_ID,
         },
@@ -169,7 +185,6 @@ pub(crate) static ADD_PERMISSION_REQUEST: Structure = Structure {
 };
 
 static ADDITIONAL_VERSION: Shape = Shape::Text {
-    name: "AdditionalVersion",
     length: Range { min: Some(1), max: Some(1024) },
     pattern: Some(Pattern::new(r##"[0-9]+"##)),
 };
@@ -178,17 +193,16 @@ static ADDITIONAL_VERSION_WEIGHTS: Shape =
     Shape::Map { key: &ADDITIONAL_VERSION, value: &WEIGHT, items: Range { min: None, max: None } };
 
 static ALIAS: Shape = Shape::Text {
-    name: "Alias",
     length: Range { min: Some(1), max: Some(128) },
     pattern: Some(Pattern::new(r##"(?!^[0-9]+$)([a-zA-Z0-9-_]+)"##)),
 };
 
 pub(crate) static ALIAS_ROUTING_CONFIGURATION: Structure = Structure {
-    name: "AliasRoutingConfiguration",
     members: &[Member {
         name: "AdditionalVersionWeights",
         spelled: "additionalVersionWeights",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &ADDITIONAL_VERSION_WEIGHTS,
     }],
@@ -196,30 +210,36 @@ pub(crate) static ALIAS_ROUTING_CONFIGURATION: Structure = Structure {
 
 static ALLOW_CREDENTIALS: Shape = Shape::Boolean;
 
-static ALLOW_METHODS_LIST: Shape =
-    Shape::List { member: &METHOD, items: Range { min: Some(0), max: Some(6) } };
+static ALLOW_METHODS_LIST: Shape = Shape::List {
+    member: &METHOD,
+    items: Range { min: Some(0), max: Some(6) },
+    message: ListMessage::Nested,
+};
 
-static ALLOW_ORIGINS_LIST: Shape =
-    Shape::List { member: &ORIGIN, items: Range { min: Some(0), max: Some(100) } };
+static ALLOW_ORIGINS_LIST: Shape = Shape::List {
+    member: &ORIGIN,
+    items: Range { min: Some(0), max: Some(100) },
+    message: ListMessage::Nested,
+};
 
 pub(crate) static ALLOWED_PUBLISHERS: Structure = Structure {
-    name: "AllowedPublishers",
     members: &[Member {
         name: "SigningProfileVersionArns",
         spelled: "signingProfileVersionArns",
         required: true,
+        sensitive: false,
         location: Location::Body,
         shape: &SIGNING_PROFILE_VERSION_ARNS,
     }],
 };
 
 pub(crate) static AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Structure = Structure {
-    name: "AmazonManagedKafkaEventSourceConfig",
     members: &[
         Member {
             name: "ConsumerGroupId",
             spelled: "consumerGroupId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &URI,
         },
@@ -227,6 +247,7 @@ pub(crate) static AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Structure = Structur
             name: "SchemaRegistryConfig",
             spelled: "schemaRegistryConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&KAFKA_SCHEMA_REGISTRY_CONFIG),
         },
@@ -236,15 +257,19 @@ pub(crate) static AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Structure = Structur
 static APPLICATION_LOG_LEVEL: Shape = Shape::Enum {
     name: "ApplicationLogLevel",
     values: &["TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL"],
+    printed: None,
 };
 
-static ARCHITECTURE: Shape = Shape::Enum { name: "Architecture", values: &["x86_64", "arm64"] };
+static ARCHITECTURE: Shape =
+    Shape::Enum { name: "Architecture", values: &["x86_64", "arm64"], printed: None };
 
-static ARCHITECTURES_LIST: Shape =
-    Shape::List { member: &ARCHITECTURE, items: Range { min: Some(1), max: Some(1) } };
+static ARCHITECTURES_LIST: Shape = Shape::List {
+    member: &ARCHITECTURE,
+    items: Range { min: Some(1), max: Some(1) },
+    message: ListMessage::Nested,
+};
 
 static ARN: Shape = Shape::Text {
-    name: "Arn",
     length: Range { min: Some(0), max: Some(10000) },
     pattern: Some(Pattern::new(
         r##"arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1})?:(\d{12})?:(.*)"##,
@@ -264,18 +289,17 @@ static BLOB_STREAM: Shape = Shape::Blob { length: Range { min: None, max: None }
 static BOOLEAN: Shape = Shape::Boolean;
 
 static CALLBACK_ID: Shape = Shape::Text {
-    name: "CallbackId",
     length: Range { min: Some(1), max: Some(1024) },
     pattern: Some(Pattern::new(r##"[A-Za-z0-9+/]+={0,2}"##)),
 };
 
 pub(crate) static CALLBACK_OPTIONS: Structure = Structure {
-    name: "CallbackOptions",
     members: &[
         Member {
             name: "TimeoutSeconds",
             spelled: "timeoutSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CALLBACK_OPTIONS_TIMEOUT_SECONDS_INTEGER,
         },
@@ -283,6 +307,7 @@ pub(crate) static CALLBACK_OPTIONS: Structure = Structure {
             name: "HeartbeatTimeoutSeconds",
             spelled: "heartbeatTimeoutSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CALLBACK_OPTIONS_HEARTBEAT_TIMEOUT_SECONDS_INTEGER,
         },
@@ -296,7 +321,6 @@ static CALLBACK_OPTIONS_TIMEOUT_SECONDS_INTEGER: Shape =
     Shape::Integer { range: Range { min: Some(0), max: Some(99999999) } };
 
 static CAPACITY_PROVIDER_ARN: Shape = Shape::Text {
-    name: "CapacityProviderArn",
     length: Range { min: Some(1), max: Some(140) },
     pattern: Some(Pattern::new(
         r##"arn:aws[a-zA-Z-]*:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:capacity-provider:[a-zA-Z0-9-_]+"##,
@@ -304,23 +328,23 @@ static CAPACITY_PROVIDER_ARN: Shape = Shape::Text {
 };
 
 pub(crate) static CAPACITY_PROVIDER_CONFIG: Structure = Structure {
-    name: "CapacityProviderConfig",
     members: &[Member {
         name: "LambdaManagedInstancesCapacityProviderConfig",
         spelled: "lambdaManagedInstancesCapacityProviderConfig",
         required: true,
+        sensitive: false,
         location: Location::Body,
         shape: &Shape::Structure(&LAMBDA_MANAGED_INSTANCES_CAPACITY_PROVIDER_CONFIG),
     }],
 };
 
 pub(crate) static CAPACITY_PROVIDER_LOGGING_CONFIG: Structure = Structure {
-    name: "CapacityProviderLoggingConfig",
     members: &[
         Member {
             name: "SystemLogLevel",
             spelled: "systemLogLevel",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SYSTEM_LOG_LEVEL,
         },
@@ -328,6 +352,7 @@ pub(crate) static CAPACITY_PROVIDER_LOGGING_CONFIG: Structure = Structure {
             name: "LogGroup",
             spelled: "logGroup",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &LOG_GROUP,
         },
@@ -338,7 +363,6 @@ static CAPACITY_PROVIDER_MAX_VCPU_COUNT: Shape =
     Shape::Integer { range: Range { min: Some(2), max: Some(15000) } };
 
 static CAPACITY_PROVIDER_NAME: Shape = Shape::Text {
-    name: "CapacityProviderName",
     length: Range { min: Some(1), max: Some(140) },
     pattern: Some(Pattern::new(
         r##"(arn:aws[a-zA-Z-]*:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:capacity-provider:[a-zA-Z0-9-_]+)|[a-zA-Z0-9-_]+"##,
@@ -346,11 +370,11 @@ static CAPACITY_PROVIDER_NAME: Shape = Shape::Text {
 };
 
 pub(crate) static CAPACITY_PROVIDER_PERMISSIONS_CONFIG: Structure = Structure {
-    name: "CapacityProviderPermissionsConfig",
     members: &[Member {
         name: "CapacityProviderOperatorRoleArn",
         spelled: "capacityProviderOperatorRoleArn",
         required: true,
+        sensitive: false,
         location: Location::Body,
         shape: &ROLE_ARN,
     }],
@@ -359,15 +383,16 @@ pub(crate) static CAPACITY_PROVIDER_PERMISSIONS_CONFIG: Structure = Structure {
 static CAPACITY_PROVIDER_PREDEFINED_METRIC_TYPE: Shape = Shape::Enum {
     name: "CapacityProviderPredefinedMetricType",
     values: &["LambdaCapacityProviderAverageCPUUtilization", "LambdaCapacityProviderAverageGPUUtilization"],
+    printed: None,
 };
 
 pub(crate) static CAPACITY_PROVIDER_SCALING_CONFIG: Structure = Structure {
-    name: "CapacityProviderScalingConfig",
     members: &[
         Member {
             name: "MaxVCpuCount",
             spelled: "maxVCpuCount",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CAPACITY_PROVIDER_MAX_VCPU_COUNT,
         },
@@ -375,6 +400,7 @@ pub(crate) static CAPACITY_PROVIDER_SCALING_CONFIG: Structure = Structure {
             name: "ScalingMode",
             spelled: "scalingMode",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CAPACITY_PROVIDER_SCALING_MODE,
         },
@@ -382,6 +408,7 @@ pub(crate) static CAPACITY_PROVIDER_SCALING_CONFIG: Structure = Structure {
             name: "ScalingPolicies",
             spelled: "scalingPolicies",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CAPACITY_PROVIDER_SCALING_POLICIES_LIST,
         },
@@ -389,40 +416,50 @@ pub(crate) static CAPACITY_PROVIDER_SCALING_CONFIG: Structure = Structure {
 };
 
 static CAPACITY_PROVIDER_SCALING_MODE: Shape =
-    Shape::Enum { name: "CapacityProviderScalingMode", values: &["Auto", "Manual"] };
+    Shape::Enum { name: "CapacityProviderScalingMode", values: &["Auto", "Manual"], printed: None };
 
 static CAPACITY_PROVIDER_SCALING_POLICIES_LIST: Shape = Shape::List {
     member: &Shape::Structure(&TARGET_TRACKING_SCALING_POLICY),
     items: Range { min: Some(1), max: Some(10) },
+    message: ListMessage::Nested,
 };
 
-static CAPACITY_PROVIDER_SECURITY_GROUP_IDS: Shape =
-    Shape::List { member: &SECURITY_GROUP_ID, items: Range { min: Some(0), max: Some(5) } };
+static CAPACITY_PROVIDER_SECURITY_GROUP_IDS: Shape = Shape::List {
+    member: &SECURITY_GROUP_ID,
+    items: Range { min: Some(0), max: Some(5) },
+    message: ListMessage::Nested,
+};
 
-static CAPACITY_PROVIDER_STATE: Shape =
-    Shape::Enum { name: "CapacityProviderState", values: &["Pending", "Active", "Failed", "Deleting"] };
+static CAPACITY_PROVIDER_STATE: Shape = Shape::Enum {
+    name: "CapacityProviderState",
+    values: &["Pending", "Active", "Failed", "Deleting"],
+    printed: None,
+};
 
-static CAPACITY_PROVIDER_SUBNET_IDS: Shape =
-    Shape::List { member: &SUBNET_ID, items: Range { min: Some(1), max: Some(16) } };
+static CAPACITY_PROVIDER_SUBNET_IDS: Shape = Shape::List {
+    member: &SUBNET_ID,
+    items: Range { min: Some(1), max: Some(16) },
+    message: ListMessage::Nested,
+};
 
 pub(crate) static CAPACITY_PROVIDER_TELEMETRY_CONFIG: Structure = Structure {
-    name: "CapacityProviderTelemetryConfig",
     members: &[Member {
         name: "LoggingConfig",
         spelled: "loggingConfig",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &Shape::Structure(&CAPACITY_PROVIDER_LOGGING_CONFIG),
     }],
 };
 
 pub(crate) static CAPACITY_PROVIDER_VPC_CONFIG: Structure = Structure {
-    name: "CapacityProviderVpcConfig",
     members: &[
         Member {
             name: "SubnetIds",
             spelled: "subnetIds",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &CAPACITY_PROVIDER_SUBNET_IDS,
         },
@@ -430,6 +467,7 @@ pub(crate) static CAPACITY_PROVIDER_VPC_CONFIG: Structure = Structure {
             name: "SecurityGroupIds",
             spelled: "securityGroupIds",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &CAPACITY_PROVIDER_SECURITY_GROUP_IDS,
         },
@@ -437,12 +475,12 @@ pub(crate) static CAPACITY_PROVIDER_VPC_CONFIG: Structure = Structure {
 };
 
 pub(crate) static CHAINED_INVOKE_OPTIONS: Structure = Structure {
-    name: "ChainedInvokeOptions",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -450,6 +488,7 @@ pub(crate) static CHAINED_INVOKE_OPTIONS: Structure = Structure {
             name: "TenantId",
             spelled: "tenantId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &TENANT_ID,
         },
@@ -457,6 +496,7 @@ pub(crate) static CHAINED_INVOKE_OPTIONS: Structure = Structure {
             name: "XAmznTraceId",
             spelled: "xAmznTraceId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &X_AMZN_TRACE_ID,
         },
@@ -464,12 +504,12 @@ pub(crate) static CHAINED_INVOKE_OPTIONS: Structure = Structure {
 };
 
 pub(crate) static CHECKPOINT_DURABLE_EXECUTION_REQUEST: Structure = Structure {
-    name: "CheckpointDurableExecutionRequest",
     members: &[
         Member {
             name: "DurableExecutionArn",
             spelled: "durableExecutionArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &DURABLE_EXECUTION_ARN,
         },
@@ -477,6 +517,7 @@ pub(crate) static CHECKPOINT_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "CheckpointToken",
             spelled: "checkpointToken",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &CHECKPOINT_TOKEN,
         },
@@ -484,6 +525,7 @@ pub(crate) static CHECKPOINT_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "Updates",
             spelled: "updates",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &OPERATION_UPDATES,
         },
@@ -491,6 +533,7 @@ pub(crate) static CHECKPOINT_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "ClientToken",
             spelled: "clientToken",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CLIENT_TOKEN,
         },
@@ -498,19 +541,16 @@ pub(crate) static CHECKPOINT_DURABLE_EXECUTION_REQUEST: Structure = Structure {
 };
 
 static CHECKPOINT_TOKEN: Shape = Shape::Text {
-    name: "CheckpointToken",
     length: Range { min: Some(1), max: Some(2048) },
     pattern: Some(Pattern::new(r##"[A-Za-z0-9+/]+={0,2}"##)),
 };
 
 static CLIENT_TOKEN: Shape = Shape::Text {
-    name: "ClientToken",
     length: Range { min: Some(1), max: Some(64) },
     pattern: Some(Pattern::new(r##"[\x21-\x7E]+"##)),
 };
 
 static CODE_SIGNING_CONFIG_ARN: Shape = Shape::Text {
-    name: "CodeSigningConfigArn",
     length: Range { min: Some(0), max: Some(200) },
     pattern: Some(Pattern::new(
         r##"arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:code-signing-config:csc-[a-z0-9]{17}"##,
@@ -518,48 +558,54 @@ static CODE_SIGNING_CONFIG_ARN: Shape = Shape::Text {
 };
 
 pub(crate) static CODE_SIGNING_POLICIES: Structure = Structure {
-    name: "CodeSigningPolicies",
     members: &[Member {
         name: "UntrustedArtifactOnDeployment",
         spelled: "untrustedArtifactOnDeployment",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &CODE_SIGNING_POLICY,
     }],
 };
 
-static CODE_SIGNING_POLICY: Shape = Shape::Enum { name: "CodeSigningPolicy", values: &["Warn", "Enforce"] };
+static CODE_SIGNING_POLICY: Shape =
+    Shape::Enum { name: "CodeSigningPolicy", values: &["Warn", "Enforce"], printed: None };
 
 static COLLECTION_NAME: Shape = Shape::Text {
-    name: "CollectionName",
     length: Range { min: Some(1), max: Some(57) },
     pattern: Some(Pattern::new(r##"(^(?!(system\x2e)))(^[_a-zA-Z0-9])([^$]*)"##)),
 };
 
-static COMPATIBLE_ARCHITECTURES: Shape =
-    Shape::List { member: &ARCHITECTURE, items: Range { min: Some(0), max: Some(2) } };
+static COMPATIBLE_ARCHITECTURES: Shape = Shape::List {
+    member: &ARCHITECTURE,
+    items: Range { min: Some(0), max: Some(2) },
+    message: ListMessage::Nested,
+};
 
-static COMPATIBLE_RUNTIMES: Shape =
-    Shape::List { member: &RUNTIME, items: Range { min: Some(0), max: Some(15) } };
+static COMPATIBLE_RUNTIMES: Shape = Shape::List {
+    member: &RUNTIME,
+    items: Range { min: Some(0), max: Some(15) },
+    message: ListMessage::Flat,
+};
 
 pub(crate) static CONTEXT_OPTIONS: Structure = Structure {
-    name: "ContextOptions",
     members: &[Member {
         name: "ReplayChildren",
         spelled: "replayChildren",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &REPLAY_CHILDREN,
     }],
 };
 
 pub(crate) static CORS: Structure = Structure {
-    name: "Cors",
     members: &[
         Member {
             name: "AllowCredentials",
             spelled: "allowCredentials",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ALLOW_CREDENTIALS,
         },
@@ -567,6 +613,7 @@ pub(crate) static CORS: Structure = Structure {
             name: "AllowHeaders",
             spelled: "allowHeaders",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &HEADERS_LIST,
         },
@@ -574,6 +621,7 @@ pub(crate) static CORS: Structure = Structure {
             name: "AllowMethods",
             spelled: "allowMethods",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ALLOW_METHODS_LIST,
         },
@@ -581,6 +629,7 @@ pub(crate) static CORS: Structure = Structure {
             name: "AllowOrigins",
             spelled: "allowOrigins",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ALLOW_ORIGINS_LIST,
         },
@@ -588,6 +637,7 @@ pub(crate) static CORS: Structure = Structure {
             name: "ExposeHeaders",
             spelled: "exposeHeaders",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &HEADERS_LIST,
         },
@@ -595,6 +645,7 @@ pub(crate) static CORS: Structure = Structure {
             name: "MaxAge",
             spelled: "maxAge",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAX_AGE,
         },
@@ -602,20 +653,28 @@ pub(crate) static CORS: Structure = Structure {
 };
 
 pub(crate) static CREATE_ALIAS_REQUEST: Structure = Structure {
-    name: "CreateAliasRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
-        Member { name: "Name", spelled: "name", required: true, location: Location::Body, shape: &ALIAS },
+        Member {
+            name: "Name",
+            spelled: "name",
+            required: true,
+            sensitive: false,
+            location: Location::Body,
+            shape: &ALIAS,
+        },
         Member {
             name: "FunctionVersion",
             spelled: "functionVersion",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &VERSION_WITH_LATEST_PUBLISHED,
         },
@@ -623,6 +682,7 @@ pub(crate) static CREATE_ALIAS_REQUEST: Structure = Structure {
             name: "Description",
             spelled: "description",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DESCRIPTION,
         },
@@ -630,6 +690,7 @@ pub(crate) static CREATE_ALIAS_REQUEST: Structure = Structure {
             name: "RoutingConfig",
             spelled: "routingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ALIAS_ROUTING_CONFIGURATION),
         },
@@ -637,12 +698,12 @@ pub(crate) static CREATE_ALIAS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static CREATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
-    name: "CreateCapacityProviderRequest",
     members: &[
         Member {
             name: "CapacityProviderName",
             spelled: "capacityProviderName",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &CAPACITY_PROVIDER_NAME,
         },
@@ -650,6 +711,7 @@ pub(crate) static CREATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "VpcConfig",
             spelled: "vpcConfig",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CAPACITY_PROVIDER_VPC_CONFIG),
         },
@@ -657,6 +719,7 @@ pub(crate) static CREATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "PermissionsConfig",
             spelled: "permissionsConfig",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CAPACITY_PROVIDER_PERMISSIONS_CONFIG),
         },
@@ -664,6 +727,7 @@ pub(crate) static CREATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "InstanceRequirements",
             spelled: "instanceRequirements",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&INSTANCE_REQUIREMENTS),
         },
@@ -671,6 +735,7 @@ pub(crate) static CREATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "CapacityProviderScalingConfig",
             spelled: "capacityProviderScalingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CAPACITY_PROVIDER_SCALING_CONFIG),
         },
@@ -678,14 +743,23 @@ pub(crate) static CREATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "KmsKeyArn",
             spelled: "kmsKeyArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KMS_KEY_ARN_NON_EMPTY,
         },
-        Member { name: "Tags", spelled: "tags", required: false, location: Location::Body, shape: &TAGS },
+        Member {
+            name: "Tags",
+            spelled: "tags",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &TAGS,
+        },
         Member {
             name: "PropagateTags",
             spelled: "propagateTags",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&PROPAGATE_TAGS),
         },
@@ -693,6 +767,7 @@ pub(crate) static CREATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "TelemetryConfig",
             spelled: "telemetryConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CAPACITY_PROVIDER_TELEMETRY_CONFIG),
         },
@@ -700,12 +775,12 @@ pub(crate) static CREATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
 };
 
 pub(crate) static CREATE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
-    name: "CreateCodeSigningConfigRequest",
     members: &[
         Member {
             name: "Description",
             spelled: "description",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DESCRIPTION,
         },
@@ -713,6 +788,7 @@ pub(crate) static CREATE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
             name: "AllowedPublishers",
             spelled: "allowedPublishers",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ALLOWED_PUBLISHERS),
         },
@@ -720,20 +796,28 @@ pub(crate) static CREATE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
             name: "CodeSigningPolicies",
             spelled: "codeSigningPolicies",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CODE_SIGNING_POLICIES),
         },
-        Member { name: "Tags", spelled: "tags", required: false, location: Location::Body, shape: &TAGS },
+        Member {
+            name: "Tags",
+            spelled: "tags",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &TAGS,
+        },
     ],
 };
 
 pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
-    name: "CreateEventSourceMappingRequest",
     members: &[
         Member {
             name: "EventSourceArn",
             spelled: "eventSourceArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ARN,
         },
@@ -741,6 +825,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -748,6 +833,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "Enabled",
             spelled: "enabled",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ENABLED,
         },
@@ -755,6 +841,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "BatchSize",
             spelled: "batchSize",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &BATCH_SIZE,
         },
@@ -762,6 +849,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "FilterCriteria",
             spelled: "filterCriteria",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&FILTER_CRITERIA),
         },
@@ -769,6 +857,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "KMSKeyArn",
             spelled: "kMSKeyArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KMS_KEY_ARN,
         },
@@ -776,6 +865,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "MetricsConfig",
             spelled: "metricsConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&EVENT_SOURCE_MAPPING_METRICS_CONFIG),
         },
@@ -783,6 +873,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "LoggingConfig",
             spelled: "loggingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&EVENT_SOURCE_MAPPING_LOGGING_CONFIG),
         },
@@ -790,6 +881,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "ScalingConfig",
             spelled: "scalingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&SCALING_CONFIG),
         },
@@ -797,6 +889,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "MaximumBatchingWindowInSeconds",
             spelled: "maximumBatchingWindowInSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_BATCHING_WINDOW_IN_SECONDS,
         },
@@ -804,6 +897,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "ParallelizationFactor",
             spelled: "parallelizationFactor",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &PARALLELIZATION_FACTOR,
         },
@@ -811,6 +905,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "StartingPosition",
             spelled: "startingPosition",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &EVENT_SOURCE_POSITION,
         },
@@ -818,6 +913,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "StartingPositionTimestamp",
             spelled: "startingPositionTimestamp",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DATE,
         },
@@ -825,6 +921,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "DestinationConfig",
             spelled: "destinationConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DESTINATION_CONFIG),
         },
@@ -832,6 +929,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "MaximumRecordAgeInSeconds",
             spelled: "maximumRecordAgeInSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_RECORD_AGE_IN_SECONDS,
         },
@@ -839,6 +937,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "BisectBatchOnFunctionError",
             spelled: "bisectBatchOnFunctionError",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &BISECT_BATCH_ON_FUNCTION_ERROR,
         },
@@ -846,14 +945,23 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "MaximumRetryAttempts",
             spelled: "maximumRetryAttempts",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING,
         },
-        Member { name: "Tags", spelled: "tags", required: false, location: Location::Body, shape: &TAGS },
+        Member {
+            name: "Tags",
+            spelled: "tags",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &TAGS,
+        },
         Member {
             name: "TumblingWindowInSeconds",
             spelled: "tumblingWindowInSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &TUMBLING_WINDOW_IN_SECONDS,
         },
@@ -861,6 +969,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "Topics",
             spelled: "topics",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &TOPICS,
         },
@@ -868,6 +977,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "Queues",
             spelled: "queues",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &QUEUES,
         },
@@ -875,6 +985,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "SourceAccessConfigurations",
             spelled: "sourceAccessConfigurations",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SOURCE_ACCESS_CONFIGURATIONS,
         },
@@ -882,6 +993,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "SelfManagedEventSource",
             spelled: "selfManagedEventSource",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&SELF_MANAGED_EVENT_SOURCE),
         },
@@ -889,6 +1001,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "FunctionResponseTypes",
             spelled: "functionResponseTypes",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_RESPONSE_TYPE_LIST,
         },
@@ -896,6 +1009,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "AmazonManagedKafkaEventSourceConfig",
             spelled: "amazonManagedKafkaEventSourceConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG),
         },
@@ -903,6 +1017,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "SelfManagedKafkaEventSourceConfig",
             spelled: "selfManagedKafkaEventSourceConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG),
         },
@@ -910,6 +1025,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "DocumentDBEventSourceConfig",
             spelled: "documentDBEventSourceConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DOCUMENT_DB_EVENT_SOURCE_CONFIG),
         },
@@ -917,6 +1033,7 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "ProvisionedPollerConfig",
             spelled: "provisionedPollerConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&PROVISIONED_POLLER_CONFIG),
         },
@@ -924,12 +1041,12 @@ pub(crate) static CREATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
 };
 
 pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
-    name: "CreateFunctionRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_NAME,
         },
@@ -937,14 +1054,23 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "Runtime",
             spelled: "runtime",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &RUNTIME,
         },
-        Member { name: "Role", spelled: "role", required: true, location: Location::Body, shape: &ROLE_ARN },
+        Member {
+            name: "Role",
+            spelled: "role",
+            required: true,
+            sensitive: false,
+            location: Location::Body,
+            shape: &ROLE_ARN,
+        },
         Member {
             name: "Handler",
             spelled: "handler",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &HANDLER,
         },
@@ -952,6 +1078,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "Code",
             spelled: "code",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&FUNCTION_CODE),
         },
@@ -959,6 +1086,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "Description",
             spelled: "description",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DESCRIPTION,
         },
@@ -966,6 +1094,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "Timeout",
             spelled: "timeout",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &TIMEOUT,
         },
@@ -973,6 +1102,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "MemorySize",
             spelled: "memorySize",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MEMORY_SIZE,
         },
@@ -980,6 +1110,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "Publish",
             spelled: "publish",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &BOOLEAN,
         },
@@ -987,6 +1118,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "PublishTo",
             spelled: "publishTo",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_VERSION_LATEST_PUBLISHED,
         },
@@ -994,6 +1126,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "VpcConfig",
             spelled: "vpcConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&VPC_CONFIG),
         },
@@ -1001,6 +1134,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "PackageType",
             spelled: "packageType",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &PACKAGE_TYPE,
         },
@@ -1008,6 +1142,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "DeadLetterConfig",
             spelled: "deadLetterConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DEAD_LETTER_CONFIG),
         },
@@ -1015,6 +1150,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "Environment",
             spelled: "environment",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ENVIRONMENT),
         },
@@ -1022,6 +1158,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "KMSKeyArn",
             spelled: "kMSKeyArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KMS_KEY_ARN,
         },
@@ -1029,14 +1166,23 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "TracingConfig",
             spelled: "tracingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&TRACING_CONFIG),
         },
-        Member { name: "Tags", spelled: "tags", required: false, location: Location::Body, shape: &TAGS },
+        Member {
+            name: "Tags",
+            spelled: "tags",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &TAGS,
+        },
         Member {
             name: "Layers",
             spelled: "layers",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &LAYER_LIST,
         },
@@ -1044,6 +1190,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "FileSystemConfigs",
             spelled: "fileSystemConfigs",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FILE_SYSTEM_CONFIG_LIST,
         },
@@ -1051,6 +1198,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "CodeSigningConfigArn",
             spelled: "codeSigningConfigArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CODE_SIGNING_CONFIG_ARN,
         },
@@ -1058,6 +1206,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "ImageConfig",
             spelled: "imageConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&IMAGE_CONFIG),
         },
@@ -1065,6 +1214,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "Architectures",
             spelled: "architectures",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ARCHITECTURES_LIST,
         },
@@ -1072,6 +1222,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "EphemeralStorage",
             spelled: "ephemeralStorage",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&EPHEMERAL_STORAGE),
         },
@@ -1079,6 +1230,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "SnapStart",
             spelled: "snapStart",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&SNAP_START),
         },
@@ -1086,6 +1238,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "LoggingConfig",
             spelled: "loggingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&LOGGING_CONFIG),
         },
@@ -1093,6 +1246,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "TenancyConfig",
             spelled: "tenancyConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&TENANCY_CONFIG),
         },
@@ -1100,6 +1254,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "CapacityProviderConfig",
             spelled: "capacityProviderConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CAPACITY_PROVIDER_CONFIG),
         },
@@ -1107,6 +1262,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "DurableConfig",
             spelled: "durableConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DURABLE_CONFIG),
         },
@@ -1114,6 +1270,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "RuntimeConfig",
             spelled: "runtimeConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&FUNCTION_RUNTIME_CONFIG),
         },
@@ -1121,6 +1278,7 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
             name: "AcceleratorConfig",
             spelled: "acceleratorConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ACCELERATOR_CONFIG),
         },
@@ -1128,12 +1286,12 @@ pub(crate) static CREATE_FUNCTION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static CREATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
-    name: "CreateFunctionUrlConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_URL_FUNCTION_NAME,
         },
@@ -1141,6 +1299,7 @@ pub(crate) static CREATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &FUNCTION_URL_QUALIFIER,
         },
@@ -1148,6 +1307,7 @@ pub(crate) static CREATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "AuthType",
             spelled: "authType",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_URL_AUTH_TYPE,
         },
@@ -1155,6 +1315,7 @@ pub(crate) static CREATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "Cors",
             spelled: "cors",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CORS),
         },
@@ -1162,6 +1323,7 @@ pub(crate) static CREATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "InvokeMode",
             spelled: "invokeMode",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &INVOKE_MODE,
         },
@@ -1169,7 +1331,6 @@ pub(crate) static CREATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
 };
 
 static DATABASE_NAME: Shape = Shape::Text {
-    name: "DatabaseName",
     length: Range { min: Some(1), max: Some(63) },
     pattern: Some(Pattern::new(r##"[^ /\.$\x22]*"##)),
 };
@@ -1177,103 +1338,110 @@ static DATABASE_NAME: Shape = Shape::Text {
 static DATE: Shape = Shape::Timestamp;
 
 pub(crate) static DEAD_LETTER_CONFIG: Structure = Structure {
-    name: "DeadLetterConfig",
     members: &[Member {
         name: "TargetArn",
         spelled: "targetArn",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &RESOURCE_ARN,
     }],
 };
 
 pub(crate) static DELETE_ALIAS_REQUEST: Structure = Structure {
-    name: "DeleteAliasRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
-        Member { name: "Name", spelled: "name", required: true, location: Location::Label, shape: &ALIAS },
+        Member {
+            name: "Name",
+            spelled: "name",
+            required: true,
+            sensitive: false,
+            location: Location::Label,
+            shape: &ALIAS,
+        },
     ],
 };
 
 pub(crate) static DELETE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
-    name: "DeleteCapacityProviderRequest",
     members: &[Member {
         name: "CapacityProviderName",
         spelled: "capacityProviderName",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &CAPACITY_PROVIDER_NAME,
     }],
 };
 
 pub(crate) static DELETE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
-    name: "DeleteCodeSigningConfigRequest",
     members: &[Member {
         name: "CodeSigningConfigArn",
         spelled: "codeSigningConfigArn",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &CODE_SIGNING_CONFIG_ARN,
     }],
 };
 
 pub(crate) static DELETE_DURABLE_EXECUTION_REQUEST: Structure = Structure {
-    name: "DeleteDurableExecutionRequest",
     members: &[Member {
         name: "DurableExecutionArn",
         spelled: "durableExecutionArn",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &DURABLE_EXECUTION_ARN,
     }],
 };
 
 pub(crate) static DELETE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
-    name: "DeleteEventSourceMappingRequest",
     members: &[Member {
         name: "UUID",
         spelled: "uUID",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &UUID_STRING,
     }],
 };
 
 pub(crate) static DELETE_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
-    name: "DeleteFunctionCodeSigningConfigRequest",
     members: &[Member {
         name: "FunctionName",
         spelled: "functionName",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &NAMESPACED_FUNCTION_NAME,
     }],
 };
 
 pub(crate) static DELETE_FUNCTION_CONCURRENCY_REQUEST: Structure = Structure {
-    name: "DeleteFunctionConcurrencyRequest",
     members: &[Member {
         name: "FunctionName",
         spelled: "functionName",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &FUNCTION_NAME,
     }],
 };
 
 pub(crate) static DELETE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structure {
-    name: "DeleteFunctionEventInvokeConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -1281,6 +1449,7 @@ pub(crate) static DELETE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Struc
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -1288,12 +1457,12 @@ pub(crate) static DELETE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Struc
 };
 
 pub(crate) static DELETE_FUNCTION_REQUEST: Structure = Structure {
-    name: "DeleteFunctionRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -1301,6 +1470,7 @@ pub(crate) static DELETE_FUNCTION_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -1308,12 +1478,12 @@ pub(crate) static DELETE_FUNCTION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static DELETE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
-    name: "DeleteFunctionUrlConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_URL_FUNCTION_NAME,
         },
@@ -1321,6 +1491,7 @@ pub(crate) static DELETE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &FUNCTION_URL_QUALIFIER,
         },
@@ -1328,12 +1499,12 @@ pub(crate) static DELETE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
 };
 
 pub(crate) static DELETE_LAYER_VERSION_REQUEST: Structure = Structure {
-    name: "DeleteLayerVersionRequest",
     members: &[
         Member {
             name: "LayerName",
             spelled: "layerName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_NAME_OR_ARN,
         },
@@ -1341,6 +1512,7 @@ pub(crate) static DELETE_LAYER_VERSION_REQUEST: Structure = Structure {
             name: "VersionNumber",
             spelled: "versionNumber",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_VERSION_NUMBER,
         },
@@ -1348,12 +1520,12 @@ pub(crate) static DELETE_LAYER_VERSION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static DELETE_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Structure {
-    name: "DeleteProvisionedConcurrencyConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
@@ -1361,6 +1533,7 @@ pub(crate) static DELETE_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Str
             name: "Qualifier",
             spelled: "qualifier",
             required: true,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &QUALIFIER,
         },
@@ -1368,12 +1541,12 @@ pub(crate) static DELETE_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Str
 };
 
 pub(crate) static DELETE_RESOURCE_POLICY_REQUEST: Structure = Structure {
-    name: "DeleteResourcePolicyRequest",
     members: &[
         Member {
             name: "ResourceArn",
             spelled: "resourceArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &POLICY_RESOURCE_ARN,
         },
@@ -1381,17 +1554,16 @@ pub(crate) static DELETE_RESOURCE_POLICY_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Query("RevisionId"),
             shape: &REVISION_ID,
         },
     ],
 };
 
-static DESCRIPTION: Shape =
-    Shape::Text { name: "Description", length: Range { min: Some(0), max: Some(256) }, pattern: None };
+static DESCRIPTION: Shape = Shape::Text { length: Range { min: Some(0), max: Some(256) }, pattern: None };
 
 static DESTINATION_ARN: Shape = Shape::Text {
-    name: "DestinationArn",
     length: Range { min: Some(0), max: Some(350) },
     pattern: Some(Pattern::new(
         r##"$|kafka://([^.]([a-zA-Z0-9\-_.]{0,248}))|arn:(aws[a-zA-Z0-9-]*):([a-zA-Z0-9\-])+:((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1})?:(\d{12})?:(.*)"##,
@@ -1399,12 +1571,12 @@ static DESTINATION_ARN: Shape = Shape::Text {
 };
 
 pub(crate) static DESTINATION_CONFIG: Structure = Structure {
-    name: "DestinationConfig",
     members: &[
         Member {
             name: "OnSuccess",
             spelled: "onSuccess",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ON_SUCCESS),
         },
@@ -1412,21 +1584,23 @@ pub(crate) static DESTINATION_CONFIG: Structure = Structure {
             name: "OnFailure",
             spelled: "onFailure",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ON_FAILURE),
         },
     ],
 };
 
-static DIRECT_S3_READ: Shape = Shape::Enum { name: "DirectS3Read", values: &["ENABLED", "DISABLED", "AUTO"] };
+static DIRECT_S3_READ: Shape =
+    Shape::Enum { name: "DirectS3Read", values: &["ENABLED", "DISABLED", "AUTO"], printed: None };
 
 pub(crate) static DOCUMENT_DB_EVENT_SOURCE_CONFIG: Structure = Structure {
-    name: "DocumentDBEventSourceConfig",
     members: &[
         Member {
             name: "DatabaseName",
             spelled: "databaseName",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DATABASE_NAME,
         },
@@ -1434,6 +1608,7 @@ pub(crate) static DOCUMENT_DB_EVENT_SOURCE_CONFIG: Structure = Structure {
             name: "CollectionName",
             spelled: "collectionName",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &COLLECTION_NAME,
         },
@@ -1441,6 +1616,7 @@ pub(crate) static DOCUMENT_DB_EVENT_SOURCE_CONFIG: Structure = Structure {
             name: "FullDocument",
             spelled: "fullDocument",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FULL_DOCUMENT,
         },
@@ -1448,12 +1624,12 @@ pub(crate) static DOCUMENT_DB_EVENT_SOURCE_CONFIG: Structure = Structure {
 };
 
 pub(crate) static DURABLE_CONFIG: Structure = Structure {
-    name: "DurableConfig",
     members: &[
         Member {
             name: "KMSKeyArn",
             spelled: "kMSKeyArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KMS_KEY_ARN,
         },
@@ -1461,6 +1637,7 @@ pub(crate) static DURABLE_CONFIG: Structure = Structure {
             name: "RetentionPeriodInDays",
             spelled: "retentionPeriodInDays",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &RETENTION_PERIOD_IN_DAYS,
         },
@@ -1468,6 +1645,7 @@ pub(crate) static DURABLE_CONFIG: Structure = Structure {
             name: "ExecutionTimeout",
             spelled: "executionTimeout",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &EXECUTION_TIMEOUT,
         },
@@ -1475,7 +1653,6 @@ pub(crate) static DURABLE_CONFIG: Structure = Structure {
 };
 
 static DURABLE_EXECUTION_ARN: Shape = Shape::Text {
-    name: "DurableExecutionArn",
     length: Range { min: Some(1), max: Some(1024) },
     pattern: Some(Pattern::new(
         r##"arn:([a-zA-Z0-9-]+):lambda:([a-zA-Z0-9-]+):(\d{12}):function:([a-zA-Z0-9_-]+):(\$LATEST(?:\.PUBLISHED)?|[0-9]+)/durable-execution/([a-zA-Z0-9_-]+)/([a-zA-Z0-9_-]+)"##,
@@ -1483,48 +1660,49 @@ static DURABLE_EXECUTION_ARN: Shape = Shape::Text {
 };
 
 static DURABLE_EXECUTION_NAME: Shape = Shape::Text {
-    name: "DurableExecutionName",
     length: Range { min: Some(1), max: Some(64) },
     pattern: Some(Pattern::new(r##"[a-zA-Z0-9-_]+"##)),
 };
 
 static ENABLED: Shape = Shape::Boolean;
 
-static END_POINT_TYPE: Shape = Shape::Enum { name: "EndPointType", values: &["KAFKA_BOOTSTRAP_SERVERS"] };
+static END_POINT_TYPE: Shape =
+    Shape::Enum { name: "EndPointType", values: &["KAFKA_BOOTSTRAP_SERVERS"], printed: None };
 
 static ENDPOINT: Shape = Shape::Text {
-    name: "Endpoint",
     length: Range { min: Some(1), max: Some(300) },
     pattern: Some(Pattern::new(
         r##"(([a-zA-Z0-9]|[a-zA-Z0-9][a-zA-Z0-9\-]*[a-zA-Z0-9])\.)*([A-Za-z0-9]|[A-Za-z0-9][A-Za-z0-9\-]*[A-Za-z0-9]):[0-9]{1,5}"##,
     )),
 };
 
-static ENDPOINT_LISTS: Shape =
-    Shape::List { member: &ENDPOINT, items: Range { min: Some(1), max: Some(10) } };
+static ENDPOINT_LISTS: Shape = Shape::List {
+    member: &ENDPOINT,
+    items: Range { min: Some(1), max: Some(10) },
+    message: ListMessage::Nested,
+};
 
 static ENDPOINTS: Shape =
     Shape::Map { key: &END_POINT_TYPE, value: &ENDPOINT_LISTS, items: Range { min: Some(1), max: Some(2) } };
 
 pub(crate) static ENVIRONMENT: Structure = Structure {
-    name: "Environment",
     members: &[Member {
         name: "Variables",
         spelled: "variables",
         required: false,
+        sensitive: true,
         location: Location::Body,
         shape: &ENVIRONMENT_VARIABLES,
     }],
 };
 
 static ENVIRONMENT_VARIABLE_NAME: Shape = Shape::Text {
-    name: "EnvironmentVariableName",
     length: Range { min: None, max: None },
     pattern: Some(Pattern::new(r##"[a-zA-Z]([a-zA-Z0-9_])+"##)),
 };
 
 static ENVIRONMENT_VARIABLE_VALUE: Shape =
-    Shape::Text { name: "EnvironmentVariableValue", length: Range { min: None, max: None }, pattern: None };
+    Shape::Text { length: Range { min: None, max: None }, pattern: None };
 
 static ENVIRONMENT_VARIABLES: Shape = Shape::Map {
     key: &ENVIRONMENT_VARIABLE_NAME,
@@ -1533,31 +1711,29 @@ static ENVIRONMENT_VARIABLES: Shape = Shape::Map {
 };
 
 pub(crate) static EPHEMERAL_STORAGE: Structure = Structure {
-    name: "EphemeralStorage",
     members: &[Member {
         name: "Size",
         spelled: "size",
         required: true,
+        sensitive: false,
         location: Location::Body,
         shape: &EPHEMERAL_STORAGE_SIZE,
     }],
 };
 
-static EPHEMERAL_STORAGE_SIZE: Shape = Shape::Integer { range: Range { min: Some(512), max: Some(32768) } };
+static EPHEMERAL_STORAGE_SIZE: Shape = Shape::Integer { range: Range { min: Some(512), max: Some(10240) } };
 
-static ERROR_DATA: Shape =
-    Shape::Text { name: "ErrorData", length: Range { min: None, max: None }, pattern: None };
+static ERROR_DATA: Shape = Shape::Text { length: Range { min: None, max: None }, pattern: None };
 
-static ERROR_MESSAGE: Shape =
-    Shape::Text { name: "ErrorMessage", length: Range { min: None, max: None }, pattern: None };
+static ERROR_MESSAGE: Shape = Shape::Text { length: Range { min: None, max: None }, pattern: None };
 
 pub(crate) static ERROR_OBJECT: Structure = Structure {
-    name: "ErrorObject",
     members: &[
         Member {
             name: "ErrorMessage",
             spelled: "errorMessage",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &ERROR_MESSAGE,
         },
@@ -1565,6 +1741,7 @@ pub(crate) static ERROR_OBJECT: Structure = Structure {
             name: "ErrorType",
             spelled: "errorType",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &ERROR_TYPE,
         },
@@ -1572,6 +1749,7 @@ pub(crate) static ERROR_OBJECT: Structure = Structure {
             name: "ErrorData",
             spelled: "errorData",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &ERROR_DATA,
         },
@@ -1579,51 +1757,62 @@ pub(crate) static ERROR_OBJECT: Structure = Structure {
             name: "StackTrace",
             spelled: "stackTrace",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STACK_TRACE_ENTRIES,
         },
     ],
 };
 
-static ERROR_TYPE: Shape =
-    Shape::Text { name: "ErrorType", length: Range { min: None, max: None }, pattern: None };
+static ERROR_TYPE: Shape = Shape::Text { length: Range { min: None, max: None }, pattern: None };
 
 pub(crate) static EVENT_SOURCE_MAPPING_LOGGING_CONFIG: Structure = Structure {
-    name: "EventSourceMappingLoggingConfig",
     members: &[Member {
         name: "SystemLogLevel",
         spelled: "systemLogLevel",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &EVENT_SOURCE_MAPPING_SYSTEM_LOG_LEVEL,
     }],
 };
 
-static EVENT_SOURCE_MAPPING_METRIC: Shape =
-    Shape::Enum { name: "EventSourceMappingMetric", values: &["EventCount", "ErrorCount", "KafkaMetrics"] };
+static EVENT_SOURCE_MAPPING_METRIC: Shape = Shape::Enum {
+    name: "EventSourceMappingMetric",
+    values: &["EventCount", "ErrorCount", "KafkaMetrics"],
+    printed: None,
+};
 
-static EVENT_SOURCE_MAPPING_METRIC_LIST: Shape =
-    Shape::List { member: &EVENT_SOURCE_MAPPING_METRIC, items: Range { min: Some(0), max: Some(3) } };
+static EVENT_SOURCE_MAPPING_METRIC_LIST: Shape = Shape::List {
+    member: &EVENT_SOURCE_MAPPING_METRIC,
+    items: Range { min: Some(0), max: Some(3) },
+    message: ListMessage::Nested,
+};
 
 pub(crate) static EVENT_SOURCE_MAPPING_METRICS_CONFIG: Structure = Structure {
-    name: "EventSourceMappingMetricsConfig",
     members: &[Member {
         name: "Metrics",
         spelled: "metrics",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &EVENT_SOURCE_MAPPING_METRIC_LIST,
     }],
 };
 
-static EVENT_SOURCE_MAPPING_SYSTEM_LOG_LEVEL: Shape =
-    Shape::Enum { name: "EventSourceMappingSystemLogLevel", values: &["DEBUG", "INFO", "WARN"] };
+static EVENT_SOURCE_MAPPING_SYSTEM_LOG_LEVEL: Shape = Shape::Enum {
+    name: "EventSourceMappingSystemLogLevel",
+    values: &["DEBUG", "INFO", "WARN"],
+    printed: None,
+};
 
-static EVENT_SOURCE_POSITION: Shape =
-    Shape::Enum { name: "EventSourcePosition", values: &["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"] };
+static EVENT_SOURCE_POSITION: Shape = Shape::Enum {
+    name: "EventSourcePosition",
+    values: &["TRIM_HORIZON", "LATEST", "AT_TIMESTAMP"],
+    printed: Some(&["LATEST", "AT_TIMESTAMP", "TRIM_HORIZON"]),
+};
 
 static EVENT_SOURCE_TOKEN: Shape = Shape::Text {
-    name: "EventSourceToken",
     length: Range { min: Some(0), max: Some(256) },
     pattern: Some(Pattern::new(r##"[a-zA-Z0-9._\-]+"##)),
 };
@@ -1634,10 +1823,14 @@ static EXECUTION_ENVIRONMENT_MEMORY_GIB_PER_VCPU: Shape =
 static EXECUTION_STATUS: Shape = Shape::Enum {
     name: "ExecutionStatus",
     values: &["RUNNING", "SUCCEEDED", "FAILED", "TIMED_OUT", "STOPPED", "DELETING", "PAUSING", "PAUSED"],
+    printed: None,
 };
 
-static EXECUTION_STATUS_LIST: Shape =
-    Shape::List { member: &EXECUTION_STATUS, items: Range { min: Some(1), max: Some(10) } };
+static EXECUTION_STATUS_LIST: Shape = Shape::List {
+    member: &EXECUTION_STATUS,
+    items: Range { min: Some(1), max: Some(10) },
+    message: ListMessage::Nested,
+};
 
 static EXECUTION_TIMEOUT: Shape = Shape::Integer { range: Range { min: Some(1), max: Some(31622400) } };
 
@@ -1646,7 +1839,6 @@ static EXECUTION_TIMEOUT_PAUSED: Shape = Shape::Boolean;
 static EXECUTION_TIMESTAMP: Shape = Shape::Timestamp;
 
 static FILE_SYSTEM_ARN: Shape = Shape::Text {
-    name: "FileSystemArn",
     length: Range { min: Some(0), max: Some(256) },
     pattern: Some(Pattern::new(
         r##"arn:aws[a-zA-Z-]*:elasticfilesystem:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:access-point/fsap-[a-f0-9]{17}$|^arn:aws[-a-z]*:s3files:[0-9a-z-:]+:file-system/fs-[0-9a-f]{17,40}/access-point/fsap-[0-9a-f]{17,40}"##,
@@ -1654,12 +1846,12 @@ static FILE_SYSTEM_ARN: Shape = Shape::Text {
 };
 
 pub(crate) static FILE_SYSTEM_CONFIG: Structure = Structure {
-    name: "FileSystemConfig",
     members: &[
         Member {
             name: "Arn",
             spelled: "arn",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &FILE_SYSTEM_ARN,
         },
@@ -1667,6 +1859,7 @@ pub(crate) static FILE_SYSTEM_CONFIG: Structure = Structure {
             name: "LocalMountPath",
             spelled: "localMountPath",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &LOCAL_MOUNT_PATH,
         },
@@ -1674,6 +1867,7 @@ pub(crate) static FILE_SYSTEM_CONFIG: Structure = Structure {
             name: "S3FilesConfig",
             spelled: "s3FilesConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&S3_FILES_CONFIG),
         },
@@ -1683,42 +1877,47 @@ pub(crate) static FILE_SYSTEM_CONFIG: Structure = Structure {
 static FILE_SYSTEM_CONFIG_LIST: Shape = Shape::List {
     member: &Shape::Structure(&FILE_SYSTEM_CONFIG),
     items: Range { min: Some(0), max: Some(1) },
+    message: ListMessage::Nested,
 };
 
 pub(crate) static FILTER: Structure = Structure {
-    name: "Filter",
     members: &[Member {
         name: "Pattern",
         spelled: "pattern",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &PATTERN,
     }],
 };
 
 pub(crate) static FILTER_CRITERIA: Structure = Structure {
-    name: "FilterCriteria",
     members: &[Member {
         name: "Filters",
         spelled: "filters",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &FILTER_LIST,
     }],
 };
 
-static FILTER_LIST: Shape =
-    Shape::List { member: &Shape::Structure(&FILTER), items: Range { min: None, max: None } };
+static FILTER_LIST: Shape = Shape::List {
+    member: &Shape::Structure(&FILTER),
+    items: Range { min: None, max: None },
+    message: ListMessage::Nested,
+};
 
-static FULL_DOCUMENT: Shape = Shape::Enum { name: "FullDocument", values: &["UpdateLookup", "Default"] };
+static FULL_DOCUMENT: Shape =
+    Shape::Enum { name: "FullDocument", values: &["UpdateLookup", "Default"], printed: None };
 
 pub(crate) static FUNCTION_CODE: Structure = Structure {
-    name: "FunctionCode",
     members: &[
         Member {
             name: "ZipFile",
             spelled: "zipFile",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &BLOB,
         },
@@ -1726,14 +1925,23 @@ pub(crate) static FUNCTION_CODE: Structure = Structure {
             name: "S3Bucket",
             spelled: "s3Bucket",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_BUCKET,
         },
-        Member { name: "S3Key", spelled: "s3Key", required: false, location: Location::Body, shape: &S3_KEY },
+        Member {
+            name: "S3Key",
+            spelled: "s3Key",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &S3_KEY,
+        },
         Member {
             name: "S3ObjectVersion",
             spelled: "s3ObjectVersion",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_OBJECT_VERSION,
         },
@@ -1741,6 +1949,7 @@ pub(crate) static FUNCTION_CODE: Structure = Structure {
             name: "S3ObjectStorageMode",
             spelled: "s3ObjectStorageMode",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_OBJECT_STORAGE_MODE,
         },
@@ -1748,6 +1957,7 @@ pub(crate) static FUNCTION_CODE: Structure = Structure {
             name: "ImageUri",
             spelled: "imageUri",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING,
         },
@@ -1755,6 +1965,7 @@ pub(crate) static FUNCTION_CODE: Structure = Structure {
             name: "SourceKMSKeyArn",
             spelled: "sourceKMSKeyArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KMS_KEY_ARN,
         },
@@ -1762,7 +1973,6 @@ pub(crate) static FUNCTION_CODE: Structure = Structure {
 };
 
 static FUNCTION_NAME: Shape = Shape::Text {
-    name: "FunctionName",
     length: Range { min: Some(1), max: Some(140) },
     pattern: Some(Pattern::new(
         r##"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)(:(\$LATEST|[a-zA-Z0-9-_]+))?"##,
@@ -1770,30 +1980,29 @@ static FUNCTION_NAME: Shape = Shape::Text {
 };
 
 static FUNCTION_RESPONSE_TYPE: Shape =
-    Shape::Enum { name: "FunctionResponseType", values: &["ReportBatchItemFailures"] };
+    Shape::Enum { name: "FunctionResponseType", values: &["ReportBatchItemFailures"], printed: None };
 
-static FUNCTION_RESPONSE_TYPE_LIST: Shape =
-    Shape::List { member: &FUNCTION_RESPONSE_TYPE, items: Range { min: Some(0), max: Some(1) } };
-
-static FUNCTION_RUNTIME_ALIAS: Shape = Shape::Text {
-    name: "FunctionRuntimeAlias",
-    length: Range { min: Some(1), max: Some(128) },
-    pattern: None,
+static FUNCTION_RESPONSE_TYPE_LIST: Shape = Shape::List {
+    member: &FUNCTION_RESPONSE_TYPE,
+    items: Range { min: Some(0), max: Some(1) },
+    message: ListMessage::Nested,
 };
 
+static FUNCTION_RUNTIME_ALIAS: Shape =
+    Shape::Text { length: Range { min: Some(1), max: Some(128) }, pattern: None };
+
 static FUNCTION_RUNTIME_ARN: Shape = Shape::Text {
-    name: "FunctionRuntimeArn",
     length: Range { min: Some(48), max: Some(2048) },
     pattern: Some(Pattern::new(r##"arn:[a-z-]+:lambda:[a-z0-9-]+:\d{12}:runtime/.+"##)),
 };
 
 pub(crate) static FUNCTION_RUNTIME_CONFIG: Structure = Structure {
-    name: "FunctionRuntimeConfig",
     members: &[
         Member {
             name: "RuntimeArn",
             spelled: "runtimeArn",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_RUNTIME_ARN,
         },
@@ -1801,6 +2010,7 @@ pub(crate) static FUNCTION_RUNTIME_CONFIG: Structure = Structure {
             name: "RuntimeAlias",
             spelled: "runtimeAlias",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_RUNTIME_ALIAS,
         },
@@ -1808,12 +2018,12 @@ pub(crate) static FUNCTION_RUNTIME_CONFIG: Structure = Structure {
 };
 
 pub(crate) static FUNCTION_SCALING_CONFIG: Structure = Structure {
-    name: "FunctionScalingConfig",
     members: &[
         Member {
             name: "MinExecutionEnvironments",
             spelled: "minExecutionEnvironments",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_SCALING_CONFIG_EXECUTION_ENVIRONMENTS,
         },
@@ -1821,6 +2031,7 @@ pub(crate) static FUNCTION_SCALING_CONFIG: Structure = Structure {
             name: "MaxExecutionEnvironments",
             spelled: "maxExecutionEnvironments",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_SCALING_CONFIG_EXECUTION_ENVIRONMENTS,
         },
@@ -1831,10 +2042,9 @@ static FUNCTION_SCALING_CONFIG_EXECUTION_ENVIRONMENTS: Shape =
     Shape::Integer { range: Range { min: Some(0), max: Some(15000) } };
 
 static FUNCTION_URL_AUTH_TYPE: Shape =
-    Shape::Enum { name: "FunctionUrlAuthType", values: &["NONE", "AWS_IAM"] };
+    Shape::Enum { name: "FunctionUrlAuthType", values: &["NONE", "AWS_IAM"], printed: None };
 
 static FUNCTION_URL_FUNCTION_NAME: Shape = Shape::Text {
-    name: "FunctionUrlFunctionName",
     length: Range { min: Some(1), max: Some(140) },
     pattern: Some(Pattern::new(
         r##"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]{1,64})(:((?!\d+$)[0-9a-zA-Z-_]+))?"##,
@@ -1842,62 +2052,67 @@ static FUNCTION_URL_FUNCTION_NAME: Shape = Shape::Text {
 };
 
 static FUNCTION_URL_QUALIFIER: Shape = Shape::Text {
-    name: "FunctionUrlQualifier",
     length: Range { min: Some(1), max: Some(128) },
     pattern: Some(Pattern::new(r##"((?!^\d+$)^[0-9a-zA-Z-_]+$)"##)),
 };
 
-static FUNCTION_VERSION: Shape = Shape::Enum { name: "FunctionVersion", values: &["ALL"] };
+static FUNCTION_VERSION: Shape = Shape::Enum { name: "FunctionVersion", values: &["ALL"], printed: None };
 
 static FUNCTION_VERSION_LATEST_PUBLISHED: Shape =
-    Shape::Enum { name: "FunctionVersionLatestPublished", values: &["LATEST_PUBLISHED"] };
+    Shape::Enum { name: "FunctionVersionLatestPublished", values: &["LATEST_PUBLISHED"], printed: None };
 
-pub(crate) static GET_ACCOUNT_SETTINGS_REQUEST: Structure =
-    Structure { name: "GetAccountSettingsRequest", members: &[] };
+pub(crate) static GET_ACCOUNT_SETTINGS_REQUEST: Structure = Structure { members: &[] };
 
 pub(crate) static GET_ALIAS_REQUEST: Structure = Structure {
-    name: "GetAliasRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
-        Member { name: "Name", spelled: "name", required: true, location: Location::Label, shape: &ALIAS },
+        Member {
+            name: "Name",
+            spelled: "name",
+            required: true,
+            sensitive: false,
+            location: Location::Label,
+            shape: &ALIAS,
+        },
     ],
 };
 
 pub(crate) static GET_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
-    name: "GetCapacityProviderRequest",
     members: &[Member {
         name: "CapacityProviderName",
         spelled: "capacityProviderName",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &CAPACITY_PROVIDER_NAME,
     }],
 };
 
 pub(crate) static GET_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
-    name: "GetCodeSigningConfigRequest",
     members: &[Member {
         name: "CodeSigningConfigArn",
         spelled: "codeSigningConfigArn",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &CODE_SIGNING_CONFIG_ARN,
     }],
 };
 
 pub(crate) static GET_DURABLE_EXECUTION_HISTORY_REQUEST: Structure = Structure {
-    name: "GetDurableExecutionHistoryRequest",
     members: &[
         Member {
             name: "DurableExecutionArn",
             spelled: "durableExecutionArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &DURABLE_EXECUTION_ARN,
         },
@@ -1905,6 +2120,7 @@ pub(crate) static GET_DURABLE_EXECUTION_HISTORY_REQUEST: Structure = Structure {
             name: "IncludeExecutionData",
             spelled: "includeExecutionData",
             required: false,
+            sensitive: false,
             location: Location::Query("IncludeExecutionData"),
             shape: &INCLUDE_EXECUTION_DATA,
         },
@@ -1912,6 +2128,7 @@ pub(crate) static GET_DURABLE_EXECUTION_HISTORY_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &ITEM_COUNT,
         },
@@ -1919,6 +2136,7 @@ pub(crate) static GET_DURABLE_EXECUTION_HISTORY_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -1926,6 +2144,7 @@ pub(crate) static GET_DURABLE_EXECUTION_HISTORY_REQUEST: Structure = Structure {
             name: "ReverseOrder",
             spelled: "reverseOrder",
             required: false,
+            sensitive: false,
             location: Location::Query("ReverseOrder"),
             shape: &REVERSE_ORDER,
         },
@@ -1933,12 +2152,12 @@ pub(crate) static GET_DURABLE_EXECUTION_HISTORY_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_DURABLE_EXECUTION_REQUEST: Structure = Structure {
-    name: "GetDurableExecutionRequest",
     members: &[
         Member {
             name: "DurableExecutionArn",
             spelled: "durableExecutionArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &DURABLE_EXECUTION_ARN,
         },
@@ -1946,6 +2165,7 @@ pub(crate) static GET_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "IncludeExecutionData",
             spelled: "includeExecutionData",
             required: false,
+            sensitive: false,
             location: Location::Query("IncludeExecutionData"),
             shape: &INCLUDE_EXECUTION_DATA,
         },
@@ -1953,12 +2173,12 @@ pub(crate) static GET_DURABLE_EXECUTION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_DURABLE_EXECUTION_STATE_REQUEST: Structure = Structure {
-    name: "GetDurableExecutionStateRequest",
     members: &[
         Member {
             name: "DurableExecutionArn",
             spelled: "durableExecutionArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &DURABLE_EXECUTION_ARN,
         },
@@ -1966,6 +2186,7 @@ pub(crate) static GET_DURABLE_EXECUTION_STATE_REQUEST: Structure = Structure {
             name: "CheckpointToken",
             spelled: "checkpointToken",
             required: true,
+            sensitive: false,
             location: Location::Query("CheckpointToken"),
             shape: &CHECKPOINT_TOKEN,
         },
@@ -1973,6 +2194,7 @@ pub(crate) static GET_DURABLE_EXECUTION_STATE_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -1980,6 +2202,7 @@ pub(crate) static GET_DURABLE_EXECUTION_STATE_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &ITEM_COUNT,
         },
@@ -1987,45 +2210,45 @@ pub(crate) static GET_DURABLE_EXECUTION_STATE_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
-    name: "GetEventSourceMappingRequest",
     members: &[Member {
         name: "UUID",
         spelled: "uUID",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &UUID_STRING,
     }],
 };
 
 pub(crate) static GET_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
-    name: "GetFunctionCodeSigningConfigRequest",
     members: &[Member {
         name: "FunctionName",
         spelled: "functionName",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &NAMESPACED_FUNCTION_NAME,
     }],
 };
 
 pub(crate) static GET_FUNCTION_CONCURRENCY_REQUEST: Structure = Structure {
-    name: "GetFunctionConcurrencyRequest",
     members: &[Member {
         name: "FunctionName",
         spelled: "functionName",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &FUNCTION_NAME,
     }],
 };
 
 pub(crate) static GET_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
-    name: "GetFunctionConfigurationRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2033,6 +2256,7 @@ pub(crate) static GET_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -2040,12 +2264,12 @@ pub(crate) static GET_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structure {
-    name: "GetFunctionEventInvokeConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2053,6 +2277,7 @@ pub(crate) static GET_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structur
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -2060,23 +2285,23 @@ pub(crate) static GET_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structur
 };
 
 pub(crate) static GET_FUNCTION_RECURSION_CONFIG_REQUEST: Structure = Structure {
-    name: "GetFunctionRecursionConfigRequest",
     members: &[Member {
         name: "FunctionName",
         spelled: "functionName",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &UNQUALIFIED_FUNCTION_NAME,
     }],
 };
 
 pub(crate) static GET_FUNCTION_REQUEST: Structure = Structure {
-    name: "GetFunctionRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2084,6 +2309,7 @@ pub(crate) static GET_FUNCTION_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -2091,12 +2317,12 @@ pub(crate) static GET_FUNCTION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_FUNCTION_SCALING_CONFIG_REQUEST: Structure = Structure {
-    name: "GetFunctionScalingConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &UNQUALIFIED_FUNCTION_NAME,
         },
@@ -2104,6 +2330,7 @@ pub(crate) static GET_FUNCTION_SCALING_CONFIG_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: true,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &PUBLISHED_FUNCTION_QUALIFIER,
         },
@@ -2111,12 +2338,12 @@ pub(crate) static GET_FUNCTION_SCALING_CONFIG_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
-    name: "GetFunctionUrlConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_URL_FUNCTION_NAME,
         },
@@ -2124,6 +2351,7 @@ pub(crate) static GET_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &FUNCTION_URL_QUALIFIER,
         },
@@ -2131,23 +2359,23 @@ pub(crate) static GET_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_LAYER_VERSION_BY_ARN_REQUEST: Structure = Structure {
-    name: "GetLayerVersionByArnRequest",
     members: &[Member {
         name: "Arn",
         spelled: "arn",
         required: true,
+        sensitive: false,
         location: Location::Query("Arn"),
         shape: &LAYER_VERSION_ARN,
     }],
 };
 
 pub(crate) static GET_LAYER_VERSION_POLICY_REQUEST: Structure = Structure {
-    name: "GetLayerVersionPolicyRequest",
     members: &[
         Member {
             name: "LayerName",
             spelled: "layerName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_NAME_OR_ARN,
         },
@@ -2155,6 +2383,7 @@ pub(crate) static GET_LAYER_VERSION_POLICY_REQUEST: Structure = Structure {
             name: "VersionNumber",
             spelled: "versionNumber",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_VERSION_NUMBER,
         },
@@ -2162,12 +2391,12 @@ pub(crate) static GET_LAYER_VERSION_POLICY_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_LAYER_VERSION_REQUEST: Structure = Structure {
-    name: "GetLayerVersionRequest",
     members: &[
         Member {
             name: "LayerName",
             spelled: "layerName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_NAME_OR_ARN,
         },
@@ -2175,6 +2404,7 @@ pub(crate) static GET_LAYER_VERSION_REQUEST: Structure = Structure {
             name: "VersionNumber",
             spelled: "versionNumber",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_VERSION_NUMBER,
         },
@@ -2182,12 +2412,12 @@ pub(crate) static GET_LAYER_VERSION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_POLICY_REQUEST: Structure = Structure {
-    name: "GetPolicyRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2195,6 +2425,7 @@ pub(crate) static GET_POLICY_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -2202,12 +2433,12 @@ pub(crate) static GET_POLICY_REQUEST: Structure = Structure {
 };
 
 pub(crate) static GET_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Structure {
-    name: "GetProvisionedConcurrencyConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
@@ -2215,6 +2446,7 @@ pub(crate) static GET_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Struct
             name: "Qualifier",
             spelled: "qualifier",
             required: true,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &QUALIFIER,
         },
@@ -2222,23 +2454,23 @@ pub(crate) static GET_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Struct
 };
 
 pub(crate) static GET_RESOURCE_POLICY_REQUEST: Structure = Structure {
-    name: "GetResourcePolicyRequest",
     members: &[Member {
         name: "ResourceArn",
         spelled: "resourceArn",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &POLICY_RESOURCE_ARN,
     }],
 };
 
 pub(crate) static GET_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Structure = Structure {
-    name: "GetRuntimeManagementConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2246,6 +2478,7 @@ pub(crate) static GET_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -2253,26 +2486,26 @@ pub(crate) static GET_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Structure = Structure {
 };
 
 static HANDLER: Shape = Shape::Text {
-    name: "Handler",
     length: Range { min: Some(0), max: Some(128) },
     pattern: Some(Pattern::new(r##"[^\s]+"##)),
 };
 
-static HEADER: Shape = Shape::Text {
-    name: "Header",
-    length: Range { min: Some(0), max: Some(1024) },
-    pattern: Some(Pattern::new(r##".*"##)),
+static HEADER: Shape =
+    Shape::Text { length: Range { min: Some(0), max: Some(1024) }, pattern: Some(Pattern::new(r##".*"##)) };
+
+static HEADERS_LIST: Shape = Shape::List {
+    member: &HEADER,
+    items: Range { min: Some(0), max: Some(100) },
+    message: ListMessage::Nested,
 };
 
-static HEADERS_LIST: Shape = Shape::List { member: &HEADER, items: Range { min: Some(0), max: Some(100) } };
-
 pub(crate) static IMAGE_CONFIG: Structure = Structure {
-    name: "ImageConfig",
     members: &[
         Member {
             name: "EntryPoint",
             spelled: "entryPoint",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING_LIST,
         },
@@ -2280,6 +2513,7 @@ pub(crate) static IMAGE_CONFIG: Structure = Structure {
             name: "Command",
             spelled: "command",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING_LIST,
         },
@@ -2287,6 +2521,7 @@ pub(crate) static IMAGE_CONFIG: Structure = Structure {
             name: "WorkingDirectory",
             spelled: "workingDirectory",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &WORKING_DIRECTORY,
         },
@@ -2296,12 +2531,12 @@ pub(crate) static IMAGE_CONFIG: Structure = Structure {
 static INCLUDE_EXECUTION_DATA: Shape = Shape::Boolean;
 
 pub(crate) static INSTANCE_REQUIREMENTS: Structure = Structure {
-    name: "InstanceRequirements",
     members: &[
         Member {
             name: "Architectures",
             spelled: "architectures",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ARCHITECTURES_LIST,
         },
@@ -2309,6 +2544,7 @@ pub(crate) static INSTANCE_REQUIREMENTS: Structure = Structure {
             name: "AllowedInstanceTypes",
             spelled: "allowedInstanceTypes",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &INSTANCE_TYPE_SET,
         },
@@ -2316,6 +2552,7 @@ pub(crate) static INSTANCE_REQUIREMENTS: Structure = Structure {
             name: "ExcludedInstanceTypes",
             spelled: "excludedInstanceTypes",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &INSTANCE_TYPE_SET,
         },
@@ -2323,21 +2560,23 @@ pub(crate) static INSTANCE_REQUIREMENTS: Structure = Structure {
 };
 
 static INSTANCE_TYPE: Shape = Shape::Text {
-    name: "InstanceType",
     length: Range { min: Some(1), max: Some(30) },
     pattern: Some(Pattern::new(r##"[a-zA-Z0-9\.\*\-]+"##)),
 };
 
-static INSTANCE_TYPE_SET: Shape =
-    Shape::List { member: &INSTANCE_TYPE, items: Range { min: Some(0), max: Some(400) } };
+static INSTANCE_TYPE_SET: Shape = Shape::List {
+    member: &INSTANCE_TYPE,
+    items: Range { min: Some(0), max: Some(400) },
+    message: ListMessage::Nested,
+};
 
 pub(crate) static INVOCATION_REQUEST: Structure = Structure {
-    name: "InvocationRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2345,6 +2584,7 @@ pub(crate) static INVOCATION_REQUEST: Structure = Structure {
             name: "InvocationType",
             spelled: "invocationType",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-invocation-type"),
             shape: &INVOCATION_TYPE,
         },
@@ -2352,6 +2592,7 @@ pub(crate) static INVOCATION_REQUEST: Structure = Structure {
             name: "LogType",
             spelled: "logType",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-log-type"),
             shape: &LOG_TYPE,
         },
@@ -2359,6 +2600,7 @@ pub(crate) static INVOCATION_REQUEST: Structure = Structure {
             name: "ClientContext",
             spelled: "clientContext",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-client-context"),
             shape: &STRING,
         },
@@ -2366,6 +2608,7 @@ pub(crate) static INVOCATION_REQUEST: Structure = Structure {
             name: "DurableExecutionName",
             spelled: "durableExecutionName",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-durable-execution-name"),
             shape: &DURABLE_EXECUTION_NAME,
         },
@@ -2373,6 +2616,7 @@ pub(crate) static INVOCATION_REQUEST: Structure = Structure {
             name: "Payload",
             spelled: "payload",
             required: false,
+            sensitive: true,
             location: Location::Payload,
             shape: &BLOB,
         },
@@ -2380,6 +2624,7 @@ pub(crate) static INVOCATION_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -2387,6 +2632,7 @@ pub(crate) static INVOCATION_REQUEST: Structure = Structure {
             name: "TenantId",
             spelled: "tenantId",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-tenant-id"),
             shape: &TENANT_ID,
         },
@@ -2394,15 +2640,15 @@ pub(crate) static INVOCATION_REQUEST: Structure = Structure {
 };
 
 static INVOCATION_TYPE: Shape =
-    Shape::Enum { name: "InvocationType", values: &["Event", "RequestResponse", "DryRun"] };
+    Shape::Enum { name: "InvocationType", values: &["Event", "RequestResponse", "DryRun"], printed: None };
 
 pub(crate) static INVOKE_ASYNC_REQUEST: Structure = Structure {
-    name: "InvokeAsyncRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2410,21 +2656,26 @@ pub(crate) static INVOKE_ASYNC_REQUEST: Structure = Structure {
             name: "InvokeArgs",
             spelled: "invokeArgs",
             required: true,
+            sensitive: false,
             location: Location::Payload,
             shape: &BLOB_STREAM,
         },
     ],
 };
 
-static INVOKE_MODE: Shape = Shape::Enum { name: "InvokeMode", values: &["BUFFERED", "RESPONSE_STREAM"] };
+static INVOKE_MODE: Shape = Shape::Enum {
+    name: "InvokeMode",
+    values: &["BUFFERED", "RESPONSE_STREAM"],
+    printed: Some(&["RESPONSE_STREAM", "BUFFERED"]),
+};
 
 pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Structure = Structure {
-    name: "InvokeWithResponseStreamRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2432,6 +2683,7 @@ pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Structure = Structure {
             name: "LogType",
             spelled: "logType",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-log-type"),
             shape: &LOG_TYPE,
         },
@@ -2439,6 +2691,7 @@ pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Structure = Structure {
             name: "ClientContext",
             spelled: "clientContext",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-client-context"),
             shape: &STRING,
         },
@@ -2446,6 +2699,7 @@ pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -2453,6 +2707,7 @@ pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Structure = Structure {
             name: "Payload",
             spelled: "payload",
             required: false,
+            sensitive: true,
             location: Location::Payload,
             shape: &BLOB,
         },
@@ -2460,6 +2715,7 @@ pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Structure = Structure {
             name: "TenantId",
             spelled: "tenantId",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-tenant-id"),
             shape: &TENANT_ID,
         },
@@ -2467,6 +2723,7 @@ pub(crate) static INVOKE_WITH_RESPONSE_STREAM_REQUEST: Structure = Structure {
             name: "InvocationType",
             spelled: "invocationType",
             required: false,
+            sensitive: false,
             location: Location::Header("x-amz-invocation-type"),
             shape: &RESPONSE_STREAMING_INVOCATION_TYPE,
         },
@@ -2478,51 +2735,61 @@ static INVOKED_VIA_FUNCTION_URL: Shape = Shape::Boolean;
 static ITEM_COUNT: Shape = Shape::Integer { range: Range { min: Some(0), max: Some(1000) } };
 
 static KMS_KEY_ARN: Shape = Shape::Text {
-    name: "KMSKeyArn",
     length: Range { min: Some(0), max: Some(10000) },
     pattern: Some(Pattern::new(r##"(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()"##)),
 };
 
 static KMS_KEY_ARN_NON_EMPTY: Shape = Shape::Text {
-    name: "KMSKeyArnNonEmpty",
     length: Range { min: Some(0), max: Some(10000) },
     pattern: Some(Pattern::new(r##"arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*"##)),
 };
 
-static KAFKA_EVENT_SOURCE_MAPPING_CONSUMPTION_MODE: Shape =
-    Shape::Enum { name: "KafkaEventSourceMappingConsumptionMode", values: &["Stream", "Queue"] };
+static KAFKA_EVENT_SOURCE_MAPPING_CONSUMPTION_MODE: Shape = Shape::Enum {
+    name: "KafkaEventSourceMappingConsumptionMode",
+    values: &["Stream", "Queue"],
+    printed: None,
+};
 
 pub(crate) static KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG: Structure = Structure {
-    name: "KafkaSchemaRegistryAccessConfig",
     members: &[
         Member {
             name: "Type",
             spelled: "type",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KAFKA_SCHEMA_REGISTRY_AUTH_TYPE,
         },
-        Member { name: "URI", spelled: "uRI", required: false, location: Location::Body, shape: &ARN },
+        Member {
+            name: "URI",
+            spelled: "uRI",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &ARN,
+        },
     ],
 };
 
 static KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG_LIST: Shape = Shape::List {
     member: &Shape::Structure(&KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG),
     items: Range { min: None, max: None },
+    message: ListMessage::Nested,
 };
 
 static KAFKA_SCHEMA_REGISTRY_AUTH_TYPE: Shape = Shape::Enum {
     name: "KafkaSchemaRegistryAuthType",
     values: &["BASIC_AUTH", "CLIENT_CERTIFICATE_TLS_AUTH", "SERVER_ROOT_CA_CERTIFICATE", "OAUTHBEARER_AUTH"],
+    printed: None,
 };
 
 pub(crate) static KAFKA_SCHEMA_REGISTRY_CONFIG: Structure = Structure {
-    name: "KafkaSchemaRegistryConfig",
     members: &[
         Member {
             name: "SchemaRegistryURI",
             spelled: "schemaRegistryURI",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SCHEMA_REGISTRY_URI,
         },
@@ -2530,6 +2797,7 @@ pub(crate) static KAFKA_SCHEMA_REGISTRY_CONFIG: Structure = Structure {
             name: "EventRecordFormat",
             spelled: "eventRecordFormat",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SCHEMA_REGISTRY_EVENT_RECORD_FORMAT,
         },
@@ -2537,6 +2805,7 @@ pub(crate) static KAFKA_SCHEMA_REGISTRY_CONFIG: Structure = Structure {
             name: "AccessConfigs",
             spelled: "accessConfigs",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KAFKA_SCHEMA_REGISTRY_ACCESS_CONFIG_LIST,
         },
@@ -2544,6 +2813,7 @@ pub(crate) static KAFKA_SCHEMA_REGISTRY_CONFIG: Structure = Structure {
             name: "SchemaValidationConfigs",
             spelled: "schemaValidationConfigs",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KAFKA_SCHEMA_VALIDATION_CONFIG_LIST,
         },
@@ -2551,14 +2821,14 @@ pub(crate) static KAFKA_SCHEMA_REGISTRY_CONFIG: Structure = Structure {
 };
 
 static KAFKA_SCHEMA_VALIDATION_ATTRIBUTE: Shape =
-    Shape::Enum { name: "KafkaSchemaValidationAttribute", values: &["KEY", "VALUE"] };
+    Shape::Enum { name: "KafkaSchemaValidationAttribute", values: &["KEY", "VALUE"], printed: None };
 
 pub(crate) static KAFKA_SCHEMA_VALIDATION_CONFIG: Structure = Structure {
-    name: "KafkaSchemaValidationConfig",
     members: &[Member {
         name: "Attribute",
         spelled: "attribute",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &KAFKA_SCHEMA_VALIDATION_ATTRIBUTE,
     }],
@@ -2567,15 +2837,16 @@ pub(crate) static KAFKA_SCHEMA_VALIDATION_CONFIG: Structure = Structure {
 static KAFKA_SCHEMA_VALIDATION_CONFIG_LIST: Shape = Shape::List {
     member: &Shape::Structure(&KAFKA_SCHEMA_VALIDATION_CONFIG),
     items: Range { min: None, max: None },
+    message: ListMessage::Nested,
 };
 
 pub(crate) static LAMBDA_MANAGED_INSTANCES_CAPACITY_PROVIDER_CONFIG: Structure = Structure {
-    name: "LambdaManagedInstancesCapacityProviderConfig",
     members: &[
         Member {
             name: "CapacityProviderArn",
             spelled: "capacityProviderArn",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &CAPACITY_PROVIDER_ARN,
         },
@@ -2583,6 +2854,7 @@ pub(crate) static LAMBDA_MANAGED_INSTANCES_CAPACITY_PROVIDER_CONFIG: Structure =
             name: "PerExecutionEnvironmentMaxConcurrency",
             spelled: "perExecutionEnvironmentMaxConcurrency",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &PER_EXECUTION_ENVIRONMENT_MAX_CONCURRENCY,
         },
@@ -2590,16 +2862,20 @@ pub(crate) static LAMBDA_MANAGED_INSTANCES_CAPACITY_PROVIDER_CONFIG: Structure =
             name: "ExecutionEnvironmentMemoryGiBPerVCpu",
             spelled: "executionEnvironmentMemoryGiBPerVCpu",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &EXECUTION_ENVIRONMENT_MEMORY_GIB_PER_VCPU,
         },
     ],
 };
 
-static LAYER_LIST: Shape = Shape::List { member: &LAYER_VERSION_ARN, items: Range { min: None, max: None } };
+static LAYER_LIST: Shape = Shape::List {
+    member: &LAYER_VERSION_ARN,
+    items: Range { min: None, max: None },
+    message: ListMessage::Nested,
+};
 
 static LAYER_NAME_OR_ARN: Shape = Shape::Text {
-    name: "LayerNameOrArn",
     length: Range { min: Some(1), max: Some(2048) },
     pattern: Some(Pattern::new(
         r##"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]{1,140}|[a-zA-Z0-9-_]{1,140})"##,
@@ -2607,40 +2883,46 @@ static LAYER_NAME_OR_ARN: Shape = Shape::Text {
 };
 
 static LAYER_PERMISSION_ALLOWED_ACTION: Shape = Shape::Text {
-    name: "LayerPermissionAllowedAction",
     length: Range { min: Some(0), max: Some(22) },
     pattern: Some(Pattern::new(r##"lambda:GetLayerVersion"##)),
 };
 
 static LAYER_PERMISSION_ALLOWED_PRINCIPAL: Shape = Shape::Text {
-    name: "LayerPermissionAllowedPrincipal",
     length: Range { min: Some(0), max: Some(10000) },
     pattern: Some(Pattern::new(r##"\d{12}|\*|arn:(aws[a-zA-Z-]*):iam::\d{12}:root"##)),
 };
 
 static LAYER_VERSION_ARN: Shape = Shape::Text {
-    name: "LayerVersionArn",
     length: Range { min: Some(1), max: Some(2048) },
-    pattern: Some(Pattern::new(
+    pattern: Some(Pattern::printed_as(
         r##"((arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+))"##,
+        r##"(arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:layer:[a-zA-Z0-9-_]+:[0-9]+)|(arn:[a-zA-Z0-9-]+:lambda:::awslayer:[a-zA-Z0-9-_]+)"##,
     )),
 };
 
 pub(crate) static LAYER_VERSION_CONTENT_INPUT: Structure = Structure {
-    name: "LayerVersionContentInput",
     members: &[
         Member {
             name: "S3Bucket",
             spelled: "s3Bucket",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_BUCKET,
         },
-        Member { name: "S3Key", spelled: "s3Key", required: false, location: Location::Body, shape: &S3_KEY },
+        Member {
+            name: "S3Key",
+            spelled: "s3Key",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &S3_KEY,
+        },
         Member {
             name: "S3ObjectVersion",
             spelled: "s3ObjectVersion",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_OBJECT_VERSION,
         },
@@ -2648,6 +2930,7 @@ pub(crate) static LAYER_VERSION_CONTENT_INPUT: Structure = Structure {
             name: "S3ObjectStorageMode",
             spelled: "s3ObjectStorageMode",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_OBJECT_STORAGE_MODE,
         },
@@ -2655,6 +2938,7 @@ pub(crate) static LAYER_VERSION_CONTENT_INPUT: Structure = Structure {
             name: "ZipFile",
             spelled: "zipFile",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &BLOB,
         },
@@ -2663,19 +2947,16 @@ pub(crate) static LAYER_VERSION_CONTENT_INPUT: Structure = Structure {
 
 static LAYER_VERSION_NUMBER: Shape = Shape::Long { range: Range { min: None, max: None } };
 
-static LICENSE_INFO: Shape = Shape::Text {
-    name: "LicenseInfo",
-    length: Range { min: Some(0), max: Some(512) },
-    pattern: Some(Pattern::new(r##".*"##)),
-};
+static LICENSE_INFO: Shape =
+    Shape::Text { length: Range { min: Some(0), max: Some(512) }, pattern: Some(Pattern::new(r##".*"##)) };
 
 pub(crate) static LIST_ALIASES_REQUEST: Structure = Structure {
-    name: "ListAliasesRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
@@ -2683,6 +2964,7 @@ pub(crate) static LIST_ALIASES_REQUEST: Structure = Structure {
             name: "FunctionVersion",
             spelled: "functionVersion",
             required: false,
+            sensitive: false,
             location: Location::Query("FunctionVersion"),
             shape: &VERSION_WITH_LATEST_PUBLISHED,
         },
@@ -2690,6 +2972,7 @@ pub(crate) static LIST_ALIASES_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2697,6 +2980,7 @@ pub(crate) static LIST_ALIASES_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_LIST_ITEMS,
         },
@@ -2704,12 +2988,12 @@ pub(crate) static LIST_ALIASES_REQUEST: Structure = Structure {
 };
 
 pub(crate) static LIST_CAPACITY_PROVIDERS_REQUEST: Structure = Structure {
-    name: "ListCapacityProvidersRequest",
     members: &[
         Member {
             name: "State",
             spelled: "state",
             required: false,
+            sensitive: false,
             location: Location::Query("State"),
             shape: &CAPACITY_PROVIDER_STATE,
         },
@@ -2717,6 +3001,7 @@ pub(crate) static LIST_CAPACITY_PROVIDERS_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2724,6 +3009,7 @@ pub(crate) static LIST_CAPACITY_PROVIDERS_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_FIFTY_LIST_ITEMS,
         },
@@ -2731,12 +3017,12 @@ pub(crate) static LIST_CAPACITY_PROVIDERS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static LIST_CODE_SIGNING_CONFIGS_REQUEST: Structure = Structure {
-    name: "ListCodeSigningConfigsRequest",
     members: &[
         Member {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2744,6 +3030,7 @@ pub(crate) static LIST_CODE_SIGNING_CONFIGS_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_LIST_ITEMS,
         },
@@ -2751,12 +3038,12 @@ pub(crate) static LIST_CODE_SIGNING_CONFIGS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Structure {
-    name: "ListDurableExecutionsByFunctionRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2764,6 +3051,7 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -2771,6 +3059,7 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
             name: "DurableExecutionName",
             spelled: "durableExecutionName",
             required: false,
+            sensitive: false,
             location: Location::Query("DurableExecutionName"),
             shape: &DURABLE_EXECUTION_NAME,
         },
@@ -2778,6 +3067,7 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
             name: "Statuses",
             spelled: "statuses",
             required: false,
+            sensitive: false,
             location: Location::Query("Statuses"),
             shape: &EXECUTION_STATUS_LIST,
         },
@@ -2785,6 +3075,7 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
             name: "StartedAfter",
             spelled: "startedAfter",
             required: false,
+            sensitive: false,
             location: Location::Query("StartedAfter"),
             shape: &EXECUTION_TIMESTAMP,
         },
@@ -2792,6 +3083,7 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
             name: "StartedBefore",
             spelled: "startedBefore",
             required: false,
+            sensitive: false,
             location: Location::Query("StartedBefore"),
             shape: &EXECUTION_TIMESTAMP,
         },
@@ -2799,6 +3091,7 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
             name: "ReverseOrder",
             spelled: "reverseOrder",
             required: false,
+            sensitive: false,
             location: Location::Query("ReverseOrder"),
             shape: &REVERSE_ORDER,
         },
@@ -2806,6 +3099,7 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2813,6 +3107,7 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &ITEM_COUNT,
         },
@@ -2820,12 +3115,12 @@ pub(crate) static LIST_DURABLE_EXECUTIONS_BY_FUNCTION_REQUEST: Structure = Struc
 };
 
 pub(crate) static LIST_EVENT_SOURCE_MAPPINGS_REQUEST: Structure = Structure {
-    name: "ListEventSourceMappingsRequest",
     members: &[
         Member {
             name: "EventSourceArn",
             spelled: "eventSourceArn",
             required: false,
+            sensitive: false,
             location: Location::Query("EventSourceArn"),
             shape: &ARN,
         },
@@ -2833,6 +3128,7 @@ pub(crate) static LIST_EVENT_SOURCE_MAPPINGS_REQUEST: Structure = Structure {
             name: "FunctionName",
             spelled: "functionName",
             required: false,
+            sensitive: false,
             location: Location::Query("FunctionName"),
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2840,6 +3136,7 @@ pub(crate) static LIST_EVENT_SOURCE_MAPPINGS_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2847,6 +3144,7 @@ pub(crate) static LIST_EVENT_SOURCE_MAPPINGS_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_LIST_ITEMS,
         },
@@ -2854,12 +3152,12 @@ pub(crate) static LIST_EVENT_SOURCE_MAPPINGS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST: Structure = Structure {
-    name: "ListFunctionEventInvokeConfigsRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -2867,6 +3165,7 @@ pub(crate) static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST: Structure = Struct
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2874,6 +3173,7 @@ pub(crate) static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST: Structure = Struct
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_FUNCTION_EVENT_INVOKE_CONFIG_LIST_ITEMS,
         },
@@ -2881,12 +3181,12 @@ pub(crate) static LIST_FUNCTION_EVENT_INVOKE_CONFIGS_REQUEST: Structure = Struct
 };
 
 pub(crate) static LIST_FUNCTION_URL_CONFIGS_REQUEST: Structure = Structure {
-    name: "ListFunctionUrlConfigsRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_URL_FUNCTION_NAME,
         },
@@ -2894,6 +3194,7 @@ pub(crate) static LIST_FUNCTION_URL_CONFIGS_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2901,6 +3202,7 @@ pub(crate) static LIST_FUNCTION_URL_CONFIGS_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_ITEMS,
         },
@@ -2908,12 +3210,12 @@ pub(crate) static LIST_FUNCTION_URL_CONFIGS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static LIST_FUNCTION_VERSIONS_BY_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
-    name: "ListFunctionVersionsByCapacityProviderRequest",
     members: &[
         Member {
             name: "CapacityProviderName",
             spelled: "capacityProviderName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &CAPACITY_PROVIDER_NAME,
         },
@@ -2921,6 +3223,7 @@ pub(crate) static LIST_FUNCTION_VERSIONS_BY_CAPACITY_PROVIDER_REQUEST: Structure
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2928,6 +3231,7 @@ pub(crate) static LIST_FUNCTION_VERSIONS_BY_CAPACITY_PROVIDER_REQUEST: Structure
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_FIFTY_LIST_ITEMS,
         },
@@ -2935,12 +3239,12 @@ pub(crate) static LIST_FUNCTION_VERSIONS_BY_CAPACITY_PROVIDER_REQUEST: Structure
 };
 
 pub(crate) static LIST_FUNCTIONS_BY_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
-    name: "ListFunctionsByCodeSigningConfigRequest",
     members: &[
         Member {
             name: "CodeSigningConfigArn",
             spelled: "codeSigningConfigArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &CODE_SIGNING_CONFIG_ARN,
         },
@@ -2948,6 +3252,7 @@ pub(crate) static LIST_FUNCTIONS_BY_CODE_SIGNING_CONFIG_REQUEST: Structure = Str
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2955,6 +3260,7 @@ pub(crate) static LIST_FUNCTIONS_BY_CODE_SIGNING_CONFIG_REQUEST: Structure = Str
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_LIST_ITEMS,
         },
@@ -2962,12 +3268,12 @@ pub(crate) static LIST_FUNCTIONS_BY_CODE_SIGNING_CONFIG_REQUEST: Structure = Str
 };
 
 pub(crate) static LIST_FUNCTIONS_REQUEST: Structure = Structure {
-    name: "ListFunctionsRequest",
     members: &[
         Member {
             name: "MasterRegion",
             spelled: "masterRegion",
             required: false,
+            sensitive: false,
             location: Location::Query("MasterRegion"),
             shape: &MASTER_REGION,
         },
@@ -2975,6 +3281,7 @@ pub(crate) static LIST_FUNCTIONS_REQUEST: Structure = Structure {
             name: "FunctionVersion",
             spelled: "functionVersion",
             required: false,
+            sensitive: false,
             location: Location::Query("FunctionVersion"),
             shape: &FUNCTION_VERSION,
         },
@@ -2982,6 +3289,7 @@ pub(crate) static LIST_FUNCTIONS_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -2989,6 +3297,7 @@ pub(crate) static LIST_FUNCTIONS_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_LIST_ITEMS,
         },
@@ -2996,12 +3305,12 @@ pub(crate) static LIST_FUNCTIONS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static LIST_LAYER_VERSIONS_REQUEST: Structure = Structure {
-    name: "ListLayerVersionsRequest",
     members: &[
         Member {
             name: "CompatibleArchitecture",
             spelled: "compatibleArchitecture",
             required: false,
+            sensitive: false,
             location: Location::Query("CompatibleArchitecture"),
             shape: &ARCHITECTURE,
         },
@@ -3009,6 +3318,7 @@ pub(crate) static LIST_LAYER_VERSIONS_REQUEST: Structure = Structure {
             name: "CompatibleRuntime",
             spelled: "compatibleRuntime",
             required: false,
+            sensitive: false,
             location: Location::Query("CompatibleRuntime"),
             shape: &RUNTIME,
         },
@@ -3016,6 +3326,7 @@ pub(crate) static LIST_LAYER_VERSIONS_REQUEST: Structure = Structure {
             name: "LayerName",
             spelled: "layerName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_NAME_OR_ARN,
         },
@@ -3023,6 +3334,7 @@ pub(crate) static LIST_LAYER_VERSIONS_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -3030,6 +3342,7 @@ pub(crate) static LIST_LAYER_VERSIONS_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_LAYER_LIST_ITEMS,
         },
@@ -3037,12 +3350,12 @@ pub(crate) static LIST_LAYER_VERSIONS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static LIST_LAYERS_REQUEST: Structure = Structure {
-    name: "ListLayersRequest",
     members: &[
         Member {
             name: "CompatibleArchitecture",
             spelled: "compatibleArchitecture",
             required: false,
+            sensitive: false,
             location: Location::Query("CompatibleArchitecture"),
             shape: &ARCHITECTURE,
         },
@@ -3050,6 +3363,7 @@ pub(crate) static LIST_LAYERS_REQUEST: Structure = Structure {
             name: "CompatibleRuntime",
             spelled: "compatibleRuntime",
             required: false,
+            sensitive: false,
             location: Location::Query("CompatibleRuntime"),
             shape: &RUNTIME,
         },
@@ -3057,6 +3371,7 @@ pub(crate) static LIST_LAYERS_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -3064,6 +3379,7 @@ pub(crate) static LIST_LAYERS_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_LAYER_LIST_ITEMS,
         },
@@ -3071,12 +3387,12 @@ pub(crate) static LIST_LAYERS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST: Structure = Structure {
-    name: "ListProvisionedConcurrencyConfigsRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
@@ -3084,6 +3400,7 @@ pub(crate) static LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST: Structure = Stru
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -3091,6 +3408,7 @@ pub(crate) static LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST: Structure = Stru
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_PROVISIONED_CONCURRENCY_CONFIG_LIST_ITEMS,
         },
@@ -3098,23 +3416,23 @@ pub(crate) static LIST_PROVISIONED_CONCURRENCY_CONFIGS_REQUEST: Structure = Stru
 };
 
 pub(crate) static LIST_TAGS_REQUEST: Structure = Structure {
-    name: "ListTagsRequest",
     members: &[Member {
         name: "Resource",
         spelled: "resource",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &TAGGABLE_RESOURCE,
     }],
 };
 
 pub(crate) static LIST_VERSIONS_BY_FUNCTION_REQUEST: Structure = Structure {
-    name: "ListVersionsByFunctionRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -3122,6 +3440,7 @@ pub(crate) static LIST_VERSIONS_BY_FUNCTION_REQUEST: Structure = Structure {
             name: "Marker",
             spelled: "marker",
             required: false,
+            sensitive: false,
             location: Location::Query("Marker"),
             shape: &STRING,
         },
@@ -3129,6 +3448,7 @@ pub(crate) static LIST_VERSIONS_BY_FUNCTION_REQUEST: Structure = Structure {
             name: "MaxItems",
             spelled: "maxItems",
             required: false,
+            sensitive: false,
             location: Location::Query("MaxItems"),
             shape: &MAX_LIST_ITEMS,
         },
@@ -3136,28 +3456,26 @@ pub(crate) static LIST_VERSIONS_BY_FUNCTION_REQUEST: Structure = Structure {
 };
 
 static LOCAL_MOUNT_PATH: Shape = Shape::Text {
-    name: "LocalMountPath",
     length: Range { min: Some(0), max: Some(160) },
     pattern: Some(Pattern::new(r##"/mnt/[a-zA-Z0-9-_.]+"##)),
 };
 
-static LOG_FORMAT: Shape = Shape::Enum { name: "LogFormat", values: &["JSON", "Text"] };
+static LOG_FORMAT: Shape = Shape::Enum { name: "LogFormat", values: &["JSON", "Text"], printed: None };
 
 static LOG_GROUP: Shape = Shape::Text {
-    name: "LogGroup",
     length: Range { min: Some(1), max: Some(512) },
     pattern: Some(Pattern::new(r##"[\.\-_/#A-Za-z0-9]+"##)),
 };
 
-static LOG_TYPE: Shape = Shape::Enum { name: "LogType", values: &["None", "Tail"] };
+static LOG_TYPE: Shape = Shape::Enum { name: "LogType", values: &["None", "Tail"], printed: None };
 
 pub(crate) static LOGGING_CONFIG: Structure = Structure {
-    name: "LoggingConfig",
     members: &[
         Member {
             name: "LogFormat",
             spelled: "logFormat",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &LOG_FORMAT,
         },
@@ -3165,6 +3483,7 @@ pub(crate) static LOGGING_CONFIG: Structure = Structure {
             name: "ApplicationLogLevel",
             spelled: "applicationLogLevel",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &APPLICATION_LOG_LEVEL,
         },
@@ -3172,6 +3491,7 @@ pub(crate) static LOGGING_CONFIG: Structure = Structure {
             name: "SystemLogLevel",
             spelled: "systemLogLevel",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SYSTEM_LOG_LEVEL,
         },
@@ -3179,6 +3499,7 @@ pub(crate) static LOGGING_CONFIG: Structure = Structure {
             name: "LogGroup",
             spelled: "logGroup",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &LOG_GROUP,
         },
@@ -3186,7 +3507,6 @@ pub(crate) static LOGGING_CONFIG: Structure = Structure {
 };
 
 static MASTER_REGION: Shape = Shape::Text {
-    name: "MasterRegion",
     length: Range { min: Some(1), max: Some(50) },
     pattern: Some(Pattern::new(r##"ALL|(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}"##)),
 };
@@ -3225,20 +3545,16 @@ static MAXIMUM_RETRY_ATTEMPTS: Shape = Shape::Integer { range: Range { min: Some
 static MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING: Shape =
     Shape::Integer { range: Range { min: Some(-1), max: Some(10000) } };
 
-static MEMORY_SIZE: Shape = Shape::Integer { range: Range { min: Some(128), max: Some(32768) } };
+static MEMORY_SIZE: Shape = Shape::Integer { range: Range { min: Some(128), max: Some(10240) } };
 
-static METHOD: Shape = Shape::Text {
-    name: "Method",
-    length: Range { min: Some(0), max: Some(6) },
-    pattern: Some(Pattern::new(r##".*"##)),
-};
+static METHOD: Shape =
+    Shape::Text { length: Range { min: Some(0), max: Some(6) }, pattern: Some(Pattern::new(r##".*"##)) };
 
 static METRIC_TARGET_VALUE: Shape = Shape::Double { range: Range { min: Some(0.0), max: Some(100.0) } };
 
 static MINIMUM_NUMBER_OF_POLLERS: Shape = Shape::Integer { range: Range { min: Some(1), max: Some(200) } };
 
 static NAMESPACED_FUNCTION_NAME: Shape = Shape::Text {
-    name: "NamespacedFunctionName",
     length: Range { min: Some(1), max: Some(256) },
     pattern: Some(Pattern::new(
         r##"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_\.]+)(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_]+))?"##,
@@ -3246,7 +3562,6 @@ static NAMESPACED_FUNCTION_NAME: Shape = Shape::Text {
 };
 
 static NAMESPACED_STATEMENT_ID: Shape = Shape::Text {
-    name: "NamespacedStatementId",
     length: Range { min: Some(1), max: Some(100) },
     pattern: Some(Pattern::new(r##"([a-zA-Z0-9-_.]+)"##)),
 };
@@ -3254,56 +3569,52 @@ static NAMESPACED_STATEMENT_ID: Shape = Shape::Text {
 static NULLABLE_BOOLEAN: Shape = Shape::Boolean;
 
 static NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER: Shape = Shape::Text {
-    name: "NumericLatestPublishedOrAliasQualifier",
     length: Range { min: Some(1), max: Some(128) },
     pattern: Some(Pattern::new(r##"\$(LATEST(\.PUBLISHED)?)|[a-zA-Z0-9-_$]+"##)),
 };
 
 pub(crate) static ON_FAILURE: Structure = Structure {
-    name: "OnFailure",
     members: &[Member {
         name: "Destination",
         spelled: "destination",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &DESTINATION_ARN,
     }],
 };
 
 pub(crate) static ON_SUCCESS: Structure = Structure {
-    name: "OnSuccess",
     members: &[Member {
         name: "Destination",
         spelled: "destination",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &DESTINATION_ARN,
     }],
 };
 
-static OPERATION_ACTION: Shape =
-    Shape::Enum { name: "OperationAction", values: &["START", "SUCCEED", "FAIL", "RETRY", "CANCEL"] };
+static OPERATION_ACTION: Shape = Shape::Enum {
+    name: "OperationAction",
+    values: &["START", "SUCCEED", "FAIL", "RETRY", "CANCEL"],
+    printed: None,
+};
 
 static OPERATION_ID: Shape = Shape::Text {
-    name: "OperationId",
     length: Range { min: Some(1), max: Some(64) },
     pattern: Some(Pattern::new(r##"[a-zA-Z0-9-_]+"##)),
 };
 
 static OPERATION_NAME: Shape = Shape::Text {
-    name: "OperationName",
     length: Range { min: Some(1), max: Some(256) },
     pattern: Some(Pattern::new(r##"[\x20-\x7E]+"##)),
 };
 
-static OPERATION_PAYLOAD: Shape = Shape::Text {
-    name: "OperationPayload",
-    length: Range { min: Some(0), max: Some(6291456) },
-    pattern: None,
-};
+static OPERATION_PAYLOAD: Shape =
+    Shape::Text { length: Range { min: Some(0), max: Some(6291456) }, pattern: None };
 
 static OPERATION_SUB_TYPE: Shape = Shape::Text {
-    name: "OperationSubType",
     length: Range { min: Some(1), max: Some(32) },
     pattern: Some(Pattern::new(r##"[a-zA-Z0-9-_]+"##)),
 };
@@ -3311,16 +3622,24 @@ static OPERATION_SUB_TYPE: Shape = Shape::Text {
 static OPERATION_TYPE: Shape = Shape::Enum {
     name: "OperationType",
     values: &["EXECUTION", "CONTEXT", "STEP", "WAIT", "CALLBACK", "CHAINED_INVOKE"],
+    printed: None,
 };
 
 pub(crate) static OPERATION_UPDATE: Structure = Structure {
-    name: "OperationUpdate",
     members: &[
-        Member { name: "Id", spelled: "id", required: true, location: Location::Body, shape: &OPERATION_ID },
+        Member {
+            name: "Id",
+            spelled: "id",
+            required: true,
+            sensitive: false,
+            location: Location::Body,
+            shape: &OPERATION_ID,
+        },
         Member {
             name: "ParentId",
             spelled: "parentId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &OPERATION_ID,
         },
@@ -3328,6 +3647,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "Name",
             spelled: "name",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &OPERATION_NAME,
         },
@@ -3335,6 +3655,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "Type",
             spelled: "type",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &OPERATION_TYPE,
         },
@@ -3342,6 +3663,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "SubType",
             spelled: "subType",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &OPERATION_SUB_TYPE,
         },
@@ -3349,6 +3671,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "Action",
             spelled: "action",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &OPERATION_ACTION,
         },
@@ -3356,6 +3679,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "Payload",
             spelled: "payload",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &OPERATION_PAYLOAD,
         },
@@ -3363,6 +3687,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "Error",
             spelled: "error",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ERROR_OBJECT),
         },
@@ -3370,6 +3695,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "ContextOptions",
             spelled: "contextOptions",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CONTEXT_OPTIONS),
         },
@@ -3377,6 +3703,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "StepOptions",
             spelled: "stepOptions",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&STEP_OPTIONS),
         },
@@ -3384,6 +3711,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "WaitOptions",
             spelled: "waitOptions",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&WAIT_OPTIONS),
         },
@@ -3391,6 +3719,7 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "CallbackOptions",
             spelled: "callbackOptions",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CALLBACK_OPTIONS),
         },
@@ -3398,44 +3727,43 @@ pub(crate) static OPERATION_UPDATE: Structure = Structure {
             name: "ChainedInvokeOptions",
             spelled: "chainedInvokeOptions",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CHAINED_INVOKE_OPTIONS),
         },
     ],
 };
 
-static OPERATION_UPDATES: Shape =
-    Shape::List { member: &Shape::Structure(&OPERATION_UPDATE), items: Range { min: None, max: None } };
+static OPERATION_UPDATES: Shape = Shape::List {
+    member: &Shape::Structure(&OPERATION_UPDATE),
+    items: Range { min: None, max: None },
+    message: ListMessage::Nested,
+};
 
 static ORGANIZATION_ID: Shape = Shape::Text {
-    name: "OrganizationId",
     length: Range { min: Some(0), max: Some(34) },
     pattern: Some(Pattern::new(r##"o-[a-z0-9]{10,32}"##)),
 };
 
-static ORIGIN: Shape = Shape::Text {
-    name: "Origin",
-    length: Range { min: Some(1), max: Some(253) },
-    pattern: Some(Pattern::new(r##".*"##)),
-};
+static ORIGIN: Shape =
+    Shape::Text { length: Range { min: Some(1), max: Some(253) }, pattern: Some(Pattern::new(r##".*"##)) };
 
-static PACKAGE_TYPE: Shape = Shape::Enum { name: "PackageType", values: &["Zip", "Image"] };
+static PACKAGE_TYPE: Shape = Shape::Enum { name: "PackageType", values: &["Zip", "Image"], printed: None };
 
 static PARALLELIZATION_FACTOR: Shape = Shape::Integer { range: Range { min: Some(1), max: Some(10) } };
 
 static PATTERN: Shape = Shape::Text {
-    name: "Pattern",
     length: Range { min: Some(0), max: Some(4096) },
     pattern: Some(Pattern::new(r##"[\s\S]*"##)),
 };
 
 pub(crate) static PAUSE_DURABLE_EXECUTION_REQUEST: Structure = Structure {
-    name: "PauseDurableExecutionRequest",
     members: &[
         Member {
             name: "DurableExecutionArn",
             spelled: "durableExecutionArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &DURABLE_EXECUTION_ARN,
         },
@@ -3443,6 +3771,7 @@ pub(crate) static PAUSE_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "ClientToken",
             spelled: "clientToken",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CLIENT_TOKEN,
         },
@@ -3450,6 +3779,7 @@ pub(crate) static PAUSE_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "Reason",
             spelled: "reason",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &PAUSE_REASON,
         },
@@ -3457,20 +3787,19 @@ pub(crate) static PAUSE_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "ExecutionTimeoutPaused",
             spelled: "executionTimeoutPaused",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &EXECUTION_TIMEOUT_PAUSED,
         },
     ],
 };
 
-static PAUSE_REASON: Shape =
-    Shape::Text { name: "PauseReason", length: Range { min: Some(0), max: Some(1024) }, pattern: None };
+static PAUSE_REASON: Shape = Shape::Text { length: Range { min: Some(0), max: Some(1024) }, pattern: None };
 
 static PER_EXECUTION_ENVIRONMENT_MAX_CONCURRENCY: Shape =
     Shape::Integer { range: Range { min: Some(1), max: Some(1600) } };
 
 static POLICY_RESOURCE_ARN: Shape = Shape::Text {
-    name: "PolicyResourceArn",
     length: Range { min: Some(0), max: Some(512) },
     pattern: Some(Pattern::new(
         r##"arn:(aws[a-zA-Z-]*)?:lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST(\.PUBLISHED)?|[a-zA-Z0-9-_])+)?|runtime/[a-zA-Z0-9-_./]+)"##,
@@ -3480,24 +3809,22 @@ static POLICY_RESOURCE_ARN: Shape = Shape::Text {
 static POSITIVE_INTEGER: Shape = Shape::Integer { range: Range { min: Some(1), max: None } };
 
 static PRINCIPAL: Shape = Shape::Text {
-    name: "Principal",
     length: Range { min: Some(0), max: Some(2048) },
     pattern: Some(Pattern::new(r##"[^\s]+"##)),
 };
 
 static PRINCIPAL_ORG_ID: Shape = Shape::Text {
-    name: "PrincipalOrgID",
     length: Range { min: Some(12), max: Some(34) },
     pattern: Some(Pattern::new(r##"o-[a-z0-9]{10,32}"##)),
 };
 
 pub(crate) static PROPAGATE_TAGS: Structure = Structure {
-    name: "PropagateTags",
     members: &[
         Member {
             name: "Mode",
             spelled: "mode",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &PROPAGATE_TAGS_MODE,
         },
@@ -3505,6 +3832,7 @@ pub(crate) static PROPAGATE_TAGS: Structure = Structure {
             name: "ExplicitTags",
             spelled: "explicitTags",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &PROPAGATE_TAGS_EXPLICIT_TAGS_MAP,
         },
@@ -3514,15 +3842,16 @@ pub(crate) static PROPAGATE_TAGS: Structure = Structure {
 static PROPAGATE_TAGS_EXPLICIT_TAGS_MAP: Shape =
     Shape::Map { key: &TAG_KEY, value: &TAG_VALUE, items: Range { min: Some(0), max: Some(40) } };
 
-static PROPAGATE_TAGS_MODE: Shape = Shape::Enum { name: "PropagateTagsMode", values: &["None", "Explicit"] };
+static PROPAGATE_TAGS_MODE: Shape =
+    Shape::Enum { name: "PropagateTagsMode", values: &["None", "Explicit"], printed: None };
 
 pub(crate) static PROVISIONED_POLLER_CONFIG: Structure = Structure {
-    name: "ProvisionedPollerConfig",
     members: &[
         Member {
             name: "MinimumPollers",
             spelled: "minimumPollers",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MINIMUM_NUMBER_OF_POLLERS,
         },
@@ -3530,6 +3859,7 @@ pub(crate) static PROVISIONED_POLLER_CONFIG: Structure = Structure {
             name: "MaximumPollers",
             spelled: "maximumPollers",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_NUMBER_OF_POLLERS,
         },
@@ -3537,6 +3867,7 @@ pub(crate) static PROVISIONED_POLLER_CONFIG: Structure = Structure {
             name: "PollerGroupName",
             spelled: "pollerGroupName",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &PROVISIONED_POLLER_GROUP_NAME,
         },
@@ -3544,18 +3875,17 @@ pub(crate) static PROVISIONED_POLLER_CONFIG: Structure = Structure {
 };
 
 static PROVISIONED_POLLER_GROUP_NAME: Shape = Shape::Text {
-    name: "ProvisionedPollerGroupName",
     length: Range { min: Some(0), max: Some(128) },
     pattern: Some(Pattern::new(r##"[a-zA-Z0-9-_]*"##)),
 };
 
 pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Structure = Structure {
-    name: "PublishLayerVersionRequest",
     members: &[
         Member {
             name: "LayerName",
             spelled: "layerName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_NAME_OR_ARN,
         },
@@ -3563,6 +3893,7 @@ pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Structure = Structure {
             name: "Description",
             spelled: "description",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DESCRIPTION,
         },
@@ -3570,6 +3901,7 @@ pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Structure = Structure {
             name: "Content",
             spelled: "content",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&LAYER_VERSION_CONTENT_INPUT),
         },
@@ -3577,6 +3909,7 @@ pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Structure = Structure {
             name: "CompatibleArchitectures",
             spelled: "compatibleArchitectures",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &COMPATIBLE_ARCHITECTURES,
         },
@@ -3584,6 +3917,7 @@ pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Structure = Structure {
             name: "CompatibleRuntimes",
             spelled: "compatibleRuntimes",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &COMPATIBLE_RUNTIMES,
         },
@@ -3591,6 +3925,7 @@ pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Structure = Structure {
             name: "LicenseInfo",
             spelled: "licenseInfo",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &LICENSE_INFO,
         },
@@ -3598,12 +3933,12 @@ pub(crate) static PUBLISH_LAYER_VERSION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static PUBLISH_VERSION_REQUEST: Structure = Structure {
-    name: "PublishVersionRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
@@ -3611,6 +3946,7 @@ pub(crate) static PUBLISH_VERSION_REQUEST: Structure = Structure {
             name: "CodeSha256",
             spelled: "codeSha256",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING,
         },
@@ -3618,6 +3954,7 @@ pub(crate) static PUBLISH_VERSION_REQUEST: Structure = Structure {
             name: "Description",
             spelled: "description",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DESCRIPTION,
         },
@@ -3625,6 +3962,7 @@ pub(crate) static PUBLISH_VERSION_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING,
         },
@@ -3632,6 +3970,7 @@ pub(crate) static PUBLISH_VERSION_REQUEST: Structure = Structure {
             name: "PublishTo",
             spelled: "publishTo",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_VERSION_LATEST_PUBLISHED,
         },
@@ -3639,18 +3978,17 @@ pub(crate) static PUBLISH_VERSION_REQUEST: Structure = Structure {
 };
 
 static PUBLISHED_FUNCTION_QUALIFIER: Shape = Shape::Text {
-    name: "PublishedFunctionQualifier",
     length: Range { min: Some(1), max: Some(128) },
     pattern: Some(Pattern::new(r##"(\$LATEST\.PUBLISHED|[0-9]+)"##)),
 };
 
 pub(crate) static PUT_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
-    name: "PutFunctionCodeSigningConfigRequest",
     members: &[
         Member {
             name: "CodeSigningConfigArn",
             spelled: "codeSigningConfigArn",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &CODE_SIGNING_CONFIG_ARN,
         },
@@ -3658,6 +3996,7 @@ pub(crate) static PUT_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Structure = Structur
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -3665,12 +4004,12 @@ pub(crate) static PUT_FUNCTION_CODE_SIGNING_CONFIG_REQUEST: Structure = Structur
 };
 
 pub(crate) static PUT_FUNCTION_CONCURRENCY_REQUEST: Structure = Structure {
-    name: "PutFunctionConcurrencyRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
@@ -3678,6 +4017,7 @@ pub(crate) static PUT_FUNCTION_CONCURRENCY_REQUEST: Structure = Structure {
             name: "ReservedConcurrentExecutions",
             spelled: "reservedConcurrentExecutions",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &RESERVED_CONCURRENT_EXECUTIONS,
         },
@@ -3685,12 +4025,12 @@ pub(crate) static PUT_FUNCTION_CONCURRENCY_REQUEST: Structure = Structure {
 };
 
 pub(crate) static PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structure {
-    name: "PutFunctionEventInvokeConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -3698,6 +4038,7 @@ pub(crate) static PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structur
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -3705,6 +4046,7 @@ pub(crate) static PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structur
             name: "MaximumRetryAttempts",
             spelled: "maximumRetryAttempts",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_RETRY_ATTEMPTS,
         },
@@ -3712,6 +4054,7 @@ pub(crate) static PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structur
             name: "MaximumEventAgeInSeconds",
             spelled: "maximumEventAgeInSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_EVENT_AGE_IN_SECONDS,
         },
@@ -3719,6 +4062,7 @@ pub(crate) static PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structur
             name: "DestinationConfig",
             spelled: "destinationConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DESTINATION_CONFIG),
         },
@@ -3726,12 +4070,12 @@ pub(crate) static PUT_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structur
 };
 
 pub(crate) static PUT_FUNCTION_RECURSION_CONFIG_REQUEST: Structure = Structure {
-    name: "PutFunctionRecursionConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &UNQUALIFIED_FUNCTION_NAME,
         },
@@ -3739,6 +4083,7 @@ pub(crate) static PUT_FUNCTION_RECURSION_CONFIG_REQUEST: Structure = Structure {
             name: "RecursiveLoop",
             spelled: "recursiveLoop",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &RECURSIVE_LOOP,
         },
@@ -3746,12 +4091,12 @@ pub(crate) static PUT_FUNCTION_RECURSION_CONFIG_REQUEST: Structure = Structure {
 };
 
 pub(crate) static PUT_FUNCTION_SCALING_CONFIG_REQUEST: Structure = Structure {
-    name: "PutFunctionScalingConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &UNQUALIFIED_FUNCTION_NAME,
         },
@@ -3759,6 +4104,7 @@ pub(crate) static PUT_FUNCTION_SCALING_CONFIG_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: true,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &PUBLISHED_FUNCTION_QUALIFIER,
         },
@@ -3766,6 +4112,7 @@ pub(crate) static PUT_FUNCTION_SCALING_CONFIG_REQUEST: Structure = Structure {
             name: "FunctionScalingConfig",
             spelled: "functionScalingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&FUNCTION_SCALING_CONFIG),
         },
@@ -3773,12 +4120,12 @@ pub(crate) static PUT_FUNCTION_SCALING_CONFIG_REQUEST: Structure = Structure {
 };
 
 pub(crate) static PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Structure {
-    name: "PutProvisionedConcurrencyConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
@@ -3786,6 +4133,7 @@ pub(crate) static PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Struct
             name: "Qualifier",
             spelled: "qualifier",
             required: true,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &QUALIFIER,
         },
@@ -3793,6 +4141,7 @@ pub(crate) static PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Struct
             name: "ProvisionedConcurrentExecutions",
             spelled: "provisionedConcurrentExecutions",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &POSITIVE_INTEGER,
         },
@@ -3800,12 +4149,12 @@ pub(crate) static PUT_PROVISIONED_CONCURRENCY_CONFIG_REQUEST: Structure = Struct
 };
 
 pub(crate) static PUT_RESOURCE_POLICY_REQUEST: Structure = Structure {
-    name: "PutResourcePolicyRequest",
     members: &[
         Member {
             name: "ResourceArn",
             spelled: "resourceArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &POLICY_RESOURCE_ARN,
         },
@@ -3813,6 +4162,7 @@ pub(crate) static PUT_RESOURCE_POLICY_REQUEST: Structure = Structure {
             name: "Policy",
             spelled: "policy",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &RESOURCE_POLICY,
         },
@@ -3820,6 +4170,7 @@ pub(crate) static PUT_RESOURCE_POLICY_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &REVISION_ID,
         },
@@ -3827,12 +4178,12 @@ pub(crate) static PUT_RESOURCE_POLICY_REQUEST: Structure = Structure {
 };
 
 pub(crate) static PUT_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Structure = Structure {
-    name: "PutRuntimeManagementConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -3840,6 +4191,7 @@ pub(crate) static PUT_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -3847,6 +4199,7 @@ pub(crate) static PUT_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Structure = Structure {
             name: "UpdateRuntimeOn",
             spelled: "updateRuntimeOn",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &UPDATE_RUNTIME_ON,
         },
@@ -3854,6 +4207,7 @@ pub(crate) static PUT_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Structure = Structure {
             name: "RuntimeVersionArn",
             spelled: "runtimeVersionArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &RUNTIME_VERSION_ARN,
         },
@@ -3861,28 +4215,31 @@ pub(crate) static PUT_RUNTIME_MANAGEMENT_CONFIG_REQUEST: Structure = Structure {
 };
 
 static QUALIFIER: Shape = Shape::Text {
-    name: "Qualifier",
     length: Range { min: Some(1), max: Some(128) },
     pattern: Some(Pattern::new(r##"(|[a-zA-Z0-9$_-]+)"##)),
 };
 
 static QUEUE: Shape = Shape::Text {
-    name: "Queue",
     length: Range { min: Some(1), max: Some(1000) },
     pattern: Some(Pattern::new(r##"[\s\S]*"##)),
 };
 
-static QUEUES: Shape = Shape::List { member: &QUEUE, items: Range { min: Some(1), max: Some(1) } };
+static QUEUES: Shape =
+    Shape::List { member: &QUEUE, items: Range { min: Some(1), max: Some(1) }, message: ListMessage::Nested };
 
-static RECURSIVE_LOOP: Shape = Shape::Enum { name: "RecursiveLoop", values: &["Allow", "Terminate"] };
+static RECURSIVE_LOOP: Shape = Shape::Enum {
+    name: "RecursiveLoop",
+    values: &["Allow", "Terminate"],
+    printed: Some(&["Terminate", "Allow"]),
+};
 
 pub(crate) static REMOVE_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure {
-    name: "RemoveLayerVersionPermissionRequest",
     members: &[
         Member {
             name: "LayerName",
             spelled: "layerName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_NAME_OR_ARN,
         },
@@ -3890,6 +4247,7 @@ pub(crate) static REMOVE_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure
             name: "VersionNumber",
             spelled: "versionNumber",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &LAYER_VERSION_NUMBER,
         },
@@ -3897,6 +4255,7 @@ pub(crate) static REMOVE_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure
             name: "StatementId",
             spelled: "statementId",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &STATEMENT_ID,
         },
@@ -3904,6 +4263,7 @@ pub(crate) static REMOVE_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Query("RevisionId"),
             shape: &STRING,
         },
@@ -3911,12 +4271,12 @@ pub(crate) static REMOVE_LAYER_VERSION_PERMISSION_REQUEST: Structure = Structure
 };
 
 pub(crate) static REMOVE_PERMISSION_REQUEST: Structure = Structure {
-    name: "RemovePermissionRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -3924,6 +4284,7 @@ pub(crate) static REMOVE_PERMISSION_REQUEST: Structure = Structure {
             name: "StatementId",
             spelled: "statementId",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_STATEMENT_ID,
         },
@@ -3931,6 +4292,7 @@ pub(crate) static REMOVE_PERMISSION_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -3938,6 +4300,7 @@ pub(crate) static REMOVE_PERMISSION_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Query("RevisionId"),
             shape: &STRING,
         },
@@ -3949,27 +4312,28 @@ static REPLAY_CHILDREN: Shape = Shape::Boolean;
 static RESERVED_CONCURRENT_EXECUTIONS: Shape = Shape::Integer { range: Range { min: Some(0), max: None } };
 
 static RESOURCE_ARN: Shape = Shape::Text {
-    name: "ResourceArn",
     length: Range { min: Some(0), max: Some(10000) },
     pattern: Some(Pattern::new(r##"(arn:(aws[a-zA-Z-]*)?:[a-z0-9-.]+:.*)|()"##)),
 };
 
 static RESOURCE_POLICY: Shape = Shape::Text {
-    name: "ResourcePolicy",
     length: Range { min: Some(1), max: Some(20480) },
     pattern: Some(Pattern::new(r##"[\s\S]+"##)),
 };
 
-static RESPONSE_STREAMING_INVOCATION_TYPE: Shape =
-    Shape::Enum { name: "ResponseStreamingInvocationType", values: &["RequestResponse", "DryRun"] };
+static RESPONSE_STREAMING_INVOCATION_TYPE: Shape = Shape::Enum {
+    name: "ResponseStreamingInvocationType",
+    values: &["RequestResponse", "DryRun"],
+    printed: None,
+};
 
 pub(crate) static RESUME_DURABLE_EXECUTION_REQUEST: Structure = Structure {
-    name: "ResumeDurableExecutionRequest",
     members: &[
         Member {
             name: "DurableExecutionArn",
             spelled: "durableExecutionArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &DURABLE_EXECUTION_ARN,
         },
@@ -3977,6 +4341,7 @@ pub(crate) static RESUME_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "ClientToken",
             spelled: "clientToken",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &CLIENT_TOKEN,
         },
@@ -3984,27 +4349,25 @@ pub(crate) static RESUME_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "Reason",
             spelled: "reason",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &RESUME_REASON,
         },
     ],
 };
 
-static RESUME_REASON: Shape =
-    Shape::Text { name: "ResumeReason", length: Range { min: Some(0), max: Some(1024) }, pattern: None };
+static RESUME_REASON: Shape = Shape::Text { length: Range { min: Some(0), max: Some(1024) }, pattern: None };
 
 static RETENTION_PERIOD_IN_DAYS: Shape = Shape::Integer { range: Range { min: Some(1), max: Some(90) } };
 
 static REVERSE_ORDER: Shape = Shape::Boolean;
 
 static REVISION_ID: Shape = Shape::Text {
-    name: "RevisionId",
     length: Range { min: Some(36), max: Some(36) },
     pattern: Some(Pattern::new(r##"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"##)),
 };
 
 static ROLE_ARN: Shape = Shape::Text {
-    name: "RoleArn",
     length: Range { min: Some(0), max: Some(10000) },
     pattern: Some(Pattern::new(r##"arn:(aws[a-zA-Z-]*)?:iam::\d{12}:role/?[a-zA-Z_0-9+=,.@\-_/]+"##)),
 };
@@ -4065,10 +4428,36 @@ static RUNTIME: Shape = Shape::Enum {
         "java17.al2023",
         "custom",
     ],
+    printed: Some(&[
+        "nodejs20.x",
+        "python3.14",
+        "provided.al2023",
+        "python3.12",
+        "python3.13",
+        "nodejs24.x",
+        "nodejs22.x",
+        "java25",
+        "python3.10",
+        "python3.11",
+        "java21",
+        "ruby3.3",
+        "ruby3.4",
+        "ruby3.2",
+        "python3.8",
+        "python3.9",
+        "java17",
+        "nodejs16.x",
+        "dotnet10",
+        "dotnet8",
+        "java11",
+        "dotnet6",
+        "nodejs18.x",
+        "provided.al2",
+        "java8.al2",
+    ]),
 };
 
 static RUNTIME_VERSION_ARN: Shape = Shape::Text {
-    name: "RuntimeVersionArn",
     length: Range { min: Some(26), max: Some(2048) },
     pattern: Some(Pattern::new(
         r##"((arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}::runtime:.+)|(arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:runtime/[A-Za-z0-9_.-]{1,128}/version/[A-Za-z0-9_.-]{1,128}))"##,
@@ -4076,84 +4465,78 @@ static RUNTIME_VERSION_ARN: Shape = Shape::Text {
 };
 
 static S3_BUCKET: Shape = Shape::Text {
-    name: "S3Bucket",
     length: Range { min: Some(3), max: Some(63) },
     pattern: Some(Pattern::new(r##"[0-9A-Za-z\.\-_]*(?<!\.)"##)),
 };
 
 pub(crate) static S3_FILES_CONFIG: Structure = Structure {
-    name: "S3FilesConfig",
     members: &[Member {
         name: "DirectS3Read",
         spelled: "directS3Read",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &DIRECT_S3_READ,
     }],
 };
 
-static S3_KEY: Shape = Shape::Text {
-    name: "S3Key",
-    length: Range { min: Some(1), max: Some(1024) },
-    pattern: Some(Pattern::new(r##".*"##)),
-};
+static S3_KEY: Shape =
+    Shape::Text { length: Range { min: Some(1), max: Some(1024) }, pattern: Some(Pattern::new(r##".*"##)) };
 
 static S3_OBJECT_STORAGE_MODE: Shape =
-    Shape::Enum { name: "S3ObjectStorageMode", values: &["COPY", "REFERENCE"] };
+    Shape::Enum { name: "S3ObjectStorageMode", values: &["COPY", "REFERENCE"], printed: None };
 
-static S3_OBJECT_VERSION: Shape = Shape::Text {
-    name: "S3ObjectVersion",
-    length: Range { min: Some(1), max: Some(1024) },
-    pattern: Some(Pattern::new(r##".*"##)),
-};
+static S3_OBJECT_VERSION: Shape =
+    Shape::Text { length: Range { min: Some(1), max: Some(1024) }, pattern: Some(Pattern::new(r##".*"##)) };
 
 pub(crate) static SCALING_CONFIG: Structure = Structure {
-    name: "ScalingConfig",
     members: &[Member {
         name: "MaximumConcurrency",
         spelled: "maximumConcurrency",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &MAXIMUM_CONCURRENCY,
     }],
 };
 
 static SCHEMA_REGISTRY_EVENT_RECORD_FORMAT: Shape =
-    Shape::Enum { name: "SchemaRegistryEventRecordFormat", values: &["JSON", "SOURCE"] };
+    Shape::Enum { name: "SchemaRegistryEventRecordFormat", values: &["JSON", "SOURCE"], printed: None };
 
 static SCHEMA_REGISTRY_URI: Shape = Shape::Text {
-    name: "SchemaRegistryUri",
     length: Range { min: Some(1), max: Some(10000) },
     pattern: Some(Pattern::new(r##"[a-zA-Z0-9-\/*:_+=.@-]*"##)),
 };
 
 static SECURITY_GROUP_ID: Shape = Shape::Text {
-    name: "SecurityGroupId",
     length: Range { min: Some(0), max: Some(1024) },
     pattern: Some(Pattern::new(r##"sg-[0-9a-zA-Z]*"##)),
 };
 
-static SECURITY_GROUP_IDS: Shape =
-    Shape::List { member: &SECURITY_GROUP_ID, items: Range { min: Some(0), max: Some(5) } };
+static SECURITY_GROUP_IDS: Shape = Shape::List {
+    member: &SECURITY_GROUP_ID,
+    items: Range { min: Some(0), max: Some(5) },
+    message: ListMessage::WithoutNull,
+};
 
 pub(crate) static SELF_MANAGED_EVENT_SOURCE: Structure = Structure {
-    name: "SelfManagedEventSource",
     members: &[Member {
         name: "Endpoints",
         spelled: "endpoints",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &ENDPOINTS,
     }],
 };
 
 pub(crate) static SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Structure = Structure {
-    name: "SelfManagedKafkaEventSourceConfig",
     members: &[
         Member {
             name: "ConsumerGroupId",
             spelled: "consumerGroupId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &URI,
         },
@@ -4161,6 +4544,7 @@ pub(crate) static SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Structure = Structure 
             name: "SchemaRegistryConfig",
             spelled: "schemaRegistryConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&KAFKA_SCHEMA_REGISTRY_CONFIG),
         },
@@ -4168,6 +4552,7 @@ pub(crate) static SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Structure = Structure 
             name: "ConsumptionMode",
             spelled: "consumptionMode",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KAFKA_EVENT_SOURCE_MAPPING_CONSUMPTION_MODE,
         },
@@ -4175,12 +4560,12 @@ pub(crate) static SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG: Structure = Structure 
 };
 
 pub(crate) static SEND_DURABLE_EXECUTION_CALLBACK_FAILURE_REQUEST: Structure = Structure {
-    name: "SendDurableExecutionCallbackFailureRequest",
     members: &[
         Member {
             name: "CallbackId",
             spelled: "callbackId",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &CALLBACK_ID,
         },
@@ -4188,6 +4573,7 @@ pub(crate) static SEND_DURABLE_EXECUTION_CALLBACK_FAILURE_REQUEST: Structure = S
             name: "Error",
             spelled: "error",
             required: false,
+            sensitive: false,
             location: Location::Payload,
             shape: &Shape::Structure(&ERROR_OBJECT),
         },
@@ -4195,23 +4581,23 @@ pub(crate) static SEND_DURABLE_EXECUTION_CALLBACK_FAILURE_REQUEST: Structure = S
 };
 
 pub(crate) static SEND_DURABLE_EXECUTION_CALLBACK_HEARTBEAT_REQUEST: Structure = Structure {
-    name: "SendDurableExecutionCallbackHeartbeatRequest",
     members: &[Member {
         name: "CallbackId",
         spelled: "callbackId",
         required: true,
+        sensitive: false,
         location: Location::Label,
         shape: &CALLBACK_ID,
     }],
 };
 
 pub(crate) static SEND_DURABLE_EXECUTION_CALLBACK_SUCCESS_REQUEST: Structure = Structure {
-    name: "SendDurableExecutionCallbackSuccessRequest",
     members: &[
         Member {
             name: "CallbackId",
             spelled: "callbackId",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &CALLBACK_ID,
         },
@@ -4219,6 +4605,7 @@ pub(crate) static SEND_DURABLE_EXECUTION_CALLBACK_SUCCESS_REQUEST: Structure = S
             name: "Result",
             spelled: "result",
             required: false,
+            sensitive: true,
             location: Location::Payload,
             shape: &BINARY_OPERATION_PAYLOAD,
         },
@@ -4226,39 +4613,47 @@ pub(crate) static SEND_DURABLE_EXECUTION_CALLBACK_SUCCESS_REQUEST: Structure = S
 };
 
 static SIGNING_PROFILE_VERSION_ARNS: Shape =
-    Shape::List { member: &ARN, items: Range { min: Some(1), max: Some(20) } };
+    Shape::List { member: &ARN, items: Range { min: Some(1), max: Some(20) }, message: ListMessage::Nested };
 
 pub(crate) static SNAP_START: Structure = Structure {
-    name: "SnapStart",
     members: &[Member {
         name: "ApplyOn",
         spelled: "applyOn",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &SNAP_START_APPLY_ON,
     }],
 };
 
 static SNAP_START_APPLY_ON: Shape =
-    Shape::Enum { name: "SnapStartApplyOn", values: &["PublishedVersions", "None"] };
+    Shape::Enum { name: "SnapStartApplyOn", values: &["PublishedVersions", "None"], printed: None };
 
 pub(crate) static SOURCE_ACCESS_CONFIGURATION: Structure = Structure {
-    name: "SourceAccessConfiguration",
     members: &[
         Member {
             name: "Type",
             spelled: "type",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SOURCE_ACCESS_TYPE,
         },
-        Member { name: "URI", spelled: "uRI", required: false, location: Location::Body, shape: &URI },
+        Member {
+            name: "URI",
+            spelled: "uRI",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &URI,
+        },
     ],
 };
 
 static SOURCE_ACCESS_CONFIGURATIONS: Shape = Shape::List {
     member: &Shape::Structure(&SOURCE_ACCESS_CONFIGURATION),
     items: Range { min: Some(0), max: Some(23) },
+    message: ListMessage::Nested,
 };
 
 static SOURCE_ACCESS_TYPE: Shape = Shape::Enum {
@@ -4280,32 +4675,31 @@ static SOURCE_ACCESS_TYPE: Shape = Shape::Enum {
         "IAM_AUTH",
         "IAM_OAUTHBEARER_AUTH",
     ],
+    printed: None,
 };
 
-static SOURCE_OWNER: Shape = Shape::Text {
-    name: "SourceOwner",
-    length: Range { min: Some(0), max: Some(12) },
-    pattern: Some(Pattern::new(r##"\d{12}"##)),
+static SOURCE_OWNER: Shape =
+    Shape::Text { length: Range { min: Some(0), max: Some(12) }, pattern: Some(Pattern::new(r##"\d{12}"##)) };
+
+static STACK_TRACE_ENTRIES: Shape = Shape::List {
+    member: &STACK_TRACE_ENTRY,
+    items: Range { min: None, max: None },
+    message: ListMessage::Nested,
 };
 
-static STACK_TRACE_ENTRIES: Shape =
-    Shape::List { member: &STACK_TRACE_ENTRY, items: Range { min: None, max: None } };
-
-static STACK_TRACE_ENTRY: Shape =
-    Shape::Text { name: "StackTraceEntry", length: Range { min: None, max: None }, pattern: None };
+static STACK_TRACE_ENTRY: Shape = Shape::Text { length: Range { min: None, max: None }, pattern: None };
 
 static STATEMENT_ID: Shape = Shape::Text {
-    name: "StatementId",
     length: Range { min: Some(1), max: Some(100) },
     pattern: Some(Pattern::new(r##"([a-zA-Z0-9-_]+)"##)),
 };
 
 pub(crate) static STEP_OPTIONS: Structure = Structure {
-    name: "StepOptions",
     members: &[Member {
         name: "NextAttemptDelaySeconds",
         spelled: "nextAttemptDelaySeconds",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &STEP_OPTIONS_NEXT_ATTEMPT_DELAY_SECONDS_INTEGER,
     }],
@@ -4315,12 +4709,12 @@ static STEP_OPTIONS_NEXT_ATTEMPT_DELAY_SECONDS_INTEGER: Shape =
     Shape::Integer { range: Range { min: Some(1), max: Some(31622400) } };
 
 pub(crate) static STOP_DURABLE_EXECUTION_REQUEST: Structure = Structure {
-    name: "StopDurableExecutionRequest",
     members: &[
         Member {
             name: "DurableExecutionArn",
             spelled: "durableExecutionArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &DURABLE_EXECUTION_ARN,
         },
@@ -4328,71 +4722,86 @@ pub(crate) static STOP_DURABLE_EXECUTION_REQUEST: Structure = Structure {
             name: "Error",
             spelled: "error",
             required: false,
+            sensitive: false,
             location: Location::Payload,
             shape: &Shape::Structure(&ERROR_OBJECT),
         },
     ],
 };
 
-static STRING: Shape = Shape::Text { name: "String", length: Range { min: None, max: None }, pattern: None };
+static STRING: Shape = Shape::Text { length: Range { min: None, max: None }, pattern: None };
 
-static STRING_LIST: Shape = Shape::List { member: &STRING, items: Range { min: Some(0), max: Some(1500) } };
+static STRING_LIST: Shape = Shape::List {
+    member: &STRING,
+    items: Range { min: Some(0), max: Some(1500) },
+    message: ListMessage::Nested,
+};
 
 static SUBNET_ID: Shape = Shape::Text {
-    name: "SubnetId",
     length: Range { min: Some(0), max: Some(1024) },
     pattern: Some(Pattern::new(r##"subnet-[0-9a-z]*"##)),
 };
 
-static SUBNET_IDS: Shape = Shape::List { member: &SUBNET_ID, items: Range { min: Some(0), max: Some(16) } };
+static SUBNET_IDS: Shape = Shape::List {
+    member: &SUBNET_ID,
+    items: Range { min: Some(0), max: Some(16) },
+    message: ListMessage::WithoutNull,
+};
 
-static SYSTEM_LOG_LEVEL: Shape = Shape::Enum { name: "SystemLogLevel", values: &["DEBUG", "INFO", "WARN"] };
+static SYSTEM_LOG_LEVEL: Shape =
+    Shape::Enum { name: "SystemLogLevel", values: &["DEBUG", "INFO", "WARN"], printed: None };
 
 static TAG_KEY: Shape = Shape::Text {
-    name: "TagKey",
     length: Range { min: Some(1), max: Some(128) },
     pattern: Some(Pattern::new(r##"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)"##)),
 };
 
-static TAG_KEY_LIST: Shape = Shape::List { member: &TAG_KEY, items: Range { min: None, max: None } };
+static TAG_KEY_LIST: Shape =
+    Shape::List { member: &TAG_KEY, items: Range { min: None, max: None }, message: ListMessage::Nested };
 
 pub(crate) static TAG_RESOURCE_REQUEST: Structure = Structure {
-    name: "TagResourceRequest",
     members: &[
         Member {
             name: "Resource",
             spelled: "resource",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &TAGGABLE_RESOURCE,
         },
-        Member { name: "Tags", spelled: "tags", required: true, location: Location::Body, shape: &TAGS },
+        Member {
+            name: "Tags",
+            spelled: "tags",
+            required: true,
+            sensitive: false,
+            location: Location::Body,
+            shape: &TAGS,
+        },
     ],
 };
 
 static TAG_VALUE: Shape = Shape::Text {
-    name: "TagValue",
     length: Range { min: Some(0), max: Some(256) },
     pattern: Some(Pattern::new(r##"([\p{L}\p{Z}\p{N}_.:/=+\-@]*)"##)),
 };
 
 static TAGGABLE_RESOURCE: Shape = Shape::Text {
-    name: "TaggableResource",
     length: Range { min: Some(1), max: Some(10000) },
-    pattern: Some(Pattern::new(
+    pattern: Some(Pattern::printed_as(
         r##"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|(capacity-provider|network-connector):[a-zA-Z0-9-_]{1,64})"##,
+        r##"arn:(aws[a-zA-Z-]*):lambda:(eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:\d{12}:(function:[a-zA-Z0-9-_]+(:(\$LATEST|[a-zA-Z0-9-_]+))?|layer:([a-zA-Z0-9-_]+)|code-signing-config:csc-[a-z0-9]{17}|event-source-mapping:[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}|capacity-provider:[a-zA-Z0-9-_]+)"##,
     )),
 };
 
 static TAGS: Shape = Shape::Map { key: &TAG_KEY, value: &TAG_VALUE, items: Range { min: None, max: None } };
 
 pub(crate) static TARGET_TRACKING_SCALING_POLICY: Structure = Structure {
-    name: "TargetTrackingScalingPolicy",
     members: &[
         Member {
             name: "PredefinedMetricType",
             spelled: "predefinedMetricType",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &CAPACITY_PROVIDER_PREDEFINED_METRIC_TYPE,
         },
@@ -4400,6 +4809,7 @@ pub(crate) static TARGET_TRACKING_SCALING_POLICY: Structure = Structure {
             name: "TargetValue",
             spelled: "targetValue",
             required: true,
+            sensitive: false,
             location: Location::Body,
             shape: &METRIC_TARGET_VALUE,
         },
@@ -4407,60 +4817,58 @@ pub(crate) static TARGET_TRACKING_SCALING_POLICY: Structure = Structure {
 };
 
 pub(crate) static TENANCY_CONFIG: Structure = Structure {
-    name: "TenancyConfig",
     members: &[Member {
         name: "TenantIsolationMode",
         spelled: "tenantIsolationMode",
         required: true,
+        sensitive: false,
         location: Location::Body,
         shape: &TENANT_ISOLATION_MODE,
     }],
 };
 
 static TENANT_ID: Shape = Shape::Text {
-    name: "TenantId",
     length: Range { min: Some(1), max: Some(256) },
     pattern: Some(Pattern::new(r##"[a-zA-Z0-9\._:\/=+\-@ ]+"##)),
 };
 
-static TENANT_ISOLATION_MODE: Shape = Shape::Enum { name: "TenantIsolationMode", values: &["PER_TENANT"] };
+static TENANT_ISOLATION_MODE: Shape =
+    Shape::Enum { name: "TenantIsolationMode", values: &["PER_TENANT"], printed: None };
 
-static TIMEOUT: Shape = Shape::Integer { range: Range { min: Some(1), max: Some(5400) } };
+static TIMEOUT: Shape = Shape::Integer { range: Range { min: Some(1), max: Some(900) } };
 
 static TOPIC: Shape = Shape::Text {
-    name: "Topic",
     length: Range { min: Some(1), max: Some(249) },
     pattern: Some(Pattern::new(r##"[^.]([a-zA-Z0-9\-_.]+)"##)),
 };
 
-static TOPICS: Shape = Shape::List { member: &TOPIC, items: Range { min: Some(1), max: Some(1) } };
+static TOPICS: Shape =
+    Shape::List { member: &TOPIC, items: Range { min: Some(1), max: Some(1) }, message: ListMessage::Nested };
 
 pub(crate) static TRACING_CONFIG: Structure = Structure {
-    name: "TracingConfig",
     members: &[Member {
         name: "Mode",
         spelled: "mode",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &TRACING_MODE,
     }],
 };
 
-static TRACING_MODE: Shape = Shape::Enum { name: "TracingMode", values: &["Active", "PassThrough"] };
+static TRACING_MODE: Shape =
+    Shape::Enum { name: "TracingMode", values: &["Active", "PassThrough"], printed: None };
 
 static TUMBLING_WINDOW_IN_SECONDS: Shape = Shape::Integer { range: Range { min: Some(0), max: Some(900) } };
 
 static URI: Shape = Shape::Text {
-    name: "URI",
     length: Range { min: Some(1), max: Some(200) },
     pattern: Some(Pattern::new(r##"[ a-zA-Z0-9-\/*:_+=.@-]*"##)),
 };
 
-static UUID_STRING: Shape =
-    Shape::Text { name: "UUIDString", length: Range { min: Some(36), max: Some(36) }, pattern: None };
+static UUID_STRING: Shape = Shape::Text { length: Range { min: Some(36), max: Some(36) }, pattern: None };
 
 static UNQUALIFIED_FUNCTION_NAME: Shape = Shape::Text {
-    name: "UnqualifiedFunctionName",
     length: Range { min: Some(1), max: Some(140) },
     pattern: Some(Pattern::new(
         r##"(arn:(aws[a-zA-Z-]*)?:lambda:)?((eusc-)?[a-z]{2}((-gov)|(-iso([a-z]?)))?-[a-z]+-\d{1}:)?(\d{12}:)?(function:)?([a-zA-Z0-9-_]+)"##,
@@ -4468,12 +4876,12 @@ static UNQUALIFIED_FUNCTION_NAME: Shape = Shape::Text {
 };
 
 pub(crate) static UNTAG_RESOURCE_REQUEST: Structure = Structure {
-    name: "UntagResourceRequest",
     members: &[
         Member {
             name: "Resource",
             spelled: "resource",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &TAGGABLE_RESOURCE,
         },
@@ -4481,6 +4889,7 @@ pub(crate) static UNTAG_RESOURCE_REQUEST: Structure = Structure {
             name: "TagKeys",
             spelled: "tagKeys",
             required: true,
+            sensitive: false,
             location: Location::Query("tagKeys"),
             shape: &TAG_KEY_LIST,
         },
@@ -4488,20 +4897,28 @@ pub(crate) static UNTAG_RESOURCE_REQUEST: Structure = Structure {
 };
 
 pub(crate) static UPDATE_ALIAS_REQUEST: Structure = Structure {
-    name: "UpdateAliasRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
-        Member { name: "Name", spelled: "name", required: true, location: Location::Label, shape: &ALIAS },
+        Member {
+            name: "Name",
+            spelled: "name",
+            required: true,
+            sensitive: false,
+            location: Location::Label,
+            shape: &ALIAS,
+        },
         Member {
             name: "FunctionVersion",
             spelled: "functionVersion",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &VERSION_WITH_LATEST_PUBLISHED,
         },
@@ -4509,6 +4926,7 @@ pub(crate) static UPDATE_ALIAS_REQUEST: Structure = Structure {
             name: "Description",
             spelled: "description",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DESCRIPTION,
         },
@@ -4516,6 +4934,7 @@ pub(crate) static UPDATE_ALIAS_REQUEST: Structure = Structure {
             name: "RoutingConfig",
             spelled: "routingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ALIAS_ROUTING_CONFIGURATION),
         },
@@ -4523,6 +4942,7 @@ pub(crate) static UPDATE_ALIAS_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING,
         },
@@ -4530,12 +4950,12 @@ pub(crate) static UPDATE_ALIAS_REQUEST: Structure = Structure {
 };
 
 pub(crate) static UPDATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
-    name: "UpdateCapacityProviderRequest",
     members: &[
         Member {
             name: "CapacityProviderName",
             spelled: "capacityProviderName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &CAPACITY_PROVIDER_NAME,
         },
@@ -4543,6 +4963,7 @@ pub(crate) static UPDATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "CapacityProviderScalingConfig",
             spelled: "capacityProviderScalingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CAPACITY_PROVIDER_SCALING_CONFIG),
         },
@@ -4550,6 +4971,7 @@ pub(crate) static UPDATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "PropagateTags",
             spelled: "propagateTags",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&PROPAGATE_TAGS),
         },
@@ -4557,6 +4979,7 @@ pub(crate) static UPDATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
             name: "TelemetryConfig",
             spelled: "telemetryConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CAPACITY_PROVIDER_TELEMETRY_CONFIG),
         },
@@ -4564,12 +4987,12 @@ pub(crate) static UPDATE_CAPACITY_PROVIDER_REQUEST: Structure = Structure {
 };
 
 pub(crate) static UPDATE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
-    name: "UpdateCodeSigningConfigRequest",
     members: &[
         Member {
             name: "CodeSigningConfigArn",
             spelled: "codeSigningConfigArn",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &CODE_SIGNING_CONFIG_ARN,
         },
@@ -4577,6 +5000,7 @@ pub(crate) static UPDATE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
             name: "Description",
             spelled: "description",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DESCRIPTION,
         },
@@ -4584,6 +5008,7 @@ pub(crate) static UPDATE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
             name: "AllowedPublishers",
             spelled: "allowedPublishers",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ALLOWED_PUBLISHERS),
         },
@@ -4591,6 +5016,7 @@ pub(crate) static UPDATE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
             name: "CodeSigningPolicies",
             spelled: "codeSigningPolicies",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CODE_SIGNING_POLICIES),
         },
@@ -4598,12 +5024,12 @@ pub(crate) static UPDATE_CODE_SIGNING_CONFIG_REQUEST: Structure = Structure {
 };
 
 pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
-    name: "UpdateEventSourceMappingRequest",
     members: &[
         Member {
             name: "UUID",
             spelled: "uUID",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &UUID_STRING,
         },
@@ -4611,6 +5037,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "FunctionName",
             spelled: "functionName",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -4618,6 +5045,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "Enabled",
             spelled: "enabled",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ENABLED,
         },
@@ -4625,6 +5053,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "BatchSize",
             spelled: "batchSize",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &BATCH_SIZE,
         },
@@ -4632,6 +5061,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "FilterCriteria",
             spelled: "filterCriteria",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&FILTER_CRITERIA),
         },
@@ -4639,6 +5069,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "KMSKeyArn",
             spelled: "kMSKeyArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KMS_KEY_ARN,
         },
@@ -4646,6 +5077,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "MetricsConfig",
             spelled: "metricsConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&EVENT_SOURCE_MAPPING_METRICS_CONFIG),
         },
@@ -4653,6 +5085,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "LoggingConfig",
             spelled: "loggingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&EVENT_SOURCE_MAPPING_LOGGING_CONFIG),
         },
@@ -4660,6 +5093,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "ScalingConfig",
             spelled: "scalingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&SCALING_CONFIG),
         },
@@ -4667,6 +5101,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "MaximumBatchingWindowInSeconds",
             spelled: "maximumBatchingWindowInSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_BATCHING_WINDOW_IN_SECONDS,
         },
@@ -4674,6 +5109,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "ParallelizationFactor",
             spelled: "parallelizationFactor",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &PARALLELIZATION_FACTOR,
         },
@@ -4681,6 +5117,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "DestinationConfig",
             spelled: "destinationConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DESTINATION_CONFIG),
         },
@@ -4688,6 +5125,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "MaximumRecordAgeInSeconds",
             spelled: "maximumRecordAgeInSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_RECORD_AGE_IN_SECONDS,
         },
@@ -4695,6 +5133,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "BisectBatchOnFunctionError",
             spelled: "bisectBatchOnFunctionError",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &BISECT_BATCH_ON_FUNCTION_ERROR,
         },
@@ -4702,6 +5141,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "MaximumRetryAttempts",
             spelled: "maximumRetryAttempts",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_RETRY_ATTEMPTS_EVENT_SOURCE_MAPPING,
         },
@@ -4709,6 +5149,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "TumblingWindowInSeconds",
             spelled: "tumblingWindowInSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &TUMBLING_WINDOW_IN_SECONDS,
         },
@@ -4716,6 +5157,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "SourceAccessConfigurations",
             spelled: "sourceAccessConfigurations",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SOURCE_ACCESS_CONFIGURATIONS,
         },
@@ -4723,6 +5165,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "FunctionResponseTypes",
             spelled: "functionResponseTypes",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_RESPONSE_TYPE_LIST,
         },
@@ -4730,6 +5173,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "AmazonManagedKafkaEventSourceConfig",
             spelled: "amazonManagedKafkaEventSourceConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&AMAZON_MANAGED_KAFKA_EVENT_SOURCE_CONFIG),
         },
@@ -4737,6 +5181,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "SelfManagedKafkaEventSourceConfig",
             spelled: "selfManagedKafkaEventSourceConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&SELF_MANAGED_KAFKA_EVENT_SOURCE_CONFIG),
         },
@@ -4744,6 +5189,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "DocumentDBEventSourceConfig",
             spelled: "documentDBEventSourceConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DOCUMENT_DB_EVENT_SOURCE_CONFIG),
         },
@@ -4751,6 +5197,7 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
             name: "ProvisionedPollerConfig",
             spelled: "provisionedPollerConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&PROVISIONED_POLLER_CONFIG),
         },
@@ -4758,12 +5205,12 @@ pub(crate) static UPDATE_EVENT_SOURCE_MAPPING_REQUEST: Structure = Structure {
 };
 
 pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
-    name: "UpdateFunctionCodeRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
@@ -4771,6 +5218,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "ZipFile",
             spelled: "zipFile",
             required: false,
+            sensitive: true,
             location: Location::Body,
             shape: &BLOB,
         },
@@ -4778,14 +5226,23 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "S3Bucket",
             spelled: "s3Bucket",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_BUCKET,
         },
-        Member { name: "S3Key", spelled: "s3Key", required: false, location: Location::Body, shape: &S3_KEY },
+        Member {
+            name: "S3Key",
+            spelled: "s3Key",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &S3_KEY,
+        },
         Member {
             name: "S3ObjectVersion",
             spelled: "s3ObjectVersion",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_OBJECT_VERSION,
         },
@@ -4793,6 +5250,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "S3ObjectStorageMode",
             spelled: "s3ObjectStorageMode",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &S3_OBJECT_STORAGE_MODE,
         },
@@ -4800,6 +5258,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "ImageUri",
             spelled: "imageUri",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING,
         },
@@ -4807,6 +5266,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "Architectures",
             spelled: "architectures",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &ARCHITECTURES_LIST,
         },
@@ -4814,6 +5274,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "Publish",
             spelled: "publish",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &BOOLEAN,
         },
@@ -4821,6 +5282,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "PublishTo",
             spelled: "publishTo",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_VERSION_LATEST_PUBLISHED,
         },
@@ -4828,6 +5290,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "DryRun",
             spelled: "dryRun",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &BOOLEAN,
         },
@@ -4835,6 +5298,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING,
         },
@@ -4842,6 +5306,7 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
             name: "SourceKMSKeyArn",
             spelled: "sourceKMSKeyArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KMS_KEY_ARN,
         },
@@ -4849,20 +5314,28 @@ pub(crate) static UPDATE_FUNCTION_CODE_REQUEST: Structure = Structure {
 };
 
 pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
-    name: "UpdateFunctionConfigurationRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_NAME,
         },
-        Member { name: "Role", spelled: "role", required: false, location: Location::Body, shape: &ROLE_ARN },
+        Member {
+            name: "Role",
+            spelled: "role",
+            required: false,
+            sensitive: false,
+            location: Location::Body,
+            shape: &ROLE_ARN,
+        },
         Member {
             name: "Handler",
             spelled: "handler",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &HANDLER,
         },
@@ -4870,6 +5343,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "Description",
             spelled: "description",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &DESCRIPTION,
         },
@@ -4877,6 +5351,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "Timeout",
             spelled: "timeout",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &TIMEOUT,
         },
@@ -4884,6 +5359,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "MemorySize",
             spelled: "memorySize",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MEMORY_SIZE,
         },
@@ -4891,6 +5367,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "VpcConfig",
             spelled: "vpcConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&VPC_CONFIG),
         },
@@ -4898,6 +5375,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "Environment",
             spelled: "environment",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ENVIRONMENT),
         },
@@ -4905,6 +5383,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "Runtime",
             spelled: "runtime",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &RUNTIME,
         },
@@ -4912,6 +5391,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "DeadLetterConfig",
             spelled: "deadLetterConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DEAD_LETTER_CONFIG),
         },
@@ -4919,6 +5399,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "KMSKeyArn",
             spelled: "kMSKeyArn",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &KMS_KEY_ARN,
         },
@@ -4926,6 +5407,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "TracingConfig",
             spelled: "tracingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&TRACING_CONFIG),
         },
@@ -4933,6 +5415,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "RevisionId",
             spelled: "revisionId",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &STRING,
         },
@@ -4940,6 +5423,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "Layers",
             spelled: "layers",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &LAYER_LIST,
         },
@@ -4947,6 +5431,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "FileSystemConfigs",
             spelled: "fileSystemConfigs",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FILE_SYSTEM_CONFIG_LIST,
         },
@@ -4954,6 +5439,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "ImageConfig",
             spelled: "imageConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&IMAGE_CONFIG),
         },
@@ -4961,6 +5447,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "EphemeralStorage",
             spelled: "ephemeralStorage",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&EPHEMERAL_STORAGE),
         },
@@ -4968,6 +5455,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "SnapStart",
             spelled: "snapStart",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&SNAP_START),
         },
@@ -4975,6 +5463,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "LoggingConfig",
             spelled: "loggingConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&LOGGING_CONFIG),
         },
@@ -4982,6 +5471,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "CapacityProviderConfig",
             spelled: "capacityProviderConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CAPACITY_PROVIDER_CONFIG),
         },
@@ -4989,6 +5479,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "DurableConfig",
             spelled: "durableConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DURABLE_CONFIG),
         },
@@ -4996,6 +5487,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "RuntimeConfig",
             spelled: "runtimeConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&FUNCTION_RUNTIME_CONFIG),
         },
@@ -5003,6 +5495,7 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
             name: "AcceleratorConfig",
             spelled: "acceleratorConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&ACCELERATOR_CONFIG),
         },
@@ -5010,12 +5503,12 @@ pub(crate) static UPDATE_FUNCTION_CONFIGURATION_REQUEST: Structure = Structure {
 };
 
 pub(crate) static UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Structure {
-    name: "UpdateFunctionEventInvokeConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &NAMESPACED_FUNCTION_NAME,
         },
@@ -5023,6 +5516,7 @@ pub(crate) static UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Struc
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &NUMERIC_LATEST_PUBLISHED_OR_ALIAS_QUALIFIER,
         },
@@ -5030,6 +5524,7 @@ pub(crate) static UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Struc
             name: "MaximumRetryAttempts",
             spelled: "maximumRetryAttempts",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_RETRY_ATTEMPTS,
         },
@@ -5037,6 +5532,7 @@ pub(crate) static UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Struc
             name: "MaximumEventAgeInSeconds",
             spelled: "maximumEventAgeInSeconds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &MAXIMUM_EVENT_AGE_IN_SECONDS,
         },
@@ -5044,6 +5540,7 @@ pub(crate) static UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Struc
             name: "DestinationConfig",
             spelled: "destinationConfig",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&DESTINATION_CONFIG),
         },
@@ -5051,12 +5548,12 @@ pub(crate) static UPDATE_FUNCTION_EVENT_INVOKE_CONFIG_REQUEST: Structure = Struc
 };
 
 pub(crate) static UPDATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
-    name: "UpdateFunctionUrlConfigRequest",
     members: &[
         Member {
             name: "FunctionName",
             spelled: "functionName",
             required: true,
+            sensitive: false,
             location: Location::Label,
             shape: &FUNCTION_URL_FUNCTION_NAME,
         },
@@ -5064,6 +5561,7 @@ pub(crate) static UPDATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "Qualifier",
             spelled: "qualifier",
             required: false,
+            sensitive: false,
             location: Location::Query("Qualifier"),
             shape: &FUNCTION_URL_QUALIFIER,
         },
@@ -5071,6 +5569,7 @@ pub(crate) static UPDATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "AuthType",
             spelled: "authType",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &FUNCTION_URL_AUTH_TYPE,
         },
@@ -5078,6 +5577,7 @@ pub(crate) static UPDATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "Cors",
             spelled: "cors",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &Shape::Structure(&CORS),
         },
@@ -5085,6 +5585,7 @@ pub(crate) static UPDATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
             name: "InvokeMode",
             spelled: "invokeMode",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &INVOKE_MODE,
         },
@@ -5092,21 +5593,20 @@ pub(crate) static UPDATE_FUNCTION_URL_CONFIG_REQUEST: Structure = Structure {
 };
 
 static UPDATE_RUNTIME_ON: Shape =
-    Shape::Enum { name: "UpdateRuntimeOn", values: &["Auto", "Manual", "FunctionUpdate"] };
+    Shape::Enum { name: "UpdateRuntimeOn", values: &["Auto", "Manual", "FunctionUpdate"], printed: None };
 
 static VERSION_WITH_LATEST_PUBLISHED: Shape = Shape::Text {
-    name: "VersionWithLatestPublished",
     length: Range { min: Some(1), max: Some(1024) },
     pattern: Some(Pattern::new(r##"(\$LATEST(\.PUBLISHED)?|[0-9]+)"##)),
 };
 
 pub(crate) static VPC_CONFIG: Structure = Structure {
-    name: "VpcConfig",
     members: &[
         Member {
             name: "SubnetIds",
             spelled: "subnetIds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SUBNET_IDS,
         },
@@ -5114,6 +5614,7 @@ pub(crate) static VPC_CONFIG: Structure = Structure {
             name: "SecurityGroupIds",
             spelled: "securityGroupIds",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &SECURITY_GROUP_IDS,
         },
@@ -5121,6 +5622,7 @@ pub(crate) static VPC_CONFIG: Structure = Structure {
             name: "Ipv6AllowedForDualStack",
             spelled: "ipv6AllowedForDualStack",
             required: false,
+            sensitive: false,
             location: Location::Body,
             shape: &NULLABLE_BOOLEAN,
         },
@@ -5128,11 +5630,11 @@ pub(crate) static VPC_CONFIG: Structure = Structure {
 };
 
 pub(crate) static WAIT_OPTIONS: Structure = Structure {
-    name: "WaitOptions",
     members: &[Member {
         name: "WaitSeconds",
         spelled: "waitSeconds",
         required: false,
+        sensitive: false,
         location: Location::Body,
         shape: &WAIT_OPTIONS_WAIT_SECONDS_INTEGER,
     }],
@@ -5144,7 +5646,7 @@ static WAIT_OPTIONS_WAIT_SECONDS_INTEGER: Shape =
 static WEIGHT: Shape = Shape::Double { range: Range { min: Some(0.0), max: Some(1.0) } };
 
 static WORKING_DIRECTORY: Shape =
-    Shape::Text { name: "WorkingDirectory", length: Range { min: Some(0), max: Some(1000) }, pattern: None };
+    Shape::Text { length: Range { min: Some(0), max: Some(1000) }, pattern: None };
 
 static X_AMZN_TRACE_ID: Shape =
-    Shape::Text { name: "XAmznTraceId", length: Range { min: Some(0), max: Some(8192) }, pattern: None };
+    Shape::Text { length: Range { min: Some(0), max: Some(8192) }, pattern: None };

@@ -1746,7 +1746,7 @@ pub(crate) async fn call<S: Lambda + ?Sized>(
         }
         Operation::DeleteCodeSigningConfig => {
             let input = bound.decode::<DeleteCodeSigningConfigRequest>()?;
-            let output = service.delete_code_signing_config(context, input).await?;
+            service.delete_code_signing_config(context, input).await?;
             Ok(Reply::empty(operation))
         }
         Operation::DeleteDurableExecution => {
