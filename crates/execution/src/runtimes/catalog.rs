@@ -4,12 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use hothouse_api::generated::Runtime;
-
 use super::{
-    client, discovery,
-    discovery::SearchPaths,
-    family::{Family, Language, Line},
+    discovery::{self, SearchPaths},
+    family::{Language, Line},
     interpreter::Interpreter,
     plan::{self, Layout, Plan, PlanError},
 };
@@ -128,16 +125,6 @@ impl Catalog {
     pub fn plan(&self, spec: &FunctionSpec, layout: &Layout) -> Result<Plan, PlanError> {
         plan::plan(self, spec, layout)
     }
-
-    /// Whether functions of this runtime find AWS's SDK, or the client that they cannot run without.
-    pub fn is_synced(&self, runtime: Runtime) -> bool {
-        match Family::of(runtime.as_str()) {
-            Family::Managed(language, line) => {
-                client::synced(&self.directory, &client::directory_name(language, line)).is_some()
-            }
-            Family::Provided | Family::Unsupported => true,
-        }
-    }
 }
 
 /// How to get a release line, in one clause.
@@ -156,7 +143,7 @@ pub(super) fn install_hint(language: Language, line: Line) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtimes::fixtures::Tree;
+    use crate::runtimes::{Family, fixtures::Tree};
 
     fn catalog(tree: &Tree, strict: bool) -> Catalog {
         Catalog::discover(&tree.search(), Policy { strict, ..Policy::default() })

@@ -43,6 +43,19 @@ const PYTHON: ClientFiles = client_files!("python":
 );
 
 const NODE: ClientFiles = client_files!("node":
+    "classic.cjs",
+    "client.cjs",
+    "context.cjs",
+    "errors.cjs",
+    "handler.cjs",
+    "index.mjs",
+    "log.cjs",
+    "loop.cjs",
+    "modern.cjs",
+    "module_search.cjs",
+    "module_search_hooks.mjs",
+    "runtime_api.cjs",
+    "streaming.cjs",
 );
 
 /// The name that `NODE_EXTRA_CA_CERTS` points at in Node 16 and 18. Empty: AWS's certificates of RDS are not ours to

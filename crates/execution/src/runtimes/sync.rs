@@ -208,9 +208,11 @@ pub fn install(
     Ok(())
 }
 
-/// The packages that the last sync of this target installed.
-pub fn installed_packages(catalog: &Catalog, name: &str) -> Vec<String> {
-    if client::synced(catalog.directory(), name).is_none() {
+/// The packages that the last sync installed for functions on this interpreter.
+pub fn installed_packages(catalog: &Catalog, interpreter: &Interpreter) -> Vec<String> {
+    let Some(line) = interpreter.line() else { return Vec::new() };
+    let name = client::directory_name(interpreter.language, line);
+    if client::synced(catalog.directory(), &name).is_none() {
         return Vec::new();
     }
     fs::read_to_string(catalog.directory().join(name).join("packages"))
