@@ -4,7 +4,6 @@
 //! the file `hothouse.toml`, its default. Must not act on what it reads: it opens no socket and makes no directory.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     net::SocketAddr,
     path::{Path, PathBuf},
@@ -12,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use hothouse_execution::ports::Observer;
+use hothouse_execution::{ports::Observer, runtimes::SearchPaths};
 
 mod file;
 mod flags;
@@ -59,8 +58,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) strict_runtimes: bool,
     /// Use AWS's own runtime clients where they are installed.
     pub(crate) official_clients: bool,
-    /// Interpreters by runtime (`python3.12`) or language (`python`).
-    pub(crate) runtime_paths: BTreeMap<String, PathBuf>,
+    /// Where interpreters are looked for.
+    pub(crate) search_paths: SearchPaths,
     /// What to log: a level, or `tracing` directives.
     pub(crate) log_level: String,
     /// How long running invocations may go on after a signal.
@@ -299,8 +298,9 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 #[derive(Debug)]
 pub(crate) struct Configuration {
     resolved: Vec<Resolved>,
-    home: Option<PathBuf>,
     data_home: Option<PathBuf>,
+    /// What the environment says about interpreters; options are added when they are asked for.
+    machine: SearchPaths,
 }
 
 impl Configuration {
@@ -315,12 +315,19 @@ impl Configuration {
             .iter()
             .map(|setting| resolve(setting, flags, environment, &file))
             .collect::<Result<Vec<_>, _>>()?;
-        Ok(Self {
-            resolved,
-            home: environment.get("HOME").map(PathBuf::from),
-            // The XDG specification says that relative paths are to be ignored.
-            data_home: environment.get("XDG_DATA_HOME").map(PathBuf::from).filter(|path| path.is_absolute()),
-        })
+        let path = |name| environment.get(name).map(PathBuf::from);
+        let machine = SearchPaths {
+            path: environment.get("PATH").iter().flat_map(std::env::split_paths).collect(),
+            home: path("HOME"),
+            pyenv_root: path("PYENV_ROOT"),
+            nvm_dir: path("NVM_DIR"),
+            java_home: path("JAVA_HOME"),
+            jvm_dirs: vec![PathBuf::from("/usr/lib/jvm")],
+            ..SearchPaths::default()
+        };
+        // The XDG specification says that relative paths are to be ignored.
+        let data_home = path("XDG_DATA_HOME").filter(|path| path.is_absolute());
+        Ok(Self { resolved, data_home, machine })
     }
 
     /// Every option with its value and where that came from, in the table's order.
@@ -357,7 +364,7 @@ impl Configuration {
             max_environments: self.one("max-environments", values::positive)?,
             strict_runtimes: self.one("strict-runtimes", values::boolean)?,
             official_clients: self.one("official-clients", values::boolean)?,
-            runtime_paths: self.list("runtime-path", values::runtime_path)?.into_iter().collect(),
+            search_paths: self.search_paths()?,
             log_level: self.one("log-level", values::log_level)?,
             shutdown_timeout: self.one("shutdown-timeout", values::duration)?,
             observer: None,
@@ -384,8 +391,18 @@ impl Configuration {
             return Ok(path);
         }
         let data_home =
-            self.data_home.clone().or_else(|| self.home.as_ref().map(|home| home.join(".local/share")));
+            self.data_home.clone().or_else(|| self.machine.home.as_ref().map(|home| home.join(".local/share")));
         Ok(data_home.ok_or(ConfigError::NoHome)?.join("hothouse"))
+    }
+
+    fn search_paths(&self) -> Result<SearchPaths, ConfigError> {
+        let extra = self.list("runtime-path", values::runtime_path)?;
+        Ok(SearchPaths { extra, data_dir: self.data_dir()?, ..self.machine.clone() })
+    }
+
+    /// Directories in which the user's shell looks for programs.
+    pub(crate) fn program_path(&self) -> &[PathBuf] {
+        &self.machine.path
     }
 
     fn aws_endpoint(&self) -> Result<Option<AwsEndpoint>, ConfigError> {

@@ -2,22 +2,25 @@
 //!
 //! Must not change anything.
 
-use std::process::ExitCode;
+use std::{error::Error, process::ExitCode};
 
+use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CommandError, configuration, print, say, table};
 use crate::{cli::ListArgs, client::Client};
 
-/// Columns: heading, and member of the admin API's answer.
-const COLUMNS: &[(&str, &str)] = &[
-    ("ENVIRONMENT", "id"),
-    ("FUNCTION", "functionName"),
-    ("VERSION", "version"),
-    ("STATE", "state"),
-    ("PID", "pid"),
-    ("ISOLATION", "isolation"),
-];
+/// The members of the admin API's answer that people want to see.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Environment {
+    id: String,
+    function_name: String,
+    version: String,
+    status: String,
+    age_ms: u64,
+    invocations: u64,
+}
 
 /// Lists environments.
 pub(super) async fn run(args: &ListArgs) -> Result<ExitCode, CommandError> {
@@ -28,11 +31,7 @@ pub(super) async fn run(args: &ListArgs) -> Result<ExitCode, CommandError> {
         .map_err(|error| CommandError::client("failed to list environments", error, client.config()))?;
     let environments = match answer.get_mut("environments").map(Value::take) {
         Some(Value::Array(environments)) => environments,
-        _ => {
-            return Err(
-                CommandError::new("failed to list environments").because("the answer has no list of them")
-            );
-        }
+        _ => return Err(failed("the answer has no list of them".into())),
     };
     if args.json {
         print(Value::Array(environments))?;
@@ -42,25 +41,27 @@ pub(super) async fn run(args: &ListArgs) -> Result<ExitCode, CommandError> {
         say("no environments: they start with the first invocation and leave when idle");
         return Ok(ExitCode::SUCCESS);
     }
-    let present: Vec<_> = COLUMNS
-        .iter()
-        .filter(|(_, member)| environments.iter().any(|environment| environment.get(member).is_some()))
-        .collect();
-    let rows: Vec<Vec<String>> = environments
-        .iter()
-        .map(|environment| present.iter().map(|(_, member)| cell(environment.get(member))).collect())
-        .collect();
-    let header: Vec<&str> = present.iter().map(|(heading, _)| *heading).collect();
-    for line in table::lines(&header, &rows) {
+    let rows: Vec<Vec<String>> = environments.into_iter().map(row).collect::<Result<_, _>>().map_err(|error| failed(error.into()))?;
+    for line in table::lines(&["ENVIRONMENT", "FUNCTION", "VERSION", "STATE", "AGE", "INVOCATIONS"], &rows) {
         print(line)?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn cell(value: Option<&Value>) -> String {
-    match value {
-        None | Some(Value::Null) => "-".to_owned(),
-        Some(Value::String(text)) => text.clone(),
-        Some(other) => other.to_string(),
+fn row(environment: Value) -> Result<Vec<String>, serde_json::Error> {
+    let Environment { id, function_name, version, status, age_ms, invocations } = serde_json::from_value(environment)?;
+    Ok(vec![id, function_name, version, status, age(age_ms / 1_000), invocations.to_string()])
+}
+
+fn failed(cause: Box<dyn Error + Send + Sync>) -> CommandError {
+    CommandError::new("failed to list environments").because(cause)
+}
+
+/// Two units are enough to compare ages.
+fn age(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds}s"),
+        60..3_600 => format!("{}m{:02}s", seconds / 60, seconds % 60),
+        _ => format!("{}h{:02}m", seconds / 3_600, seconds / 60 % 60),
     }
 }

@@ -15,16 +15,10 @@ use std::{
 use regex_lite::Regex;
 use serde_json::Value;
 
-use super::plan::{Code, FunctionPlan, Plan, Problem};
-
-/// Runtimes of functions that do not name one.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DefaultRuntimes {
-    /// For `.py`.
-    pub(super) python: String,
-    /// For `.mjs`, `.js`, `.cjs`.
-    pub(super) node: String,
-}
+use super::{
+    plan::{Code, FunctionPlan, Plan, Problem},
+    runtimes::DefaultRuntimes,
+};
 
 /// For `bootstrap`.
 const PROVIDED: &str = "provided.al2023";

@@ -3,12 +3,14 @@
 //! Must not know a function by another way than the service's API, so that it also works with a running service.
 
 use std::{
-    path::{Path, PathBuf},
+    collections::BTreeSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
     process::ExitCode,
     sync::Arc,
 };
 
-use hothouse_execution::ports::InvocationRecord;
+use hothouse_execution::{ports::InvocationRecord, runtimes::SearchPaths};
 use tokio::sync::mpsc;
 
 use super::{
@@ -19,7 +21,7 @@ use crate::{
     cli::DevArgs,
     client::Client,
     compose::Running,
-    config::{ClientConfig, Environment as _, ProcessEnvironment},
+    config::{ClientConfig, Configuration},
 };
 
 mod convention;
@@ -28,26 +30,28 @@ mod deploy;
 mod intrinsics;
 mod package;
 mod plan;
+mod runtimes;
 mod show;
 mod template;
+mod watch;
 
-use convention::DefaultRuntimes;
 use deploy::Deployed;
 use plan::Plan;
+use runtimes::DefaultRuntimes;
 
 /// Serves a folder until a signal comes.
 pub(super) async fn run(args: &DevArgs) -> Result<ExitCode, CommandError> {
     let configuration = configuration(&args.service.0.clone().merged(args.client.0.clone()))?;
     let mut client_config = configuration.client()?;
+    let mut service_config = configuration.service()?;
+    let mut project = Project::new(args, &configuration, &service_config.search_paths);
     // Reading the folder first: a mistake there should not need a service to show.
-    let plan = plan(args, &client_config)?;
+    let plan = project.plan(&client_config)?;
     if configuration.has_endpoint_flag() {
-        let client = Client::new(client_config);
-        let deployed = deploy_all(&client, &plan).await?;
+        let deployed = project.deploy(&Client::new(client_config), &plan).await?;
         return Ok(if deployed == 0 { ExitCode::FAILURE } else { ExitCode::SUCCESS });
     }
 
-    let mut service_config = configuration.service()?;
     start_log(&service_config);
     let (reporter, records) = show::Reporter::new();
     service_config.observer = Some(Arc::new(reporter));
@@ -58,117 +62,156 @@ pub(super) async fn run(args: &DevArgs) -> Result<ExitCode, CommandError> {
     let result = tokio::select! {
         biased;
         _ = signals.next() => Ok(()),
-        result = work(&client, &plan, records) => result,
+        result = project.work(&client, plan, records) => result,
     };
-    if let Err(error) = &result {
-        report(error);
-    }
     let code = stop(running, &mut signals).await;
-    Ok(if result.is_err() { ExitCode::FAILURE } else { code })
+    result.map(|()| code)
 }
 
-/// Deploys, then prints invocations for as long as there are any.
-async fn work(
-    client: &Client,
-    plan: &Plan,
-    mut records: mpsc::Receiver<InvocationRecord>,
-) -> Result<(), CommandError> {
-    deploy_all(client, plan).await?;
-    print("")?;
-    print(READY)?;
-    while let Some(record) = records.recv().await {
-        show::invocation(&record)?;
-    }
-    Ok(())
+/// The folder that is being worked on.
+#[derive(Debug)]
+struct Project {
+    folder: PathBuf,
+    parameters: Vec<(String, String)>,
+    watched: bool,
+    runtimes: DefaultRuntimes,
+    /// How the user calls this program.
+    program: String,
+    /// Notes and problems that were already printed: a change prints only what is new.
+    said: BTreeSet<String>,
 }
 
-fn plan(args: &DevArgs, config: &ClientConfig) -> Result<Plan, CommandError> {
-    let folder = &args.directory;
-    let failed = || CommandError::new(format!("failed to find functions in `{}`", folder.display()));
-    if !folder.is_dir() {
-        return Err(failed().because("it is not a folder"));
+impl Project {
+    fn new(args: &DevArgs, configuration: &Configuration, search: &SearchPaths) -> Self {
+        Self {
+            folder: args.directory.clone(),
+            parameters: args.parameters.clone(),
+            watched: args.watch == "on",
+            runtimes: DefaultRuntimes::discover(search),
+            program: program(configuration.program_path()),
+            said: BTreeSet::new(),
+        }
     }
-    let surroundings = template::Surroundings {
-        region: &config.region,
-        account: &config.account,
-        parameters: &args.parameters,
-    };
-    let mut plan = match template::find(folder) {
-        Some(path) => template::load(&path, &surroundings).map_err(|error| failed().because(error))?,
-        None => convention::discover(folder, &default_runtimes()).map_err(|error| failed().because(error))?,
-    };
-    if plan.functions.is_empty() && plan.problems.is_empty() {
-        return Err(failed().because("there are none").hint(
-            "write a file such as hello.py with `def handler(event, context)`, or a SAM template.yaml",
-        ));
-    }
-    let mut folders: Vec<&PathBuf> =
-        plan.functions.iter().filter_map(|function| function.code.folder()).collect();
-    folders.sort();
-    folders.dedup();
-    let missing: Vec<String> = folders.into_iter().flat_map(|folder| dependencies::missing(folder)).collect();
-    plan.notes.extend(missing);
-    Ok(plan)
-}
 
-/// Deploys what can be deployed, says what cannot, and answers how many functions there are now.
-async fn deploy_all(client: &Client, plan: &Plan) -> Result<usize, CommandError> {
-    for note in &plan.notes {
-        say_note(note);
-    }
-    for problem in &plan.problems {
-        report(
-            &CommandError::new(format!("failed to deploy `{}`", problem.function))
-                .because(problem.reason.clone()),
-        );
-    }
-    let program = program();
-    let mut deployed = 0;
-    for function in &plan.functions {
-        match deploy::deploy(client, function).await {
-            Ok(outcome) => {
-                let what = match outcome {
-                    Deployed::Created => "Created",
-                    Deployed::Updated => "Updated",
-                    Deployed::Unchanged => "Unchanged:",
-                };
-                say(format_args!("{what} {}", function.name));
-                deployed += 1;
-                show::how_to_invoke(function, client.config(), &program)?;
+    /// Deploys, then shows invocations and deploys what changes, for as long as the service runs.
+    async fn work(
+        &mut self,
+        client: &Client,
+        plan: Plan,
+        mut records: mpsc::Receiver<InvocationRecord>,
+    ) -> Result<(), CommandError> {
+        self.deploy(client, &plan).await?;
+        print(format_args!("\n{READY}"))?;
+        let mut watcher = match self.watched.then(|| watch::Watcher::start(&self.folder, &plan)) {
+            Some(Ok(watcher)) => Some(watcher),
+            Some(Err(error)) => {
+                say_note(format_args!("changes in `{}` are not watched: {error}", self.folder.display()));
+                None
             }
-            Err(deploy::DeployError::Client(error)) if error.is_unreachable() => {
-                let attempted = format!("failed to deploy `{}`", function.name);
-                return Err(CommandError::client(attempted, error, client.config()));
-            }
-            Err(error) => {
-                report(&CommandError::new(format!("failed to deploy `{}`", function.name)).because(error));
+            None => None,
+        };
+        loop {
+            let changed = async {
+                match &mut watcher {
+                    Some(watcher) => watcher.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                record = records.recv() => match record {
+                    Some(record) => show::invocation(&record)?,
+                    None => return Ok(()),
+                },
+                () = changed => match self.plan(client.config()) {
+                    Ok(plan) => drop(self.deploy(client, &plan).await?),
+                    // Half a template while an editor writes it: the functions stay as they are.
+                    Err(error) => drop(report(&error)),
+                },
             }
         }
     }
-    Ok(deployed)
+
+    fn plan(&self, config: &ClientConfig) -> Result<Plan, CommandError> {
+        let folder = &self.folder;
+        let failed = || CommandError::new(format!("failed to find functions in `{}`", folder.display()));
+        if !folder.is_dir() {
+            return Err(failed().because("it is not a folder"));
+        }
+        let surroundings = template::Surroundings {
+            region: &config.region,
+            account: &config.account,
+            parameters: &self.parameters,
+        };
+        let mut plan = match template::find(folder) {
+            Some(path) => template::load(&path, &surroundings).map_err(|error| failed().because(error))?,
+            None => convention::discover(folder, &self.runtimes).map_err(|error| failed().because(error))?,
+        };
+        if plan.functions.is_empty() && plan.problems.is_empty() {
+            return Err(failed()
+                .because("there are none")
+                .hint("write a file such as hello.py with `def handler(event, context)`, or a SAM template.yaml"));
+        }
+        let folders: BTreeSet<&PathBuf> = plan.functions.iter().filter_map(|function| function.code.folder()).collect();
+        let missing: Vec<String> = folders.into_iter().flat_map(|folder| dependencies::missing(folder)).collect();
+        plan.notes.extend(missing);
+        Ok(plan)
+    }
+
+    /// Deploys what can be deployed, says what cannot, and answers how many of the functions are there now.
+    async fn deploy(&mut self, client: &Client, plan: &Plan) -> Result<usize, CommandError> {
+        for note in &plan.notes {
+            if self.said.insert(note.clone()) {
+                say_note(note);
+            }
+        }
+        for problem in &plan.problems {
+            if self.said.insert(format!("{problem:?}")) {
+                let attempted = format!("failed to deploy `{}`", problem.function);
+                report(&CommandError::new(attempted).because(problem.reason.clone()));
+            }
+        }
+        let mut deployed = 0;
+        for function in &plan.functions {
+            let name = &function.name;
+            let attempted = || format!("failed to deploy `{name}`");
+            match deploy::deploy(client, function).await {
+                Ok(outcome) => {
+                    deployed += 1;
+                    match outcome {
+                        Deployed::Created => say(format_args!("Created {name}")),
+                        Deployed::Updated => say(format_args!("Updated {name}")),
+                        Deployed::Unchanged => {}
+                    }
+                    if self.said.insert(format!("how to invoke {name}")) {
+                        show::how_to_invoke(function, client.config(), &self.program)?;
+                    }
+                }
+                Err(deploy::DeployError::Client(error)) if error.is_unreachable() => {
+                    return Err(CommandError::client(attempted(), error, client.config()));
+                }
+                Err(error) => drop(report(&CommandError::new(attempted()).because(error))),
+            }
+        }
+        Ok(deployed)
+    }
 }
 
+/// Where this process reaches its own service.
 fn endpoint(running: &Running) -> String {
     let mut address = running.addresses[0];
     // Listening everywhere includes here.
-    if address.ip().is_unspecified() {
-        address.set_ip(match address {
-            std::net::SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-            std::net::SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-        });
-    }
+    address.set_ip(match address.ip() {
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED) => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED) => Ipv6Addr::LOCALHOST.into(),
+        other => other,
+    });
     format!("http://{address}")
 }
 
-fn default_runtimes() -> DefaultRuntimes {
-    DefaultRuntimes { python: "python3.13".to_owned(), node: "nodejs22.x".to_owned() }
-}
-
 /// How to call this program from the user's shell: by name if that finds it, else by path.
-fn program() -> String {
+fn program(path: &[PathBuf]) -> String {
     const NAME: &str = "hothouse";
-    let path = ProcessEnvironment.get("PATH").unwrap_or_default();
-    if path.split(':').any(|folder| Path::new(folder).join(NAME).is_file()) {
+    if path.iter().any(|folder| folder.join(NAME).is_file()) {
         return NAME.to_owned();
     }
     let Ok(own) = std::env::current_exe() else { return NAME.to_owned() };

@@ -15,7 +15,7 @@ use zip::{CompressionMethod, DateTime, ZipWriter, write::SimpleFileOptions};
 use super::plan::Code;
 
 /// Never part of a function.
-const SKIPPED: [&str; 5] = [".git", ".venv", "__pycache__", ".aws-sam", ".DS_Store"];
+pub(super) const SKIPPED: [&str; 5] = [".git", ".venv", "__pycache__", ".aws-sam", ".DS_Store"];
 
 /// Deeper than any real package; a circle of symbolic links ends here.
 const MAX_DEPTH: usize = 64;
