@@ -25,6 +25,15 @@ pub(super) fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
 }
 
+/// A body that comes while it is read.
+pub(super) fn stream<B>(body: B) -> Body
+where
+    B: hyper::body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    body.map_err(Into::into).boxed_unsync()
+}
+
 /// A response whose body is at hand.
 pub(super) fn answer(response: Response<Bytes>) -> Response<Body> {
     response.map(whole)

@@ -8,20 +8,20 @@ use percent_encoding::percent_decode_str;
 
 /// What a request's signature says, each part where it is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Credential {
-    /// The key that signed.
-    pub access_key_id: Option<String>,
+pub(super) struct Credential {
+    /// The key that signed; empty for an unsigned request.
+    pub(super) access_key_id: String,
     /// Comes with temporary credentials.
-    pub session_token: Option<String>,
+    pub(super) session_token: Option<String>,
     /// Region of the scope, if it is one.
-    pub region: Option<Region>,
+    pub(super) region: Option<Region>,
     /// Signing name of the service, such as `logs`.
-    pub service: Option<String>,
+    pub(super) service: Option<String>,
 }
 
 impl Credential {
     /// Reads the `Authorization` header, or the query of a presigned URL.
-    pub fn of(headers: &HeaderMap, uri: &Uri) -> Self {
+    pub(super) fn of(headers: &HeaderMap, uri: &Uri) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let parameter = |name: &str| {
             let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
@@ -42,7 +42,7 @@ impl Credential {
     fn of_authorization(authorization: &str) -> Self {
         if let Some(key_and_signature) = authorization.strip_prefix("AWS ") {
             // Signature version 2, which only S3 still had.
-            let key = key_and_signature.split(':').next().map(str::to_owned);
+            let key = key_and_signature.split(':').next().unwrap_or_default().to_owned();
             return Credential { access_key_id: key, service: Some("s3".into()), ..Credential::default() };
         }
         let Some((algorithm, rest)) = authorization.split_once(' ') else { return Credential::default() };
@@ -60,7 +60,6 @@ impl Credential {
         let region = if with_region { parts.next().and_then(|region| region.parse().ok()) } else { None };
         let key: Vec<&str> = parts.skip(1).collect();
         let key: Vec<&str> = key.into_iter().rev().collect();
-        let access_key_id = Some(key.join("/")).filter(|key| !key.is_empty());
-        Credential { access_key_id, session_token: None, region, service }
+        Credential { access_key_id: key.join("/"), session_token: None, region, service }
     }
 }

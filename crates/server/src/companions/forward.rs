@@ -20,7 +20,7 @@ use hyper_util::{
 };
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 
-pub use super::signing::{Keys, SigningError};
+pub(crate) use super::signing::{Keys, SigningError};
 use super::{
     body::{self, Body, BoxError, answer},
     caller::Credential,
@@ -34,19 +34,19 @@ const ANSWER_BYTES: usize = 1 << 20;
 
 /// Where other services are, and how to talk to them.
 #[derive(Debug, Clone, Default)]
-pub struct ForwarderConfig {
+pub(crate) struct ForwarderConfig {
     /// `--aws-endpoint`: `http://` or `https://`. `{service}` and `{region}` in it stand for those of the request, so
     /// `https://{service}.{region}.amazonaws.com` is AWS itself.
-    pub endpoint: Option<String>,
+    pub(crate) endpoint: Option<String>,
     /// Certificates (PEM) that the endpoint's own certificate must come from, instead of the public ones.
-    pub ca_file: Option<PathBuf>,
+    pub(crate) ca_file: Option<PathBuf>,
     /// Sign every request anew with these.
-    pub keys: Option<Keys>,
+    pub(crate) keys: Option<Keys>,
 }
 
 /// The endpoint cannot be used as it was configured.
 #[derive(Debug, thiserror::Error)]
-pub enum EndpointError {
+pub(crate) enum EndpointError {
     /// Not a URL that we can use.
     #[error("use the AWS endpoint `{0}`: it is not an http:// or https:// URL")]
     Url(String),
@@ -75,7 +75,7 @@ pub enum EndpointError {
 
 /// A request could not be sent, or its answer not be read.
 #[derive(Debug, thiserror::Error)]
-pub enum ForwardError {
+pub(crate) enum ForwardError {
     /// No `--aws-endpoint`.
     #[error("no AWS endpoint is configured (`--aws-endpoint`)")]
     NoEndpoint,
@@ -96,7 +96,7 @@ pub enum ForwardError {
 }
 
 /// Sends requests to the other endpoint.
-pub struct Forwarder {
+pub(crate) struct Forwarder {
     endpoint: Option<Endpoint>,
     keys: Option<Keys>,
     client: Client<HttpsConnector<HttpConnector>, Body>,
@@ -113,7 +113,7 @@ impl Forwarder {
     ///
     /// # Errors
     /// The URL or the certificates cannot be used.
-    pub fn new(config: ForwarderConfig, clock: Arc<dyn Clock>) -> Result<Self, EndpointError> {
+    pub(crate) fn new(config: ForwarderConfig, clock: Arc<dyn Clock>) -> Result<Self, EndpointError> {
         let endpoint = config.endpoint.map(Endpoint::parse).transpose()?;
         let mut http = HttpConnector::new();
         http.set_connect_timeout(Some(CONNECT_TIMEOUT));
@@ -134,8 +134,13 @@ impl Forwarder {
         Ok(Forwarder { endpoint, keys: config.keys, client, clock })
     }
 
+    /// Whether an endpoint is configured.
+    pub(crate) fn has_endpoint(&self) -> bool {
+        self.endpoint.is_some()
+    }
+
     /// Sends the request on and answers with what comes back, or with an error that says what is missing.
-    pub async fn forward(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
+    pub(super) async fn forward(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
         let headers = request.headers().clone();
         match self.send(request, credential).await {
             Ok(response) => response,
@@ -151,7 +156,7 @@ impl Forwarder {
         let endpoint = self.endpoint.as_ref().ok_or(ForwardError::NoEndpoint)?;
         let target = endpoint.of(credential)?;
         remove_hop_by_hop(request.headers_mut());
-        let resigned = self.keys.as_ref().filter(|_| credential.access_key_id.is_some());
+        let resigned = self.keys.as_ref().filter(|_| !credential.access_key_id.is_empty());
         // Signatures cover the host, so it stays as the client sent it. What cannot keep it: a new signature, and
         // TLS, where servers choose the site by it.
         if resigned.is_some() || target.scheme == Scheme::HTTPS {
@@ -196,7 +201,7 @@ impl Forwarder {
         account: AccountId,
     ) -> Result<Response<Body>, ForwardError> {
         let credential = Credential {
-            access_key_id: None,
+            access_key_id: String::new(),
             session_token: None,
             region: Some(region.clone()),
             service: Some(service.to_owned()),

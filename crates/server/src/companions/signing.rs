@@ -26,13 +26,13 @@ const CONTENT_HASH: &str = "x-amz-content-sha256";
 
 /// Keys to sign with.
 #[derive(Clone)]
-pub struct Keys {
+pub(crate) struct Keys {
     /// `AWS_ACCESS_KEY_ID`.
-    pub access_key_id: String,
+    pub(crate) access_key_id: String,
     /// `AWS_SECRET_ACCESS_KEY`.
-    pub secret_access_key: String,
+    pub(crate) secret_access_key: String,
     /// `AWS_SESSION_TOKEN`, with temporary keys.
-    pub session_token: Option<String>,
+    pub(crate) session_token: Option<String>,
 }
 
 impl Keys {
@@ -50,7 +50,7 @@ impl fmt::Debug for Keys {
 
 /// A request that cannot be signed.
 #[derive(Debug, thiserror::Error)]
-pub enum SigningError {
+pub(crate) enum SigningError {
     /// The body must be hashed, and is too large for it.
     #[error("the request's body has more than {HASHED_BYTES} bytes, too many to sign")]
     BodyTooLarge,

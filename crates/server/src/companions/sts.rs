@@ -15,7 +15,7 @@ use hothouse_execution::{
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 
-pub use super::token::SecretError;
+pub(crate) use super::token::SecretError;
 use super::{
     caller::Credential,
     forward::Forwarder,
@@ -27,7 +27,7 @@ use super::{
 const ENVIRONMENT_SECONDS: i64 = 43_200;
 
 /// The token service.
-pub struct Sts {
+pub(crate) struct Sts {
     tokens: Tokens,
     clock: Arc<dyn Clock>,
 }
@@ -59,24 +59,21 @@ impl Sts {
     ///
     /// # Errors
     /// The secret in the directory cannot be read or made.
-    pub fn open(directory: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, SecretError> {
+    pub(crate) fn open(directory: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, SecretError> {
         Ok(Sts { tokens: Tokens::open(directory)?, clock })
     }
 
-    /// The account that a request acts in: that of the role whose credentials signed it, else the access key
-    /// itself if it is an account's number, else `000000000000`.
-    pub fn account_of(&self, credential: &Credential) -> AccountId {
-        match self.session(credential) {
+    /// The account of the role whose credentials these are, else the access key itself if it is an account's number,
+    /// else `000000000000`.
+    pub(crate) fn account_of(&self, access_key_id: &str, session_token: Option<&str>) -> AccountId {
+        match self.session(access_key_id, session_token) {
             Verdict::Valid(session) => session.account,
-            Verdict::Foreign | Verdict::Forged => {
-                let key = credential.access_key_id.as_deref().unwrap_or_default();
-                key.parse().unwrap_or(AccountId::DEFAULT)
-            }
+            Verdict::Foreign | Verdict::Forged => access_key_id.parse().unwrap_or(AccountId::DEFAULT),
         }
     }
 
     /// Answers a request: parameters come in the body of a POST, or in the query of a GET.
-    pub fn handle(&self, credential: &Credential, url_query: &str, body: &[u8]) -> Response<Bytes> {
+    pub(super) fn handle(&self, credential: &Credential, url_query: &str, body: &[u8]) -> Response<Bytes> {
         let form = Form::parse(if body.is_empty() { url_query.as_bytes() } else { body });
         let action = form.get("Action").unwrap_or_default();
         let result = match action {
@@ -120,7 +117,7 @@ impl Sts {
 
     fn get_caller_identity(&self, credential: &Credential) -> Result<String, ApiError> {
         let session = self.checked_session(credential)?;
-        let account = session.as_ref().map_or_else(|| self.account_of(credential), |session| session.account);
+        let account = self.account_of(&credential.access_key_id, credential.session_token.as_deref());
         let (arn, user) = match &session {
             Some(session @ Session { role: Some(role), .. }) => {
                 (assumed_role_arn(account, role), user_id(session))
@@ -144,19 +141,17 @@ impl Sts {
             ));
         }
         let seconds = duration(form, 43_200, 129_600)?;
-        Ok(render_credentials(&self.issue(self.account_of(credential), None, seconds)?))
+        let account = self.account_of(&credential.access_key_id, None);
+        Ok(render_credentials(&self.issue(account, None, seconds)?))
     }
 
-    fn session(&self, credential: &Credential) -> Verdict {
-        match (&credential.access_key_id, &credential.session_token) {
-            (Some(key), Some(token)) => self.tokens.read(key, token),
-            _ => Verdict::Foreign,
-        }
+    fn session(&self, access_key_id: &str, session_token: Option<&str>) -> Verdict {
+        session_token.map_or(Verdict::Foreign, |token| self.tokens.read(access_key_id, token))
     }
 
     /// The session that signed; none for credentials that are not ours.
     fn checked_session(&self, credential: &Credential) -> Result<Option<Session>, ApiError> {
-        match self.session(credential) {
+        match self.session(&credential.access_key_id, credential.session_token.as_deref()) {
             Verdict::Foreign => Ok(None),
             Verdict::Forged => Err(ApiError::new(
                 StatusCode::FORBIDDEN,
@@ -222,13 +217,13 @@ impl CredentialSource for Sts {
 
 /// Asks the other endpoint's STS instead: its services know its own credentials only.
 #[derive(Debug)]
-pub struct UpstreamSts {
+pub(crate) struct UpstreamSts {
     forwarder: Arc<Forwarder>,
 }
 
 impl UpstreamSts {
     /// Uses the forwarder's endpoint and keys.
-    pub fn new(forwarder: Arc<Forwarder>) -> Self {
+    pub(crate) fn new(forwarder: Arc<Forwarder>) -> Self {
         UpstreamSts { forwarder }
     }
 

@@ -20,7 +20,7 @@ const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
 /// The secret of the data directory cannot be read or made.
 #[derive(Debug, thiserror::Error)]
-pub enum SecretError {
+pub(crate) enum SecretError {
     /// The file cannot be read or written.
     #[error("keep the secret of session tokens in `{path}`")]
     File {

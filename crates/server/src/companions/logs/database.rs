@@ -19,16 +19,16 @@ const DAY_MS: i64 = 86_400_000;
 
 /// Whose groups: accounts and regions do not see one another.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Scope {
+pub(crate) struct Scope {
     /// The caller's account.
-    pub account: AccountId,
+    pub(crate) account: AccountId,
     /// The region that the request was signed for.
-    pub region: Region,
+    pub(crate) region: Region,
 }
 
 /// The store failed; the API answers 500 or 503.
 #[derive(Debug, thiserror::Error)]
-pub enum StoreError {
+pub(crate) enum StoreError {
     /// The file could not be made.
     #[error("create `{path}`")]
     Create {
@@ -94,17 +94,17 @@ pub(super) struct NewEvent {
 
 /// An event as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StoredEvent {
+pub(crate) struct StoredEvent {
     /// Grows with every event that is stored.
-    pub id: i64,
+    pub(crate) id: i64,
     /// The stream's name.
-    pub stream: String,
+    pub(crate) stream: String,
     /// When it happened, in milliseconds since the epoch.
-    pub timestamp_ms: i64,
+    pub(crate) timestamp_ms: i64,
     /// When it was stored, in milliseconds since the epoch.
-    pub ingested_ms: i64,
+    pub(crate) ingested_ms: i64,
     /// Not necessarily UTF-8.
-    pub message: Vec<u8>,
+    pub(crate) message: Vec<u8>,
 }
 
 /// A row of `log_group`.
@@ -327,13 +327,17 @@ impl Database {
         order: &StreamOrder,
         limit: usize,
     ) -> Result<Vec<Stream>, LogsError> {
-        let key = if order.by_last_event { "COALESCE(last_ms, created_ms)" } else { "0" };
         let (direction, comparison) = if order.descending { ("DESC", "<") } else { ("ASC", ">") };
+        let (behind, sorting) = if order.by_last_event {
+            let key = "COALESCE(last_ms, created_ms)";
+            (format!("({key}, name) {comparison} (?3, ?4)"), format!("{key} {direction}, name {direction}"))
+        } else {
+            (format!("name {comparison} ?4"), format!("name {direction}"))
+        };
         let sql = format!(
             "SELECT id, name, created_ms, first_ms, last_ms, ingested_ms FROM log_stream
-             WHERE group_id = ?1 AND substr(name, 1, length(?2)) = ?2
-               AND (?3 IS NULL OR ({key}, name) {comparison} (?3, ?4))
-             ORDER BY {key} {direction}, name {direction} LIMIT ?5"
+             WHERE group_id = ?1 AND substr(name, 1, length(?2)) = ?2 AND (?3 IS NULL OR {behind})
+             ORDER BY {sorting} LIMIT ?5"
         );
         let (after_key, after_name) = match &order.after {
             Some((key, name)) => (Some(*key), name.as_str()),

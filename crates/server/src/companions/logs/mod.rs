@@ -11,6 +11,6 @@ mod json_filter;
 mod operations;
 mod store;
 
-pub use database::{Scope, StoreError, StoredEvent};
-pub use operations::handle;
-pub use store::{LogStore, LogStoreConfig};
+pub(crate) use database::{Scope, StoreError, StoredEvent};
+pub(crate) use operations::handle;
+pub(crate) use store::{LogStore, LogStoreConfig};

@@ -75,7 +75,7 @@ impl From<LogsError> for ApiError {
 }
 
 /// Answers a request to CloudWatch Logs. `target` is the header `X-Amz-Target`.
-pub async fn handle(store: &LogStore, scope: Scope, target: &str, body: &[u8]) -> Response<Bytes> {
+pub(crate) async fn handle(store: &LogStore, scope: Scope, target: &str, body: &[u8]) -> Response<Bytes> {
     let operation = target.split_once('.').map_or(target, |(_, operation)| operation);
     match perform(store, scope, operation, body).await {
         Ok(output) => awsjson::ok(&output),

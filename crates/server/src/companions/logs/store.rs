@@ -35,16 +35,16 @@ const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
 /// Where the log events live, and how many.
 #[derive(Debug, Clone)]
-pub struct LogStoreConfig {
+pub(crate) struct LogStoreConfig {
     /// Directory of `logs.db`; nothing is written to disk without one.
-    pub directory: Option<PathBuf>,
+    pub(crate) directory: Option<PathBuf>,
     /// Bytes that the database may use; the oldest events make room.
-    pub maximum_bytes: u64,
+    pub(crate) maximum_bytes: u64,
 }
 
 /// Cheap handle of the log store. All clones must be gone, or [`LogStore::close`] called, for its thread to end.
 #[derive(Clone)]
-pub struct LogStore {
+pub(crate) struct LogStore {
     requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
     latest: watch::Receiver<i64>,
@@ -74,7 +74,7 @@ impl LogStore {
     ///
     /// # Errors
     /// The database cannot be opened, or a newer Hothouse wrote it.
-    pub fn open(config: LogStoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
+    pub(crate) fn open(config: LogStoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let database = Database::open(config.directory.as_deref(), config.maximum_bytes)?;
         let (latest_sender, latest) = watch::channel(database.latest_event()?);
         let (requests, queue) = mpsc::channel(QUEUE_LENGTH);
@@ -91,7 +91,7 @@ impl LogStore {
     }
 
     /// Commits everything that was accepted and ends the thread. Later calls fail with [`StoreError::Closed`].
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         let (done, wait) = oneshot::channel();
         if self.requests.send(Request::Close(done)).await.is_ok() {
             // An error means that the thread ended already, which is what was asked for.
@@ -100,7 +100,7 @@ impl LogStore {
     }
 
     /// Follows new events: the value is the identifier of the latest one, for [`LogStore::tail`].
-    pub fn subscribe(&self) -> watch::Receiver<i64> {
+    pub(crate) fn subscribe(&self) -> watch::Receiver<i64> {
         self.latest.clone()
     }
 
@@ -108,7 +108,7 @@ impl LogStore {
     ///
     /// # Errors
     /// The database failed, or the store is closed.
-    pub async fn tail(
+    pub(crate) async fn tail(
         &self,
         scope: super::Scope,
         group: String,
@@ -119,12 +119,12 @@ impl LogStore {
     }
 
     /// How many events of functions were dropped because the queue was full or the database failed.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// How many events made room for newer ones.
-    pub fn evicted(&self) -> u64 {
+    pub(crate) fn evicted(&self) -> u64 {
         self.shared.evicted.load(Ordering::Relaxed)
     }
 
