@@ -21,12 +21,10 @@ pub(crate) fn validate(operation: Operation, bound: &Bound) -> Result<(), ApiErr
     let mut violations =
         Violations { messages: Vec::new(), has_own_runtime_rule: has_own_runtime_rule(operation) };
     violations.structure("", operation.input(), &bound.members);
-    let Violations { mut messages, .. } = violations;
+    let Violations { messages, .. } = violations;
     if messages.is_empty() {
         return afterwards(operation, &bound.members);
     }
-    // Recorded: what is wrong with the qualifier comes before what is wrong with the function's name.
-    messages.sort_by_key(|message| !message.contains("at 'qualifier'"));
     Err(ApiError::new(
         ErrorKind::Validation,
         format!(
@@ -85,7 +83,9 @@ struct Violations {
 
 impl Violations {
     fn structure(&mut self, path: &str, structure: &'static Structure, members: &Map<String, Value>) {
-        for member in structure.members {
+        // Recorded: `qualifier` comes before `functionName`, `compatibleRuntimes` before `compatibleArchitectures`; both are
+        // the model's order reversed. What is wrong with one member keeps its order.
+        for member in structure.members.iter().rev() {
             let path = match path {
                 "" => member.spelled.to_owned(),
                 _ => format!("{path}.{}", member.spelled),
