@@ -32,6 +32,8 @@ macro_rules! client_files {
 }
 
 const PYTHON: ClientFiles = client_files!("python":
+    "awslambdaric/__init__.py",
+    "awslambdaric/lambda_context.py",
     "bootstrap.py",
     "hothouse_client.py",
     "hothouse_context.py",
@@ -40,6 +42,7 @@ const PYTHON: ClientFiles = client_files!("python":
     "hothouse_logging.py",
     "hothouse_process.py",
     "hothouse_runtime_api.py",
+    "snapshot_restore_py.py",
 );
 
 const NODE: ClientFiles = client_files!("node":
@@ -62,6 +65,34 @@ const NODE: ClientFiles = client_files!("node":
 /// give, and a missing file makes Node print a warning at every start.
 const NODE_CERTIFICATES: (&str, &str) = ("ca-cert.pem", "");
 
+/// The program that speaks to the Runtime API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Client {
+    /// Ours.
+    Own,
+    /// AWS's published one, synced.
+    Official,
+}
+
+impl Client {
+    /// AWS's, where there is no other, or where it is preferred and was synced.
+    pub(super) fn choose(
+        catalog_directory: &Path,
+        language: Language,
+        line: Line,
+        prefer_official: bool,
+    ) -> Self {
+        let marker = match language {
+            Language::Python => "awslambdaric/bootstrap.py",
+            Language::Node => "node_modules/aws-lambda-ric/package.json",
+            Language::Java | Language::Ruby => return Self::Official,
+        };
+        let synced = synced(catalog_directory, &directory_name(language, line));
+        let is_synced = synced.is_some_and(|synced| synced.join(marker).is_file());
+        if prefer_official && is_synced { Self::Official } else { Self::Own }
+    }
+}
+
 /// The runtime directory for `interpreter`, made now unless it exists.
 ///
 /// # Errors
@@ -70,11 +101,12 @@ pub(super) fn runtime_directory(
     catalog_directory: &Path,
     interpreter: &Interpreter,
     line: Line,
+    client: Client,
 ) -> io::Result<PathBuf> {
     let language = interpreter.language;
     let directory = catalog_directory.join(directory_name(language, line));
     let synced = synced(catalog_directory, &directory_name(language, line));
-    let files = files(language);
+    let files = files(language, client);
     let target = directory.join(format!("runtime-{}", hash(&files, synced.as_deref())));
     if target.is_dir() {
         return Ok(target);
@@ -93,7 +125,7 @@ pub(super) fn runtime_directory(
         }
         fs::write(path, text)?;
     }
-    if language == Language::Python {
+    if (language, client) == (Language::Python, Client::Own) {
         precompile(&interpreter.executable, &unfinished.path, &files);
     }
     unfinished.publish(&target)?;
@@ -147,12 +179,13 @@ impl Drop for Unfinished {
     }
 }
 
-fn files(language: Language) -> Vec<(&'static str, &'static str)> {
-    match language {
-        Language::Python => PYTHON.to_vec(),
-        Language::Node => NODE.iter().copied().chain([NODE_CERTIFICATES]).collect(),
-        // Their clients are AWS's own, synced.
-        Language::Java | Language::Ruby => Vec::new(),
+fn files(language: Language, client: Client) -> Vec<(&'static str, &'static str)> {
+    match (language, client) {
+        (Language::Python, Client::Own) => PYTHON.to_vec(),
+        (Language::Node, Client::Own) => NODE.iter().copied().chain([NODE_CERTIFICATES]).collect(),
+        (Language::Node, Client::Official) => vec![NODE_CERTIFICATES],
+        // Ours has modules of the same names as AWS's, for functions that import them.
+        (Language::Python, Client::Official) | (Language::Java | Language::Ruby, _) => Vec::new(),
     }
 }
 
@@ -227,7 +260,7 @@ mod tests {
     fn python_directory(tree: &Tree) -> PathBuf {
         let catalog = Catalog::discover(&tree.search(), Policy::default());
         let interpreter = &catalog.interpreters()[0];
-        runtime_directory(catalog.directory(), interpreter, interpreter.line().unwrap()).unwrap()
+        runtime_directory(catalog.directory(), interpreter, interpreter.line().unwrap(), Client::Own).unwrap()
     }
 
     #[test]

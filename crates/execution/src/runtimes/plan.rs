@@ -11,7 +11,7 @@ use std::{
 use super::{
     bootstrap,
     catalog::Catalog,
-    client,
+    client::{self, Client},
     family::{Family, Language, Line},
     interpreter::Interpreter,
 };
@@ -186,7 +186,8 @@ fn managed(
     if needs_sync && client::synced(catalog.directory(), &client::directory_name(language, used)).is_none() {
         return Err(PlanError::NotSynced { runtime: runtime.to_owned(), language });
     }
-    let runtime_directory = client::runtime_directory(catalog.directory(), interpreter, used)
+    let client = Client::choose(catalog.directory(), language, used, catalog.policy().official_clients);
+    let runtime_directory = client::runtime_directory(catalog.directory(), interpreter, used, client)
         .map_err(|source| PlanError::RuntimeFiles { directory: catalog.directory().to_owned(), source })?;
 
     let (executable, roots, mounts) = match layout {
@@ -208,8 +209,8 @@ fn managed(
         }
     };
 
-    let client = Client::choose(catalog, language, &runtime_directory);
-    let command = client.command(spec, &roots, &runtime_directory, used, executable);
+    let mut command = vec![OsString::from(executable)];
+    command.extend(arguments(spec, (language, used), client, &roots, &runtime_directory));
     let wrapper = spec.environment.get("AWS_LAMBDA_EXEC_WRAPPER");
     let argv = match wrapper {
         Some(wrapper) => wrapped(wrapper, command),
@@ -247,62 +248,35 @@ fn mask_site_packages(
     Some(Mount { source: empty, target: Path::new("/var/lang").join(inside) })
 }
 
-/// The program that speaks to the Runtime API.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Client {
-    Own,
-    Official,
-}
-
-impl Client {
-    fn choose(catalog: &Catalog, language: Language, runtime_directory: &Path) -> Self {
-        let published = match language {
-            Language::Python => "awslambdaric",
-            Language::Node => "node_modules/aws-lambda-ric",
-            Language::Java | Language::Ruby => return Self::Official,
-        };
-        let wanted = catalog.policy().official_clients;
-        if wanted && runtime_directory.join(published).is_dir() { Self::Official } else { Self::Own }
-    }
-
-    fn command(
-        self,
-        spec: &FunctionSpec,
-        roots: &Roots,
-        runtime_directory: &Path,
-        used: Line,
-        executable: PathBuf,
-    ) -> Vec<OsString> {
-        let language = match Family::of(spec.runtime.as_str()) {
-            Family::Managed(language, _) => language,
-            Family::Provided | Family::Unsupported => return vec![executable.into()],
-        };
-        let mut argv: Vec<OsString> = vec![executable.into()];
-        match (language, self) {
-            // `-S`: importing `site` costs more than everything else, and would find the developer's packages.
-            (Language::Python, Self::Own) => {
-                argv.extend(["-S".into(), roots.runtime.join("bootstrap.py").into()]);
+/// What follows the executable on the command line.
+fn arguments(
+    spec: &FunctionSpec,
+    (language, used): (Language, Line),
+    client: Client,
+    roots: &Roots,
+    runtime_directory: &Path,
+) -> Vec<OsString> {
+    let handler = || OsString::from(&spec.handler);
+    match (language, client) {
+        // `-S`: importing `site` costs more than everything else, and would find the developer's packages.
+        (Language::Python, Client::Own) => vec!["-S".into(), roots.runtime.join("bootstrap.py").into()],
+        (Language::Python, Client::Official) => vec!["-m".into(), "awslambdaric".into(), handler()],
+        (Language::Node, _) => {
+            let mut arguments: Vec<OsString> = node_options(spec.memory_mb).into();
+            match client {
+                Client::Own => arguments.push(roots.runtime.join("index.mjs").into()),
+                Client::Official => {
+                    let main = roots.runtime.join("node_modules/aws-lambda-ric/bin/index.mjs");
+                    arguments.extend([main.into(), handler()]);
+                }
             }
-            (Language::Python, Self::Official) => {
-                argv.extend(["-m".into(), "awslambdaric".into(), spec.handler.clone().into()]);
-            }
-            (Language::Node, Self::Own) => {
-                argv.extend(node_options(spec.memory_mb));
-                argv.push(roots.runtime.join("index.mjs").into());
-            }
-            (Language::Node, Self::Official) => {
-                argv.extend(node_options(spec.memory_mb));
-                let main = roots.runtime.join("node_modules/aws-lambda-ric/bin/index.mjs");
-                argv.extend([main.into(), spec.handler.clone().into()]);
-            }
-            (Language::Java, _) => argv.extend(java_arguments(spec, roots, used)),
-            (Language::Ruby, _) => {
-                let gem = ruby_client(runtime_directory);
-                let main = roots.runtime.join(gem).join("bin/aws_lambda_ric");
-                argv.extend([main.into(), spec.handler.clone().into()]);
-            }
+            arguments
         }
-        argv
+        (Language::Java, _) => java_arguments(spec, roots, used),
+        (Language::Ruby, _) => {
+            let main = roots.runtime.join(ruby_client(runtime_directory)).join("bin/aws_lambda_ric");
+            vec![main.into(), handler()]
+        }
     }
 }
 
@@ -657,7 +631,7 @@ mod tests {
         let tree = Tree::new();
         tree.pyenv_python("3.12.1");
         tree.pyenv_python("3.13.0");
-        tree.synced("python3.12", "awslambdaric/__main__.py");
+        tree.synced("python3.12", "awslambdaric/bootstrap.py");
         let catalog = catalog(&tree, true);
         let official = catalog.plan(&spec("python3.12"), &Layout::Sandbox).unwrap();
         assert_eq!(argv(&official)[1..], ["-m", "awslambdaric", "index.handler"]);
