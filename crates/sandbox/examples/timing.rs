@@ -1,19 +1,20 @@
 //! Measures what a sandbox costs: `cargo run --release --example timing -- [PROGRAM] [ROUNDS]`.
 //!
-//! Prints medians, in microseconds, of creating the sandbox, of starting a program in it, of that program's end, and of
-//! removing everything, for each kind of sandbox that the machine has. PROGRAM should do nothing.
+//! Prints medians, in microseconds, until the sandbox is created, a process in it exists, and its program runs, and of
+//! that program's end and of removing everything, for each kind of sandbox that the machine has. PROGRAM should print
+//! something at once, and end; a static one has least to do.
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for developers")]
 
-use std::time::Instant;
+use std::{io::Read, time::Instant};
 
 use hothouse_sandbox::{
-    Command, Ending, Identity, Level, Limits, Network, Sandbox, SandboxSpec, Template, TemplateSpec,
+    Command, Ending, Identity, Level, Limits, Mount, Network, Sandbox, SandboxSpec, Template, TemplateSpec,
 };
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let program = arguments.next().unwrap_or_else(|| "/bin/true".to_owned());
+    let program = arguments.next().unwrap_or_else(|| "/bin/pwd".to_owned());
     let rounds: usize = arguments.next().map_or(200, |count| count.parse().unwrap());
     let plain = Limits { processes: None, memory_bytes: None, ..Limits::default() };
     let ceilings = Limits { processes: Some(742), memory_bytes: Some(256 << 20), ..Limits::default() };
@@ -31,10 +32,12 @@ fn main() {
                 name: "sbx_user1051".into(),
                 home: "/home/sbx_user1051".into(),
             },
+            mounts: vec![Mount::read_only(&program, "/program")],
             ..TemplateSpec::default()
         })
         .unwrap();
-        let mut times: [Vec<f64>; 4] = Default::default();
+        let inside = if template.has_own_root() { "/program" } else { &program };
+        let mut times: [Vec<f64>; 5] = Default::default();
         for _ in 0..rounds {
             let started = Instant::now();
             let spec = SandboxSpec {
@@ -46,26 +49,31 @@ fn main() {
             };
             let mut sandbox = Sandbox::create(&template, spec).unwrap();
             times[0].push(microseconds(started));
+            let (mut output, writer) = std::io::pipe().unwrap();
             let command = Command {
-                arguments: vec![program.clone().into()],
+                arguments: vec![inside.into()],
                 directory: "/".into(),
+                descriptors: vec![(writer.into(), 1)],
                 ..Command::default()
             };
             let process = sandbox.spawn(command).unwrap();
             times[1].push(microseconds(started));
+            output.read_exact(&mut [0]).unwrap();
+            times[2].push(microseconds(started));
+            let running = Instant::now();
             let exit = process.wait().unwrap();
             assert!(matches!(exit.ending, Ending::Exited(0)), "{exit:?}");
-            times[2].push(microseconds(started));
+            times[3].push(microseconds(running));
             let ended = Instant::now();
             drop(sandbox);
-            times[3].push(microseconds(ended));
+            times[4].push(microseconds(ended));
         }
-        let [created, spawned, ended, removed] = times.map(|mut values| {
+        let [created, spawned, running, ended, removed] = times.map(|mut values| {
             values.sort_by(f64::total_cmp);
             values[values.len() / 2]
         });
         println!(
-            "{name:22} {}: created {created:.0}, spawned {spawned:.0}, ended {ended:.0}; removed in {removed:.0} µs",
+            "{name:22} {}: created {created:.0}, spawned {spawned:.0}, running {running:.0}; ended in {ended:.0}, removed in {removed:.0} µs",
             template.isolation()
         );
     }

@@ -12,6 +12,7 @@ use std::{
 
 use crate::{
     error::Step,
+    forget::forget_the_service,
     helper::Failure,
     isolation::Mode,
     launch::Launch,
@@ -38,7 +39,10 @@ const KILL_FIRST: &[u8] = b"500";
 pub(crate) fn run(launch: &mut Launch, mode: Mode) -> ! {
     let control = launch.control.as_raw_fd();
     match start(launch, mode) {
-        Ok((program, ended)) => watch(control, program, ended, mode),
+        Ok((program, ended, memory)) => {
+            forget_the_service(memory);
+            watch(control, program, ended, mode)
+        }
         Err(failure) => {
             let kind =
                 if failure.step == Step::Exec { ReportKind::NOT_EXECUTED } else { ReportKind::NOT_SET_UP };
@@ -53,14 +57,12 @@ fn exit(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// From the clone to the program's exec: its process, and the descriptor that tells of ended children.
-fn start(launch: &mut Launch, mode: Mode) -> Result<(libc::pid_t, RawFd), Failure> {
+/// From the clone to the program's exec: its process, the descriptor that tells of ended children, and the one that
+/// tells of our memory.
+fn start(launch: &mut Launch, mode: Mode) -> Result<(libc::pid_t, RawFd, RawFd), Failure> {
     let at = Failure::at;
     syscall::close_all_but(&launch.kept).map_err(at(Step::Init))?;
     hide_the_service(launch.command_line);
-    // A signal to the service's terminal or process group is not for us.
-    // SAFETY: takes no arguments.
-    unsafe { libc::setsid() };
     for &group in &launch.groups {
         syscall::write_all(group, b"0").map_err(at(Step::JoinControlGroup))?;
     }
@@ -91,16 +93,17 @@ fn start(launch: &mut Launch, mode: Mode) -> Result<(libc::pid_t, RawFd), Failur
         set_limit(libc::RLIMIT_NPROC, limit).map_err(at(Step::Limits))?;
     }
     control_process(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(Step::Capabilities))?;
+    let memory = syscall::open(c"/proc/self/maps", libc::O_RDONLY, 0).map_err(at(Step::Init))?;
     // Our memory is a copy of the service's, secrets included: nobody inside may look at it, though they are the
-    // same user.
+    // same user. Afterwards we may not either, unless we look already.
     control_process(libc::PR_SET_DUMPABLE, 0).map_err(at(Step::Init))?;
 
     let ended = ended_children().map_err(at(Step::Init))?;
     let program = run_program(launch)?;
-    let control = launch.control.as_raw_fd();
-    let kept = if control < ended { [control, ended] } else { [ended, control] };
+    let mut kept = [launch.control.as_raw_fd(), ended, memory];
+    kept.sort_unstable();
     syscall::close_all_but(&kept).map_err(at(Step::Init))?;
-    Ok((program, ended))
+    Ok((program, ended, memory))
 }
 
 /// Wipes the copy of the service's command line, which everyone inside could read as ours.
@@ -138,6 +141,10 @@ fn control_process(option: c_int, value: libc::c_ulong) -> syscall::Result {
 /// Becomes the unprivileged user, in a user namespace of its own, without any capability.
 fn drop_privileges(launch: &Launch) -> Result<(), Failure> {
     let at = Failure::at;
+    if launch.user_map.is_none() {
+        // Whoever changes user loses the right to do this.
+        drop_bounding_set().map_err(at(Step::Capabilities))?;
+    }
     if let Some((uid, gid)) = launch.identity {
         give_pipes(launch, uid, gid);
         // SAFETY: the empty list needs no pointer. Raw system calls, because the C library's would signal the
@@ -154,6 +161,7 @@ fn drop_privileges(launch: &Launch) -> Result<(), Failure> {
         control_process(libc::PR_SET_DUMPABLE, 1).map_err(at(Step::UserNamespace))?;
         syscall::unshare(libc::CLONE_NEWUSER).map_err(at(Step::UserNamespace))?;
         map.write().map_err(at(Step::UserNamespace))?;
+        drop_bounding_set().map_err(at(Step::Capabilities))?;
     }
     drop_capabilities().map_err(at(Step::Capabilities))
 }
@@ -172,23 +180,24 @@ fn give_pipes(launch: &Launch, uid: libc::uid_t, gid: libc::gid_t) {
     }
 }
 
+fn drop_bounding_set() -> syscall::Result {
+    for capability in 0..64 {
+        match control_process(libc::PR_CAPBSET_DROP, capability) {
+            Ok(()) => {}
+            // Behind the last one that this kernel knows.
+            Err(Errno(libc::EINVAL)) => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn drop_capabilities() -> syscall::Result {
     const VERSION_3: u32 = 0x2008_0522;
     #[repr(C)]
     struct Header {
         version: u32,
         pid: c_int,
-    }
-    // The bounding set first: taking from it needs a capability. The kernel says EINVAL behind the last one.
-    for capability in 0..64 {
-        match control_process(libc::PR_CAPBSET_DROP, capability) {
-            Ok(()) => {}
-            Err(Errno(libc::EINVAL)) => break,
-            // A root user that changed to another has lost the right to do this; exec gains nothing
-            // all the same, under no_new_privs.
-            Err(Errno(libc::EPERM)) => break,
-            Err(error) => return Err(error),
-        }
     }
     control_process(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_CLEAR_ALL as libc::c_ulong)?;
     let header = Header { version: VERSION_3, pid: 0 };

@@ -16,6 +16,7 @@
 mod control_group;
 mod error;
 mod filter;
+mod forget;
 mod helper;
 mod init;
 mod isolation;

@@ -37,7 +37,7 @@ fn an_ordinary_user_passes_the_same_tests() {
     // The build directory may be in a place that others cannot read.
     let directory =
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
-    for name in ["programs", "cage", "growth", "service_death"] {
+    for name in ["programs", "cage", "growth", "service_death", "init_memory"] {
         let Some(binary) = test_binary(name) else {
             eprintln!("skipped: {name} was not built");
             continue;
