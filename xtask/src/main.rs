@@ -4,6 +4,7 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "chores talk to the person who runs them")]
 
+mod bench;
 mod codegen;
 mod test;
 mod tidy;
@@ -24,6 +25,11 @@ struct CommandLine {
 
 #[derive(Debug, Subcommand)]
 enum Chore {
+    /// Measure, as ratios to floors of the same run.
+    Bench(bench::Arguments),
+    /// One part of the benchmark, as a process of its own.
+    #[command(hide = true)]
+    BenchPart(bench::PartArguments),
     /// Generate `crates/api/src/generated` from `models/`.
     Codegen(codegen::Arguments),
     /// Run the whole suite, and install what it needs.
@@ -34,6 +40,8 @@ enum Chore {
 
 fn main() -> ExitCode {
     match CommandLine::parse().chore {
+        Chore::Bench(arguments) => bench::run(&arguments),
+        Chore::BenchPart(arguments) => bench::part(&arguments),
         Chore::Codegen(arguments) => codegen::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Tidy(arguments) => tidy::run(&arguments),

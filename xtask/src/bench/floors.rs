@@ -1,0 +1,67 @@
+//! Floors F2, F3 and F4: what it costs to start an interpreter, or a program, that does nothing.
+//!
+//! Must not start shims: the programs that version managers put in front would make every ratio look good.
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use super::{BenchError, io_error};
+
+/// A program with arguments that ends at once.
+#[derive(Debug, Clone)]
+pub(super) struct Floor {
+    /// Its name in the report.
+    pub(super) name: &'static str,
+    program: PathBuf,
+    arguments: &'static [&'static str],
+}
+
+impl Floor {
+    /// F2.
+    pub(super) fn python() -> Result<Self, BenchError> {
+        let program = ask("python3", &["-c", "import sys; print(sys.executable)"])
+            .ok_or(BenchError::Missing("python3"))?;
+        Ok(Self { name: "F2 python3 -I -S -c pass", program, arguments: &["-I", "-S", "-c", "pass"] })
+    }
+
+    /// F3.
+    pub(super) fn node() -> Result<Self, BenchError> {
+        let program = ask("node", &["-p", "process.execPath"]).ok_or(BenchError::Missing("node"))?;
+        Ok(Self { name: "F3 node -e 0", program, arguments: &["-e", "0"] })
+    }
+
+    /// F4: an empty program, linked statically, built into `folder`.
+    pub(super) fn program(folder: &Path) -> Result<Self, BenchError> {
+        let source = folder.join("nothing.rs");
+        let program = folder.join("nothing");
+        std::fs::create_dir_all(folder).map_err(io_error("make a folder for the empty program"))?;
+        std::fs::write(&source, "fn main() {}\n").map_err(io_error("write the empty program"))?;
+        let options =
+            ["-Copt-level=3", "-Cpanic=abort", "-Ctarget-feature=+crt-static", "-Cstrip=symbols", "-o"];
+        let built = Command::new("rustc").args(options).arg(&program).arg(&source).status();
+        if !built.map_err(io_error("start rustc"))?.success() {
+            return Err(BenchError::Command("rustc nothing.rs".to_owned()));
+        }
+        Ok(Self { name: "F4 empty static program", program, arguments: &[] })
+    }
+
+    /// From before the start to after the end, once.
+    pub(super) fn once(&self) -> Result<Duration, BenchError> {
+        let mut command = Command::new(&self.program);
+        command.args(self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let started = Instant::now();
+        let status = command.status().map_err(io_error(format!("start `{}`", self.program.display())))?;
+        let took = started.elapsed();
+        if status.success() { Ok(took) } else { Err(BenchError::Command(self.name.to_owned())) }
+    }
+}
+
+/// The path that a program prints about itself.
+fn ask(program: &str, arguments: &[&str]) -> Option<PathBuf> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    let path = PathBuf::from(String::from_utf8(output.stdout).ok()?.trim());
+    path.is_file().then_some(path)
+}

@@ -1,0 +1,183 @@
+//! `cargo xtask bench`: the promised numbers, as ratios to floors that are measured in the same run.
+//!
+//! Must not report a number without the floor or the limit that it is judged by.
+
+mod figures;
+mod floors;
+mod http;
+mod load;
+mod memory;
+mod process;
+mod relay;
+mod report;
+mod service;
+
+use std::{
+    io,
+    path::PathBuf,
+    process::{Command, ExitCode},
+};
+
+use report::Report;
+
+/// Options of `cargo xtask bench`.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Arguments {
+    /// Print JSON instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Measure only this group (may be repeated): ready, memory, warm, cold, burst.
+    #[arg(long, value_name = "GROUP", value_parser = ["ready", "memory", "warm", "cold", "burst"])]
+    only: Vec<String>,
+    /// Measure only this language (may be repeated): python, node, rust.
+    #[arg(long, value_name = "LANGUAGE", value_parser = ["python", "node", "rust"])]
+    language: Vec<String>,
+    /// A tenth of the samples: enough to see whether something is badly off.
+    #[arg(long)]
+    quick: bool,
+}
+
+impl Arguments {
+    fn wants(&self, group: &str) -> bool {
+        self.only.is_empty() || self.only.iter().any(|only| only == group)
+    }
+
+    fn languages(&self) -> Vec<figures::Language> {
+        let all = figures::Language::ALL.into_iter();
+        all.filter(|one| self.language.is_empty() || self.language.iter().any(|name| name == one.name()))
+            .collect()
+    }
+
+    /// How often to measure something that takes `full` samples in a whole run.
+    fn samples(&self, full: usize) -> usize {
+        if self.quick { (full / 10).max(3) } else { full }
+    }
+}
+
+/// Parts of the benchmark that are processes of their own.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PartArguments {
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Part {
+    /// The relay of floor F1; prints its two ports.
+    Relay {
+        #[arg(long)]
+        core: Option<usize>,
+    },
+    /// A runtime client of the relay.
+    Runtime {
+        #[arg(long)]
+        core: Option<usize>,
+        #[arg(long)]
+        port: u16,
+    },
+    /// Another program on one core.
+    Pinned {
+        #[arg(long)]
+        core: usize,
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+/// Why the benchmark could not go on.
+#[derive(Debug, thiserror::Error)]
+enum BenchError {
+    #[error("failed to {what}: {source}")]
+    Io { what: String, source: io::Error },
+    #[error("`{0}` failed")]
+    Command(String),
+    #[error("{what}: unexpected answer {status}: {body}")]
+    Answer { what: &'static str, status: u16, body: String },
+    #[error("the service ended before it was ready; it said:\n{0}")]
+    NotReady(String),
+    #[error("{0} is not installed, and is needed as a floor")]
+    Missing(&'static str),
+    #[error("failed to write an archive: {0}")]
+    Archive(#[from] zip::result::ZipError),
+}
+
+/// Names what was attempted when input or output fails.
+fn io_error(what: impl Into<String>) -> impl FnOnce(io::Error) -> BenchError {
+    |source| BenchError::Io { what: what.into(), source }
+}
+
+/// Builds everything optimised, then measures with the optimised build of this very program.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let outcome = if cfg!(debug_assertions) { run_optimised() } else { measure(arguments) };
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run_optimised() -> Result<ExitCode, BenchError> {
+    let root = crate::repository();
+    for arguments in [
+        &["build", "--release", "--locked", "--package", "hothouse", "--package", "xtask"][..],
+        &["build", "--release", "--locked", "--package", "rust-echo", "--manifest-path", "tests/Cargo.toml"]
+            [..],
+    ] {
+        eprintln!("cargo {}", arguments.join(" "));
+        let mut command = Command::new("cargo");
+        command.args(arguments).current_dir(&root);
+        if arguments.contains(&"rust-echo") {
+            command.arg("--target-dir").arg(target_directory()?.join("suite/cargo"));
+        }
+        if !command.status().map_err(io_error("start cargo"))?.success() {
+            return Err(BenchError::Command(format!("cargo {}", arguments.join(" "))));
+        }
+    }
+    let program = target_directory()?.join("release/xtask");
+    let status = Command::new(&program)
+        .args(std::env::args_os().skip(1))
+        .status()
+        .map_err(io_error(format!("start `{}`", program.display())))?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The target directory that this program was built into: it runs from `TARGET/PROFILE/xtask`.
+fn target_directory() -> Result<PathBuf, BenchError> {
+    let program = std::env::current_exe().map_err(io_error("find this program"))?;
+    Ok(program.parent().and_then(|profile| profile.parent()).map(PathBuf::from).unwrap_or_default())
+}
+
+fn measure(arguments: &Arguments) -> Result<ExitCode, BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let report = runtime.map_err(io_error("make a tokio runtime"))?.block_on(figures::measure(arguments))?;
+    print(&report, arguments.json);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn print(report: &Report, json: bool) {
+    if json {
+        println!("{:#}", report.json());
+    } else {
+        println!("{}", report.table());
+    }
+}
+
+/// Runs one part in this process.
+pub(crate) fn part(arguments: &PartArguments) -> ExitCode {
+    let outcome = match &arguments.part {
+        Part::Relay { core } => process::pin(*core).and_then(|()| relay::serve()),
+        Part::Runtime { core, port } => process::pin(*core).and_then(|()| relay::runtime(*port)),
+        Part::Pinned { core, command } => {
+            process::pin(Some(*core)).and_then(|()| Err(process::become_another(command)))
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The service under measurement: its process, and the few control-plane calls that measuring needs.
+//!
+//! Must not be on a measured path: invokes go through `load`.
+
+use std::{
+    io::{BufRead, Write},
+    net::TcpListener,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
+
+use base64::Engine as _;
+use serde_json::{Value, json};
+
+use super::{
+    BenchError,
+    http::{Connection, request},
+    io_error,
+    load::Target,
+    process::{self, Owned},
+};
+
+const FUNCTIONS: &str = "/2015-03-31/functions";
+
+/// How long a function may take to become active or updated.
+const SETTLED_WITHIN: Duration = Duration::from_secs(60);
+
+/// A function as it is created.
+#[derive(Debug, Clone)]
+pub(super) struct Package {
+    /// `Runtime`.
+    pub(super) runtime: String,
+    /// `Handler`.
+    pub(super) handler: &'static str,
+    /// The file's name in the archive.
+    pub(super) file: &'static str,
+    /// The file.
+    pub(super) content: Vec<u8>,
+}
+
+/// A running service.
+#[derive(Debug)]
+pub(super) struct Service {
+    process: Owned,
+    port: u16,
+    /// From the start of the process to its `Ready.`.
+    pub(super) ready_after: Duration,
+}
+
+impl Service {
+    /// Starts the optimised binary, in memory only, on one core or anywhere.
+    pub(super) fn start(core: Option<usize>) -> Result<Self, BenchError> {
+        let binary: PathBuf = super::target_directory()?.join("release/hothouse");
+        let probe = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        let port = probe.map_err(io_error("find a free port"))?.port();
+        let mut command = process::on_core(core, binary.as_os_str())?;
+        command.args([
+            "start",
+            "--ephemeral",
+            "--log-level",
+            "error",
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+        ]);
+        let started = Instant::now();
+        let mut process = Owned::start(&mut command)?;
+        let mut lines = process.output().lines();
+        let mut said = Vec::new();
+        loop {
+            match lines.next() {
+                Some(Ok(line)) if line == "Ready." => break,
+                Some(Ok(line)) => said.push(line),
+                Some(Err(_)) | None => return Err(BenchError::NotReady(said.join("\n"))),
+            }
+        }
+        let ready_after = started.elapsed();
+        // What it prints later must go somewhere, or it would wait for a reader.
+        std::thread::spawn(move || lines.for_each(drop));
+        Ok(Self { process, port, ready_after })
+    }
+
+    /// The service's own process.
+    pub(super) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// A function's invoke path, with the usual event.
+    pub(super) fn target(&self, name: &str) -> Target {
+        Target::new(self.port, &format!("{FUNCTIONS}/{name}/invocations"))
+    }
+
+    /// The same with an event that occupies its environment for a while.
+    pub(super) fn sleeping(&self, name: &str, seconds: f64) -> Target {
+        let event = json!({ "sleep": seconds }).to_string();
+        Target::with_event(self.port, &format!("{FUNCTIONS}/{name}/invocations"), event.as_bytes())
+    }
+
+    /// Creates a function and waits until it is active.
+    pub(super) async fn create(&self, name: &str, package: &Package) -> Result<(), BenchError> {
+        let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
+        archive.start_file(package.file, zip::write::SimpleFileOptions::default().unix_permissions(0o755))?;
+        archive.write_all(&package.content).map_err(io_error("write an archive"))?;
+        let archive = base64::engine::general_purpose::STANDARD.encode(archive.finish()?.into_inner());
+        let body = json!({
+            "FunctionName": name,
+            "Runtime": package.runtime,
+            "Handler": package.handler,
+            "Role": "arn:aws:iam::000000000000:role/bench",
+            "Timeout": 60,
+            "MemorySize": 256,
+            "Code": { "ZipFile": archive },
+        });
+        self.call("create a function", "POST", FUNCTIONS, Some(body)).await?;
+        self.settled(name).await
+    }
+
+    /// Changes the configuration, so that the next invocation needs a new environment.
+    pub(super) async fn renew(&self, name: &str, variables: Value) -> Result<(), BenchError> {
+        let path = format!("{FUNCTIONS}/{name}/configuration");
+        let body = json!({ "Environment": { "Variables": variables } });
+        self.call("update a function", "PUT", &path, Some(body)).await?;
+        self.settled(name).await
+    }
+
+    async fn settled(&self, name: &str) -> Result<(), BenchError> {
+        let path = format!("{FUNCTIONS}/{name}/configuration");
+        let deadline = Instant::now() + SETTLED_WITHIN;
+        loop {
+            let configuration = self.call("get a function", "GET", &path, None).await?;
+            if configuration["State"] == "Active" && configuration["LastUpdateStatus"] == "Successful" {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                let body = configuration.to_string();
+                return Err(BenchError::Answer { what: "wait for a function", status: 200, body });
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+
+    async fn call(
+        &self,
+        what: &'static str,
+        method: &str,
+        path: &str,
+        body: Option<Value>,
+    ) -> Result<Value, BenchError> {
+        let body = body.map(|body| body.to_string()).unwrap_or_default();
+        let mut connection = Connection::open(self.port).await.map_err(io_error("connect to the service"))?;
+        let request = request(method, path, body.as_bytes());
+        let answer = connection.exchange(&request).await.map_err(io_error(what))?;
+        let unexpected = || BenchError::Answer {
+            what,
+            status: answer.status,
+            body: String::from_utf8_lossy(answer.body).into_owned(),
+        };
+        if !(200..300).contains(&answer.status) {
+            return Err(unexpected());
+        }
+        serde_json::from_slice(answer.body).map_err(|_| unexpected())
+    }
+
+    /// Asks the service to end, and waits.
+    pub(super) fn stop(self) -> Result<(), BenchError> {
+        self.process.stop()
+    }
+}
