@@ -398,3 +398,6 @@ fn trust_only(path: PathBuf) -> Result<rustls::ClientConfig, EndpointError> {
         .map_err(|source| EndpointError::Trust { path, source })?;
     Ok(builder.with_root_certificates(roots).with_no_client_auth())
 }
+
+#[cfg(test)]
+mod tests;

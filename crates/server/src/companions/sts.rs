@@ -398,3 +398,6 @@ impl From<SecretError> for ApiError {
         ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalFailure", "No credentials could be made.")
     }
 }
+
+#[cfg(test)]
+mod tests;

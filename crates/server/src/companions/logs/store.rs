@@ -328,3 +328,6 @@ fn split_large((stream, events): (LogStream, Vec<LogEvent>)) -> (LogStream, Vec<
     }
     (stream, split)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,283 @@
+//! The store through its handle: files, threads and the clock are real or moved, nothing is mocked.
+
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::SystemTime,
+};
+
+use super::*;
+use crate::companions::logs::{Scope, handle};
+
+const HOUR: Duration = Duration::from_secs(3600);
+/// 2026-11-23T00:00:00Z.
+const START_MS: i64 = 1_795_392_000_000;
+
+#[derive(Debug)]
+struct MovedClock(Mutex<SystemTime>);
+
+impl MovedClock {
+    fn new() -> Arc<Self> {
+        let start = UNIX_EPOCH + Duration::from_millis(START_MS as u64);
+        Arc::new(MovedClock(Mutex::new(start)))
+    }
+
+    fn advance(&self, by: Duration) {
+        *self.0.lock().unwrap() += by;
+    }
+}
+
+impl Clock for MovedClock {
+    fn now(&self) -> SystemTime {
+        *self.0.lock().unwrap()
+    }
+}
+
+fn open(directory: Option<&std::path::Path>, maximum_bytes: u64, clock: &Arc<MovedClock>) -> LogStore {
+    let config = LogStoreConfig { directory: directory.map(Into::into), maximum_bytes };
+    LogStore::open(config, clock.clone()).unwrap()
+}
+
+fn scope() -> Scope {
+    Scope { account: "000000000000".parse().unwrap(), region: "us-east-1".parse().unwrap() }
+}
+
+fn stream(name: &str) -> LogStream {
+    let Scope { account, region } = scope();
+    LogStream { account, region, group: "/aws/lambda/f".into(), name: name.into() }
+}
+
+fn event(timestamp_ms: i64, message: impl Into<bytes::Bytes>) -> LogEvent {
+    LogEvent { timestamp_ms, message: message.into() }
+}
+
+async fn call(store: &LogStore, operation: &str, input: serde_json::Value) -> serde_json::Value {
+    let target = format!("Logs_20140328.{operation}");
+    let response = handle(store, scope(), &target, input.to_string().as_bytes()).await;
+    match response.body().is_empty() {
+        true => serde_json::Value::Null,
+        false => serde_json::from_slice(response.body()).unwrap(),
+    }
+}
+
+async fn messages(store: &LogStore) -> Vec<String> {
+    let input = serde_json::json!({ "logGroupName": "/aws/lambda/f" });
+    let output = call(store, "FilterLogEvents", input).await;
+    let events = output["events"].as_array().unwrap_or_else(|| panic!("{output}"));
+    events.iter().map(|event| event["message"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn what_was_accepted_is_read_and_outlives_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    let store = open(Some(directory.path()), 1 << 30, &clock);
+    for number in 0..100 {
+        store.append(&stream("a"), vec![event(START_MS + number, format!("event {number}"))]);
+    }
+    assert_eq!(messages(&store).await.len(), 100);
+    store.append(&stream("a"), vec![event(START_MS + 100, "the last")]);
+    store.close().await;
+
+    let store = open(Some(directory.path()), 1 << 30, &clock);
+    let found = messages(&store).await;
+    assert_eq!((found.len(), found[100].as_str()), (101, "the last"));
+}
+
+#[tokio::test]
+async fn a_closed_store_says_so() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    store.close().await;
+    let answer = call(&store, "DescribeLogGroups", serde_json::json!({})).await;
+    assert_eq!(answer["__type"], "ServiceUnavailableException");
+    store.append(&stream("a"), vec![event(START_MS, "late")]);
+    assert_eq!(store.dropped(), 1);
+    store.close().await;
+}
+
+#[tokio::test]
+async fn a_file_of_a_newer_version_is_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = MovedClock::new();
+    open(Some(directory.path()), 1 << 30, &clock).close().await;
+    let connection = rusqlite::Connection::open(directory.path().join("logs.db")).unwrap();
+    connection.pragma_update(None, "user_version", 99).unwrap();
+    drop(connection);
+    let config = LogStoreConfig { directory: Some(directory.path().into()), maximum_bytes: 1 << 30 };
+    let error = LogStore::open(config, clock).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99 }), "{error:?}");
+}
+
+#[tokio::test]
+async fn the_oldest_events_make_room() {
+    const MAXIMUM: u64 = 2 << 20;
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(Some(directory.path()), MAXIMUM, &MovedClock::new());
+    let mut sent = 0;
+    for round in 0..100 {
+        let events = (0..10).map(|_| {
+            sent += 1;
+            event(START_MS + sent, format!("{sent:010} {}", "x".repeat(8000)))
+        });
+        store.append(&stream(&format!("stream {round}")), events.collect());
+        // A read between the appends keeps each a transaction of its own.
+        call(&store, "DescribeLogGroups", serde_json::json!({})).await;
+    }
+    assert!(store.evicted() > 0);
+    let used = store.run(|database| database.used_bytes()).await.unwrap();
+    assert!(used <= MAXIMUM, "{used}");
+    let oldest =
+        call(&store, "FilterLogEvents", serde_json::json!({ "logGroupName": "/aws/lambda/f", "limit": 1 }));
+    let oldest = oldest.await["events"][0]["timestamp"].as_i64().unwrap() - START_MS;
+    assert_eq!(store.evicted(), oldest as u64 - 1, "the oldest went, and only they");
+    let newest = call(
+        &store,
+        "GetLogEvents",
+        serde_json::json!({ "logGroupName": "/aws/lambda/f", "logStreamName": "stream 99" }),
+    );
+    assert_eq!(newest.await["events"].as_array().unwrap().len(), 10);
+    let streams = serde_json::json!({ "logGroupName": "/aws/lambda/f", "logStreamNamePrefix": "stream 0" });
+    assert_eq!(call(&store, "DescribeLogStreams", streams).await["logStreams"], serde_json::json!([]));
+    let groups = call(&store, "DescribeLogGroups", serde_json::json!({})).await;
+    let kept = (sent - oldest + 1) * (8011 + 26);
+    assert_eq!(groups["logGroups"][0]["storedBytes"], kept);
+    store.close().await;
+    let file = std::fs::metadata(directory.path().join("logs.db")).unwrap().len();
+    assert!(file <= MAXIMUM + (1 << 20), "{file}");
+}
+
+#[tokio::test]
+async fn retention_follows_the_clock() {
+    let clock = MovedClock::new();
+    let store = open(None, 1 << 30, &clock);
+    store.append(&stream("a"), vec![event(START_MS, "first"), event(START_MS + 5 * 3_600_000, "second")]);
+    let policy = serde_json::json!({ "logGroupName": "/aws/lambda/f", "retentionInDays": 1 });
+    call(&store, "PutRetentionPolicy", policy).await;
+    assert_eq!(messages(&store).await, ["first", "second"]);
+    clock.advance(25 * HOUR);
+    assert_eq!(messages(&store).await, ["second"]);
+    // Not only hidden: the sweep deletes what expired.
+    let left = store.run(|database| {
+        let now = START_MS + 25 * 3_600_000;
+        database.delete_expired(now)?;
+        let count: i64 = database.connection.query_row("SELECT COUNT(*) FROM event", [], |row| row.get(0))?;
+        Ok::<_, StoreError>(count)
+    });
+    assert_eq!(left.await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_text_are_kept_and_large_records_are_cut() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    // One byte before the letters of two: a cut at a fixed length would split one.
+    let large = format!("x{}", "é".repeat(EVENT_BYTES));
+    store.append(&stream("a"), vec![event(START_MS, &b"\xff\xfeok"[..]), event(START_MS + 1, large.clone())]);
+    let stored = store.tail(scope(), "/aws/lambda/f".into(), 0, 100).await.unwrap();
+    assert_eq!(stored[0].message, b"\xff\xfeok");
+    assert_eq!(stored.len(), 4);
+    assert!(stored.iter().all(|event| event.message.len() <= EVENT_BYTES));
+    let joined: Vec<u8> = stored[1..].iter().flat_map(|event| event.message.clone()).collect();
+    assert_eq!(String::from_utf8(joined).unwrap(), large);
+    assert!(stored[1..].iter().all(|event| std::str::from_utf8(&event.message).is_ok()));
+    assert_eq!(messages(&store).await[0], "\u{fffd}\u{fffd}ok");
+}
+
+#[tokio::test]
+async fn followers_wake_for_new_events() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    let mut latest = store.subscribe();
+    let mut after = *latest.borrow_and_update();
+    let mut seen = Vec::new();
+    for number in 0..3 {
+        store.append(&stream("a"), vec![event(START_MS, format!("{number}"))]);
+        tokio::time::timeout(Duration::from_secs(20), latest.changed()).await.expect("in time").unwrap();
+        for event in store.tail(scope(), "/aws/lambda/f".into(), after, 10).await.unwrap() {
+            after = event.id;
+            seen.push(String::from_utf8(event.message).unwrap());
+        }
+    }
+    assert_eq!(seen, ["0", "1", "2"]);
+}
+
+#[tokio::test]
+async fn a_full_queue_drops_and_counts() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    let (release, blocked) = std::sync::mpsc::channel::<()>();
+    let (started, wait) = oneshot::channel();
+    let blocker = store.clone();
+    let mut block = tokio::task::JoinSet::new();
+    block.spawn(async move {
+        blocker
+            .run(move |_| {
+                started.send(()).unwrap();
+                blocked.recv().unwrap();
+                Ok::<_, StoreError>(())
+            })
+            .await
+    });
+    wait.await.unwrap();
+    let overflow = 10;
+    for number in 0..QUEUE_LENGTH + overflow {
+        store.append(&stream("a"), vec![event(START_MS + number as i64, "x")]);
+    }
+    assert_eq!(store.dropped(), overflow as u64);
+    release.send(()).unwrap();
+    block.join_next().await.unwrap().unwrap().unwrap();
+    let count = store.run(|database| {
+        Ok::<i64, StoreError>(
+            database.connection.query_row("SELECT COUNT(*) FROM event", [], |row| row.get(0))?,
+        )
+    });
+    assert_eq!(count.await.unwrap(), QUEUE_LENGTH as i64);
+}
+
+#[tokio::test]
+async fn writers_on_threads_and_readers_lose_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = open(Some(directory.path()), 1 << 30, &MovedClock::new());
+    let done = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..4)
+        .map(|writer| {
+            let store = store.clone();
+            thread::spawn(move || {
+                for number in 0..250 {
+                    let message = format!("{writer}/{number}");
+                    store.append(&stream(&format!("{writer}")), vec![event(START_MS + number, message)]);
+                }
+            })
+        })
+        .collect();
+    let mut reader = tokio::task::JoinSet::new();
+    reader.spawn({
+        let (store, done) = (store.clone(), done.clone());
+        async move {
+            let mut last = 0;
+            while !done.load(Ordering::Relaxed) {
+                let input = serde_json::json!({ "logGroupName": "/aws/lambda/f" });
+                let output = call(&store, "FilterLogEvents", input).await;
+                // Before the first append there is no group.
+                let found = output["events"].as_array().map_or(0, Vec::len);
+                assert!(found >= last);
+                last = found;
+            }
+        }
+    });
+    for writer in writers {
+        tokio::task::spawn_blocking(move || writer.join().unwrap()).await.unwrap();
+    }
+    assert_eq!(messages(&store).await.len(), 1000);
+    done.store(true, Ordering::Relaxed);
+    reader.join_next().await.unwrap().unwrap();
+    assert_eq!(store.dropped(), 0);
+}
+
+#[tokio::test]
+async fn a_deleted_group_comes_back_with_the_next_event() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    store.append(&stream("a"), vec![event(START_MS, "before")]);
+    call(&store, "DeleteLogGroup", serde_json::json!({ "logGroupName": "/aws/lambda/f" })).await;
+    store.append(&stream("a"), vec![event(START_MS, "after")]);
+    assert_eq!(messages(&store).await, ["after"]);
+}
