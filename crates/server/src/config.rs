@@ -20,7 +20,7 @@ mod table;
 mod values;
 
 pub(crate) use flags::{ClientFlags, Flags, ServiceFlags};
-pub(crate) use settings::{SETTINGS, Scope, Setting};
+pub(crate) use settings::{SETTINGS, Setting};
 pub(crate) use table::{markdown, with_markdown};
 
 /// Everything that the service needs to know before it starts.
@@ -390,8 +390,10 @@ impl Configuration {
         if let Some(path) = self.optional("data-dir", values::path)? {
             return Ok(path);
         }
-        let data_home =
-            self.data_home.clone().or_else(|| self.machine.home.as_ref().map(|home| home.join(".local/share")));
+        let data_home = self
+            .data_home
+            .clone()
+            .or_else(|| self.machine.home.as_ref().map(|home| home.join(".local/share")));
         Ok(data_home.ok_or(ConfigError::NoHome)?.join("hothouse"))
     }
 

@@ -41,7 +41,8 @@ pub(super) async fn run(args: &ListArgs) -> Result<ExitCode, CommandError> {
         say("no environments: they start with the first invocation and leave when idle");
         return Ok(ExitCode::SUCCESS);
     }
-    let rows: Vec<Vec<String>> = environments.into_iter().map(row).collect::<Result<_, _>>().map_err(|error| failed(error.into()))?;
+    let rows: Vec<Vec<String>> =
+        environments.into_iter().map(row).collect::<Result<_, _>>().map_err(|error| failed(error.into()))?;
     for line in table::lines(&["ENVIRONMENT", "FUNCTION", "VERSION", "STATE", "AGE", "INVOCATIONS"], &rows) {
         print(line)?;
     }
@@ -49,7 +50,8 @@ pub(super) async fn run(args: &ListArgs) -> Result<ExitCode, CommandError> {
 }
 
 fn row(environment: Value) -> Result<Vec<String>, serde_json::Error> {
-    let Environment { id, function_name, version, status, age_ms, invocations } = serde_json::from_value(environment)?;
+    let Environment { id, function_name, version, status, age_ms, invocations } =
+        serde_json::from_value(environment)?;
     Ok(vec![id, function_name, version, status, age(age_ms / 1_000), invocations.to_string()])
 }
 

@@ -83,11 +83,9 @@ fn line(text: &str, offset: usize) -> usize {
 fn unknown(path: &Path, line: usize, key: &str) -> ConfigError {
     let nearest = SETTINGS
         .iter()
-        .map(|setting| {
-            (strsim::normalized_damerau_levenshtein(setting.name, &key.replace('_', "-")), setting.name)
-        })
+        .map(|setting| (strsim::jaro_winkler(setting.name, &key.replace('_', "-")), setting.name))
         .max_by(|left, right| left.0.total_cmp(&right.0))
-        .filter(|(similarity, _)| *similarity > 0.5);
+        .filter(|(similarity, _)| *similarity > 0.8);
     let hint = match nearest {
         Some((_, name)) => format!("did you mean `{name}`?"),
         None => "`hothouse config` lists all options".to_owned(),

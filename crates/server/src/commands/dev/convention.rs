@@ -39,8 +39,8 @@ const ENTRIES: [&str; 12] = [
     "app.js",
 ];
 
-/// Folders that never hold a function, nor a module for one.
-const IGNORED: [&str; 4] = ["__pycache__", "target", "test", "tests"];
+/// Never a function, nor a module for one.
+const IGNORED: [&str; 6] = ["__pycache__", "conftest.py", "setup.py", "target", "test", "tests"];
 
 /// The folder's functions.
 pub(super) fn discover(folder: &Path, runtimes: &DefaultRuntimes) -> io::Result<Plan> {
@@ -128,11 +128,6 @@ struct Finder<'a> {
 impl Finder<'_> {
     /// Language and handler of a file that is a function.
     fn file(&self, path: &Path) -> Option<(Language, String)> {
-        let name = path.file_name()?.to_str()?;
-        let not_a_function = name.starts_with("test_") || name.contains(".test.") || name.contains(".spec.");
-        if not_a_function || matches!(name, "setup.py" | "conftest.py" | "__init__.py") {
-            return None;
-        }
         let language = Language::of(path)?;
         let text = fs::read_to_string(path).ok()?;
         Some((language, handler(language, &text)?))
@@ -184,7 +179,7 @@ impl Entries {
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let Ok(name) = entry.file_name().into_string() else { continue };
-            if name.starts_with('.') || IGNORED.contains(&name.as_str()) {
+            if name.starts_with('.') || IGNORED.contains(&name.as_str()) || is_test(&name) {
                 continue;
             }
             let path = entry.path();
@@ -198,6 +193,10 @@ impl Entries {
         folders.sort();
         Ok(Self { files, folders })
     }
+}
+
+fn is_test(name: &str) -> bool {
+    name.starts_with("test_") || name.contains(".test.") || name.contains(".spec.")
 }
 
 /// The file that `package.json` names, if there is one.

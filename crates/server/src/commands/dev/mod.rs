@@ -147,12 +147,14 @@ impl Project {
             None => convention::discover(folder, &self.runtimes).map_err(|error| failed().because(error))?,
         };
         if plan.functions.is_empty() && plan.problems.is_empty() {
-            return Err(failed()
-                .because("there are none")
-                .hint("write a file such as hello.py with `def handler(event, context)`, or a SAM template.yaml"));
+            return Err(failed().because("there are none").hint(
+                "write a file such as hello.py with `def handler(event, context)`, or a SAM template.yaml",
+            ));
         }
-        let folders: BTreeSet<&PathBuf> = plan.functions.iter().filter_map(|function| function.code.folder()).collect();
-        let missing: Vec<String> = folders.into_iter().flat_map(|folder| dependencies::missing(folder)).collect();
+        let folders: BTreeSet<&PathBuf> =
+            plan.functions.iter().filter_map(|function| function.code.folder()).collect();
+        let missing: Vec<String> =
+            folders.into_iter().flat_map(|folder| dependencies::missing(folder)).collect();
         plan.notes.extend(missing);
         Ok(plan)
     }

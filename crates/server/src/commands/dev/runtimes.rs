@@ -18,7 +18,8 @@ impl DefaultRuntimes {
     /// Looks at the machine. May run interpreters once to learn their versions: it blocks.
     pub(super) fn discover(search: &SearchPaths) -> Self {
         let catalog = Catalog::discover(search, Policy::default());
-        let newest = |language, otherwise: Runtime| newest(&catalog, language).unwrap_or(otherwise).to_string();
+        let newest =
+            |language, otherwise: Runtime| newest(&catalog, language).unwrap_or(otherwise).to_string();
         Self {
             python: newest(Language::Python, Runtime::Python313),
             node: newest(Language::Node, Runtime::Nodejs22X),
