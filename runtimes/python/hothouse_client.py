@@ -4,12 +4,13 @@ Behaves like AWS's client (`awslambdaric`) and costs less: it imports nothing th
 Must not print: what a function's log holds is AWS's contract.
 """
 
+import posix
 import sys
 
 from hothouse_context import LambdaContext
 from hothouse_json import Encoder, decode
 from hothouse_process import LOG, Current, flush_streams, get_variable, set_variable, take_variable
-from hothouse_runtime_api import RuntimeApi
+from hothouse_runtime_api import ConnectionClosed, RuntimeApi
 
 # The encoder wrote ASCII only up to this runtime; AWS kept that for the older ones.
 LAST_ASCII_RUNTIMES = ("8", "9", "10", "11")
@@ -26,7 +27,7 @@ class Fault(Exception):
 
 
 def main():
-    """Runs the client; returns only by an exception."""
+    """Runs the client until the process ends."""
     LOG.open()
     api = RuntimeApi()
     prepare_interpreter()
@@ -38,7 +39,11 @@ def main():
 
         hothouse_faults.report_init_error(api, encoder, error)
         sys.exit(1)
-    serve(api, encoder, handler)
+    try:
+        serve(api, encoder, handler)
+    except ConnectionClosed:
+        # The platform is gone and nobody reads the log: no trace.
+        sys.exit(1)
 
 
 def uses_ascii():
@@ -50,7 +55,7 @@ def uses_ascii():
 
 
 def prepare_interpreter():
-    """Gives the interpreter the surroundings that `site` and AWS's start script would have given it."""
+    """Gives the interpreter, started with `-S`, the surroundings that AWS's has, without the host's packages."""
     import builtins
 
     import _sitebuiltins
@@ -61,20 +66,46 @@ def prepare_interpreter():
 
     LoggingWatch.standard_path = [path for path in sys.path if path.startswith(sys.base_prefix)]
     sys.meta_path.insert(0, LoggingWatch)
-    set_search_path(sys.path[0])
+    set_search_path(__file__.rpartition("/")[0])
 
 
 def set_search_path(runtime_directory):
+    """Orders `sys.path` as AWS does: task root, layers, runtime, standard library."""
     task_root = get_variable("LAMBDA_TASK_ROOT") or "/var/task"
-    layers = get_variable("_HOTHOUSE_OPT") or "/opt"
+    # Where layers are without isolation; the function must not see the variable.
+    layers = take_variable("_HOTHOUSE_OPT") or "/opt"
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    directories = [task_root]
     chosen = get_variable("PYTHONPATH")
-    if chosen is None or chosen.split(":")[0] in (runtime_directory, get_variable("LAMBDA_RUNTIME_DIR")):
-        sys.path.insert(0, f"{layers}/python")
-        sys.path.insert(0, f"{layers}/python/lib/python{sys.version_info[0]}.{sys.version_info[1]}/site-packages")
+    # A path of the function's own choice replaces the layers'; the platform's begins with the runtime's directory.
+    is_own = chosen is not None and chosen.split(":")[0] not in (runtime_directory, get_variable("LAMBDA_RUNTIME_DIR"))
+    if not is_own:
+        directories += [f"{layers}/python/lib/python{version}/site-packages", f"{layers}/python"]
         if chosen is None:
             # Interpreters that the function starts find the same modules.
             set_variable("PYTHONPATH", runtime_directory)
-    sys.path.insert(0, task_root)
+    sys.path[:] = dict.fromkeys(directories + sys.path)
+    add_path_files(directories)
+    if is_own:
+        # Tools that start functions through a wrapper hook themselves in like this.
+        try:
+            import sitecustomize  # noqa: F401
+        except ImportError as error:
+            if error.name != "sitecustomize":
+                raise
+
+
+def add_path_files(directories):
+    """Follows `.pth` files, as `site` does for directories of packages."""
+    for directory in directories:
+        try:
+            names = posix.listdir(directory)
+        except OSError:
+            continue
+        if any(name.endswith(".pth") for name in names):
+            import site
+
+            site.addsitedir(directory)
 
 
 class LoggingWatch:

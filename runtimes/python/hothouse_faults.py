@@ -9,13 +9,14 @@ import sys
 import time
 import traceback
 
-from hothouse_client import Fault, get_variable
-from hothouse_process import LOG, TEXT_FRAMES
+from hothouse_client import Fault
+from hothouse_json import Encoder
+from hothouse_process import LOG, get_variable
 
 CLIENT_DIRECTORY = os.path.dirname(os.path.abspath(__file__))
 
-# AWS ignores a cause that does not fit into a header.
-CAUSE_LIMIT = 1024 * 1024
+# X-Ray takes no larger causes.
+CAUSE_LIMIT = 64 * 1024
 
 # Indentation of the trace in the log; ordinary spaces would be cut off by log viewers.
 NO_BREAK_SPACE = "\u00a0"
@@ -62,7 +63,8 @@ def report_invocation_error(encoder, error, request_id):
     log_report(encoder, report)
     hint_at_sdk(error)
     headers = b"Content-Type: application/json\r\n"
-    cause = encoder.encode(cause).encode()
+    # A header is ASCII, whatever the function's documents are.
+    cause = Encoder(ensure_ascii=True).encode(cause).encode()
     if len(cause) < CAUSE_LIMIT:
         headers += b"Lambda-Runtime-Function-XRay-Error-Cause: %s\r\n" % cause
     return encoder.encode(report), headers
@@ -150,6 +152,4 @@ def hint_at_sdk(error):
     if name in SDK_MODULES:
         runtime = (get_variable("AWS_EXECUTION_ENV") or "").replace("AWS_Lambda_", "")
         runtime = runtime or f"python{sys.version_info[0]}.{sys.version_info[1]}"
-        LOG.log(
-            f"hothouse: {name} is not installed for functions; run: hothouse runtimes sync {runtime}\n", TEXT_FRAMES[0]
-        )
+        LOG.log(f"hothouse: {name} is not installed for functions; run: hothouse runtimes sync {runtime}\n")

@@ -37,12 +37,13 @@ def decode(document):
         value, end = scan(text, 0)
         if end == len(text):
             return value
-    except StopIteration:
+    except (StopIteration, SystemError):
+        # SystemError: some versions fail to raise the library's error while the library is not imported.
         pass
     # White space around the value, or an error that the library words.
     import json
 
-    return json.loads(text)
+    return json.loads(text[1:] if text.startswith("\ufeff") else text)
 
 
 class NeedsSlowPass(Exception):
@@ -93,7 +94,7 @@ class Encoder:
 
 def reject(value):
     """The fast encoder's hook for values of unknown type."""
-    if isinstance(value, bytes) or is_decimal(value):
+    if isinstance(value, bytes) or is_decimal(value) or has_fields(value):
         raise NeedsSlowPass
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
 
@@ -112,6 +113,11 @@ def is_decimal(value):
     return decimal is not None and isinstance(value, decimal.Decimal)
 
 
+def has_fields(value):
+    """Whether simplejson takes the value for a named tuple."""
+    return callable(getattr(value, "_asdict", None))
+
+
 def children(value):
     return value.values() if isinstance(value, dict) else value
 
@@ -120,7 +126,7 @@ def has_named_tuple(value):
     """Whether a named tuple is anywhere in an acyclic value."""
     waiting = [value]
     for container in waiting:
-        if isinstance(container, tuple) and type(container) is not tuple and callable(getattr(container, "_asdict", None)):
+        if isinstance(container, tuple) and type(container) is not tuple and has_fields(container):
             return True
         if not isinstance(container, (dict, list, tuple)):
             continue
@@ -145,12 +151,13 @@ def has_bytes_keys(value):
 
 def simplify(value, path):
     """A copy in which named tuples are dictionaries and keys are not bytes."""
-    if not isinstance(value, (dict, list, tuple)):
+    has_names = not isinstance(value, (dict, list)) and has_fields(value)
+    if not has_names and not isinstance(value, (dict, list, tuple)):
         return value
     if id(value) in path:
         raise ValueError("Circular reference detected")
     path.add(id(value))
-    if isinstance(value, tuple) and callable(getattr(value, "_asdict", None)):
+    if has_names:
         result = {key: simplify(item, path) for key, item in value._asdict().items()}
     elif isinstance(value, dict):
         result = {

@@ -1,0 +1,1 @@
+"""Names of AWS's client that functions import, mostly for annotations."""
