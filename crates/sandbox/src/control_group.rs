@@ -331,6 +331,9 @@ fn delegate(directory: &Path, kind: &Kind) -> io::Result<()> {
     let Kind::Second { memory, processes, cpu, parent } = kind else { return Ok(()) };
     let wanted = [(memory, "+memory"), (processes, "+pids"), (cpu, "+cpu")];
     let wanted: Vec<&str> = wanted.into_iter().filter(|(has, _)| **has).map(|(_, name)| name).collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
     if directory == parent
         && let Some(root) = parent.parent()
     {
@@ -376,5 +379,99 @@ fn end_all(group: &Path) {
     for pid in processes.lines().filter_map(|line| line.parse::<libc::pid_t>().ok()).filter(|pid| *pid > 1) {
         // SAFETY: takes no pointers.
         unsafe { libc::kill(pid, libc::SIGKILL) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsRawFd;
+
+    use super::*;
+    use crate::{helper, syscall};
+
+    const FIRST: &str = "\
+tmpfs /sys/fs/cgroup tmpfs rw 0 0
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/memory cgroup rw,memory 0 0
+cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0
+";
+
+    #[test]
+    fn hierarchies_are_found_among_mounts() {
+        let first = Kind::First {
+            memory: Some("/sys/fs/cgroup/memory/hothouse".into()),
+            processes: None,
+            cpu: Some("/sys/fs/cgroup/cpu,cpuacct/hothouse".into()),
+        };
+        assert_eq!(parse(FIRST, |_| "hugetlb\n".into()), Some(first));
+        let second = Kind::Second {
+            parent: "/sys/fs/cgroup/unified/hothouse".into(),
+            memory: true,
+            processes: true,
+            cpu: false,
+        };
+        assert_eq!(parse(FIRST, |_| "memory pids io\n".into()), Some(second));
+        assert_eq!(parse("proc /proc proc rw 0 0\n", |_| String::new()), None);
+    }
+
+    /// A machine may have the second version's hierarchy without controllers in it: enough to be cloned into.
+    #[test]
+    fn a_child_can_be_cloned_into_a_group_of_the_second_version() {
+        let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+        let point = mounts.lines().find_map(|line| {
+            let fields: Vec<&str> = line.split(' ').collect();
+            (fields[2] == "cgroup2").then(|| PathBuf::from(fields[1]))
+        });
+        // A name of its own, so that it meets neither a service nor the other tests.
+        let Some(parent) = point.map(|point| point.join(format!("hothouse-test-{}", std::process::id())))
+        else {
+            return;
+        };
+        let kind = Kind::Second { parent: parent.clone(), memory: false, processes: false, cpu: false };
+        let Ok(groups) = Groups::make(kind) else { return };
+        let groups = Arc::new(groups);
+        let group = groups.create(&Limits::default()).unwrap();
+        let (files, directory) = group.entrances().unwrap();
+        assert!(files.is_empty());
+        let directory = directory.unwrap();
+        // SAFETY: the child only waits.
+        let pid = unsafe { syscall::clone(0, None, Some(directory.as_raw_fd())) }.unwrap();
+        if pid == 0 {
+            loop {
+                // SAFETY: takes no arguments.
+                unsafe { libc::pause() };
+            }
+        }
+        let of_child = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+        let expected = format!("/{}/{}/0", parent.file_name().unwrap().to_str().unwrap(), groups.name);
+        end_all(&group.directories[0]);
+        helper::wait(pid).unwrap();
+        assert!(
+            of_child.lines().any(|line| line.starts_with("0::") && line.ends_with(&expected)),
+            "{of_child}"
+        );
+        drop((group, groups));
+        assert!(!parent.exists());
+    }
+
+    #[test]
+    fn what_an_ended_service_left_is_swept_and_what_lives_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let [memory, processes] = ["memory", "pids"].map(|name| directory.path().join(name));
+        for path in [
+            memory.join("dead/0"),
+            memory.join("alive/0"),
+            processes.join("dead/0"),
+            processes.join("dead/1"),
+        ] {
+            fs::create_dir_all(path).unwrap();
+        }
+        let lock = File::open(memory.join("alive")).unwrap();
+        lock.lock().unwrap();
+        let kind =
+            Kind::First { memory: Some(memory.clone()), processes: Some(processes.clone()), cpu: None };
+        sweep(&kind);
+        assert!(memory.join("alive/0").exists());
+        assert!(!memory.join("dead").exists() && !processes.join("dead").exists());
     }
 }

@@ -299,3 +299,69 @@ impl Plan {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn described(plan: &Plan) -> Vec<String> {
+        let text = |path: &CStr| path.to_str().unwrap().to_owned();
+        let line = |action: &Action| match action {
+            Action::Directory { target, mode } => format!("directory {} {mode:o}", text(target)),
+            Action::Link { target, to } => format!("link {} to {}", text(target), text(to)),
+            Action::File { target, content } => format!("file {} of {} bytes", text(target), content.len()),
+            Action::Bind { source, target, attributes, .. } => {
+                format!("bind {} at {} with {attributes}", text(source), text(target))
+            }
+            Action::Memory { target, options, .. } => format!("memory {} {}", text(target), text(options)),
+        };
+        plan.actions.iter().map(line).collect()
+    }
+
+    #[test]
+    fn mount_points_are_made_once_and_before_their_mounts() {
+        let mut plan = Plan::default();
+        plan.add(&Mount::read_only("/usr", "/var/lang/usr")).unwrap();
+        plan.add(&Mount { source: "/dev/null".into(), target: "/var/lang/null".into(), writable: true })
+            .unwrap();
+        plan.directory(Path::new("/var/task"), 0o755).unwrap();
+        plan.memory(Path::new("/tmp"), 0, "size=1").unwrap();
+        assert_eq!(
+            described(&plan),
+            [
+                "directory var 755",
+                "directory var/lang 755",
+                "directory var/lang/usr 755",
+                "bind /usr at var/lang/usr with 7",
+                "file var/lang/null of 0 bytes",
+                "bind /dev/null at var/lang/null with 6",
+                "directory var/task 755",
+                "memory tmp size=1",
+            ]
+        );
+    }
+
+    #[test]
+    fn targets_must_be_plain_absolute_paths() {
+        let mut plan = Plan::default();
+        for target in ["relative", "/", "/a/../b", ""] {
+            let refused = plan.bind(Path::new("/usr"), Path::new(target), 0);
+            assert!(matches!(refused, Err(SpawnError::Path { .. })), "{target}");
+        }
+        assert!(matches!(
+            plan.bind(Path::new("/a\0b"), Path::new("/a"), 0),
+            Err(SpawnError::ZeroByte { .. })
+        ));
+    }
+
+    #[test]
+    fn the_system_is_shown_without_its_secrets() {
+        let mut plan = Plan::default();
+        plan.add_system().unwrap();
+        let lines = described(&plan);
+        assert!(lines.contains(&"bind /usr at usr with 7".to_owned()), "{lines:?}");
+        for secret in ["shadow", "ssl/private", "ssh", "hostname", "machine-id"] {
+            assert!(!lines.iter().any(|line| line.contains(&format!("etc/{secret}"))), "{secret}");
+        }
+    }
+}

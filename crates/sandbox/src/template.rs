@@ -230,7 +230,8 @@ fn make_root(spec: &TemplateSpec, mode: Mode) -> Result<(Option<OwnedFd>, Option
             format!("root:x:0:0:root:/root:/sbin/nologin\n{name}:x:{uid}:{gid}::{home}:/sbin/nologin\n"),
         ),
         ("/etc/group", format!("root:x:0:\n{name}:x:{gid}:\n")),
-        ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n".to_owned()),
+        // Without the address of version 6: what listens inside does so at 127.0.0.1.
+        ("/etc/hosts", "127.0.0.1 localhost\n".to_owned()),
         ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
         ("/etc/resolv.conf", fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
     ] {
