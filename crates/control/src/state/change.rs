@@ -12,6 +12,7 @@ use super::{
     State,
     model::{Alias, Function, FunctionKey, Status, Version},
 };
+use crate::concurrency::Running;
 
 /// What happens to one function.
 #[derive(Debug, Clone, PartialEq)]
@@ -99,6 +100,7 @@ impl State {
                         aliases: BTreeMap::new(),
                         tags: tags.clone(),
                         reserved_concurrency: None,
+                        running: Running::default(),
                     },
                 );
             }

@@ -15,7 +15,7 @@ use hothouse_api::{
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::{code::CodeHash, environments::Environments};
+use crate::{code::CodeHash, concurrency::Running, environments::Environments};
 
 /// Where a name is unique: one region of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +57,8 @@ pub struct Function {
     pub tags: BTreeMap<String, String>,
     /// Reserved concurrency, if set.
     pub reserved_concurrency: Option<u32>,
+    /// What runs now.
+    pub running: Running,
 }
 
 impl Function {

@@ -429,6 +429,7 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
                     aliases: Default::default(),
                     tags: from_json("tags", &stored.tags)?,
                     reserved_concurrency: stored.reserved_concurrency,
+                    running: Default::default(),
                 });
             }
             Some(function) => drop(function.versions.insert(number.cast_unsigned(), version)),

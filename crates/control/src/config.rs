@@ -1,0 +1,83 @@
+//! What the user may set about the control plane.
+//!
+//! Must not be read from anywhere here: the server reads configuration and passes it in.
+
+use std::time::Duration;
+
+/// Settings of the control plane.
+#[derive(Debug, Clone)]
+pub struct ControlConfig {
+    /// Where callers reach the service, without a slash at the end: the start of `Code.Location`.
+    pub base_url: String,
+    /// How long a new version is `Pending`.
+    pub create_delay: Duration,
+    /// How long an update is `InProgress`.
+    pub update_delay: Duration,
+    /// Whether CreateFunction answers only when the function is `Active`.
+    pub synchronous_create: bool,
+    /// Whether runtimes that AWS blocks for new functions are refused here, too.
+    pub refuse_blocked_runtimes: bool,
+    /// Quotas.
+    pub limits: Limits,
+}
+
+impl Default for ControlConfig {
+    fn default() -> Self {
+        Self {
+            base_url: "http://127.0.0.1:4566".into(),
+            create_delay: Duration::ZERO,
+            update_delay: Duration::ZERO,
+            synchronous_create: false,
+            refuse_blocked_runtimes: true,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Quotas, with AWS's values by default (<https://docs.aws.amazon.com/lambda/latest/dg/gettingstarted-limits.html>).
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Invocations that may run at the same time in an account.
+    pub concurrent_executions: u32,
+    /// Concurrency that reservations must leave to functions without one.
+    pub minimum_unreserved_concurrency: u32,
+    /// Packages of all versions in a region of an account, in bytes.
+    pub total_code_size: u64,
+    /// An uploaded package, in bytes.
+    pub code_size_zipped: u64,
+    /// A package's content, in bytes.
+    pub code_size_unzipped: u64,
+    /// Environment variables, as JSON in bytes.
+    pub environment_size: usize,
+    /// Payload of a synchronous invocation, in bytes.
+    pub request_payload: usize,
+    /// MB of memory of one function.
+    pub memory_size: u32,
+    /// Seconds that one invocation may take.
+    pub timeout: u32,
+    /// MB of `/tmp`.
+    pub ephemeral_storage: u32,
+    /// Layers of one function.
+    pub layers: usize,
+    /// Tags of one function.
+    pub tags: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            concurrent_executions: 1000,
+            minimum_unreserved_concurrency: 100,
+            total_code_size: 80_530_636_800,
+            code_size_zipped: 52_428_800,
+            code_size_unzipped: 262_144_000,
+            environment_size: 4096,
+            request_payload: 6_291_456,
+            memory_size: 10_240,
+            timeout: 900,
+            ephemeral_storage: 10_240,
+            layers: 5,
+            tags: 50,
+        }
+    }
+}

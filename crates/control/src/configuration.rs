@@ -1,0 +1,277 @@
+//! A version's configuration: defaults, how an update merges into it, and the rules that span members.
+//!
+//! Must not repeat what the model's constraints check on their own.
+
+use std::collections::BTreeMap;
+
+use hothouse_api::{
+    ApiError, RequestContext,
+    generated::{
+        CreateFunctionRequest, Environment, LogFormat, LoggingConfig, Runtime, SnapStartApplyOn, TracingMode,
+        UpdateFunctionConfigurationRequest, VpcConfig,
+    },
+};
+
+use crate::{
+    config::ControlConfig,
+    error::{invalid_parameter, validation},
+    runtime,
+    state::model::{Configuration, Logging, Rare},
+};
+
+/// The configuration of a new function.
+///
+/// # Errors
+/// If AWS would refuse it.
+pub(crate) fn create(
+    config: &ControlConfig,
+    context: &RequestContext,
+    input: &CreateFunctionRequest,
+    image: bool,
+) -> Result<Configuration, ApiError> {
+    if image {
+        if input.runtime.is_some() || input.handler.is_some() || input.layers.is_some() {
+            return Err(invalid_parameter(
+                "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
+            ));
+        }
+    } else if input.runtime.is_none() || input.handler.is_none() {
+        return Err(invalid_parameter(
+            "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
+        ));
+    }
+    check_runtime(config, input.runtime)?;
+    check_layers(config, context, input.layers.as_deref())?;
+    let rare = Rare {
+        vpc: input.vpc_config.clone(),
+        dead_letter: input.dead_letter_config.clone(),
+        kms_key_arn: input.kms_key_arn.clone(),
+        file_systems: input.file_system_configs.clone(),
+        image: input.image_config.clone().filter(|_| image),
+    };
+    let configuration = Configuration {
+        role: input.role.clone(),
+        runtime: input.runtime,
+        handler: input.handler.clone(),
+        description: input.description.clone().unwrap_or_default(),
+        timeout: input.timeout.map_or(3, unsigned),
+        memory_size: input.memory_size.map_or(128, unsigned),
+        ephemeral_storage: input.ephemeral_storage.as_ref().and_then(|storage| storage.size).map_or(512, unsigned),
+        environment: input.environment.clone().map(variables),
+        tracing: input.tracing_config.as_ref().and_then(|tracing| tracing.mode).unwrap_or(TracingMode::PassThrough),
+        snap_start: input.snap_start.as_ref().and_then(|snap| snap.apply_on).unwrap_or(SnapStartApplyOn::None),
+        logging: merge_logging(
+            Logging { format: LogFormat::Text, group: None, application_level: None, system_level: None },
+            input.logging_config.as_ref(),
+        )?,
+        rare: boxed(rare),
+    };
+    check(config, &configuration)?;
+    Ok(configuration)
+}
+
+/// What an update makes of a configuration: members that were not sent stay, sent ones replace the old as a whole,
+/// but for `LoggingConfig`, which merges.
+///
+/// # Errors
+/// If AWS would refuse it.
+pub(crate) fn update(
+    config: &ControlConfig,
+    context: &RequestContext,
+    before: &Configuration,
+    input: &UpdateFunctionConfigurationRequest,
+) -> Result<Configuration, ApiError> {
+    check_runtime(config, input.runtime)?;
+    check_layers(config, context, input.layers.as_deref())?;
+    let old = before.rare.as_deref().cloned().unwrap_or_default();
+    let rare = Rare {
+        vpc: match (&input.vpc_config, old.vpc) {
+            (None, kept) => kept,
+            (Some(new), _) => Some(new.clone()),
+        },
+        // An empty target, ARN or image configuration takes the setting away.
+        dead_letter: match &input.dead_letter_config {
+            None => old.dead_letter,
+            Some(new) => Some(new.clone()).filter(|new| new.target_arn.as_deref().is_some_and(|arn| !arn.is_empty())),
+        },
+        kms_key_arn: match &input.kms_key_arn {
+            None => old.kms_key_arn,
+            Some(new) => Some(new.clone()).filter(|new| !new.is_empty()),
+        },
+        file_systems: match &input.file_system_configs {
+            None => old.file_systems,
+            Some(new) => Some(new.clone()).filter(|new| !new.is_empty()),
+        },
+        image: match &input.image_config {
+            None => old.image,
+            Some(new) => Some(new.clone()).filter(|new| *new != Default::default()),
+        },
+    };
+    let configuration = Configuration {
+        role: input.role.clone().unwrap_or_else(|| before.role.clone()),
+        runtime: input.runtime.or(before.runtime),
+        handler: input.handler.clone().or_else(|| before.handler.clone()),
+        description: input.description.clone().unwrap_or_else(|| before.description.clone()),
+        timeout: input.timeout.map_or(before.timeout, unsigned),
+        memory_size: input.memory_size.map_or(before.memory_size, unsigned),
+        ephemeral_storage: input
+            .ephemeral_storage
+            .as_ref()
+            .and_then(|storage| storage.size)
+            .map_or(before.ephemeral_storage, unsigned),
+        environment: input.environment.clone().map(variables).or_else(|| before.environment.clone()),
+        tracing: input.tracing_config.as_ref().and_then(|tracing| tracing.mode).unwrap_or(before.tracing),
+        snap_start: input.snap_start.as_ref().and_then(|snap| snap.apply_on).unwrap_or(before.snap_start),
+        logging: merge_logging(before.logging.clone(), input.logging_config.as_ref())?,
+        rare: boxed(rare),
+    };
+    check(config, &configuration)?;
+    Ok(configuration)
+}
+
+fn boxed(rare: Rare) -> Option<Box<Rare>> {
+    (rare != Rare::default()).then(|| Box::new(rare))
+}
+
+fn variables(environment: Environment) -> BTreeMap<String, String> {
+    environment.variables.unwrap_or_default()
+}
+
+/// The model's ranges start above zero.
+fn unsigned(number: i32) -> u32 {
+    u32::try_from(number).unwrap_or_default()
+}
+
+/// Switching to JSON sets both levels, switching back to Text removes them.
+fn merge_logging(before: Logging, input: Option<&LoggingConfig>) -> Result<Logging, ApiError> {
+    let Some(input) = input else { return Ok(before) };
+    let format = input.log_format.unwrap_or(before.format);
+    let group = input.log_group.clone().or(before.group);
+    Ok(match format {
+        LogFormat::Text => {
+            if input.application_log_level.is_some() || input.system_log_level.is_some() {
+                return Err(invalid_parameter(
+                    "LogLevel is not supported when LogFormat is set to \"Text\". Remove LogLevel from your request \
+                     or change the LogFormat to \"JSON\" and try again.",
+                ));
+            }
+            Logging { format, group, application_level: None, system_level: None }
+        }
+        LogFormat::Json => Logging {
+            format,
+            group,
+            application_level: input
+                .application_log_level
+                .or(before.application_level)
+                .or(Some(hothouse_api::generated::ApplicationLogLevel::Info)),
+            system_level: input
+                .system_log_level
+                .or(before.system_level)
+                .or(Some(hothouse_api::generated::SystemLogLevel::Info)),
+        },
+    })
+}
+
+fn check_runtime(config: &ControlConfig, runtime: Option<Runtime>) -> Result<(), ApiError> {
+    match runtime {
+        Some(runtime) if config.refuse_blocked_runtimes => runtime::check_not_blocked(runtime),
+        _ => Ok(()),
+    }
+}
+
+fn check_layers(
+    config: &ControlConfig,
+    context: &RequestContext,
+    layers: Option<&[String]>,
+) -> Result<(), ApiError> {
+    let layers = layers.unwrap_or_default();
+    if layers.len() > config.limits.layers {
+        return Err(invalid_parameter(format!("Cannot reference more than {} layers.", config.limits.layers)));
+    }
+    for (index, arn) in layers.iter().enumerate() {
+        let layer = |arn: &str| arn.rsplit_once(':').map_or(arn.to_owned(), |(layer, _)| layer.to_owned());
+        if let Some(other) = layers[..index].iter().find(|other| layer(other) == layer(arn)) {
+            return Err(invalid_parameter(format!(
+                "Two different versions of the same layer are not allowed to be referenced in the same function. \
+                 {other} and {arn} are versions of the same layer."
+            )));
+        }
+        if arn.split(':').nth(3) != Some(context.region.as_str()) {
+            return Err(invalid_parameter(format!(
+                "Layers are not in the same region as the function. Layers are expected to be in region {}.",
+                context.region
+            )));
+        }
+    }
+    // There are no operations on layers yet, so there can be no layers.
+    match layers.first() {
+        Some(arn) => Err(invalid_parameter(format!("Layer version {arn} does not exist."))),
+        None => Ok(()),
+    }
+}
+
+/// Rules about the whole.
+fn check(config: &ControlConfig, configuration: &Configuration) -> Result<(), ApiError> {
+    let limits = &config.limits;
+    let at_most = |limit: u32| format!("have value less than or equal to {limit}");
+    if configuration.timeout > limits.timeout {
+        return Err(validation("timeout", configuration.timeout, at_most(limits.timeout)));
+    }
+    if configuration.memory_size > limits.memory_size {
+        return Err(invalid_parameter(format!(
+            "'MemorySize' value failed to satisfy constraint: Member must {}",
+            at_most(limits.memory_size)
+        )));
+    }
+    if configuration.ephemeral_storage > limits.ephemeral_storage {
+        return Err(validation(
+            "ephemeralStorage.size",
+            configuration.ephemeral_storage,
+            at_most(limits.ephemeral_storage),
+        ));
+    }
+    if configuration.snap_start == SnapStartApplyOn::PublishedVersions {
+        match configuration.runtime {
+            Some(runtime) if runtime::has_snap_start(runtime) => {}
+            Some(runtime) => {
+                return Err(invalid_parameter(format!(
+                    "{runtime} is not supported for SnapStart enabled functions."
+                )));
+            }
+            None => {
+                return Err(invalid_parameter("ContainerImage is not supported for SnapStart enabled functions."));
+            }
+        }
+    }
+    configuration.environment.as_ref().map_or(Ok(()), |variables| check_environment(config, variables))
+}
+
+fn check_environment(config: &ControlConfig, variables: &BTreeMap<String, String>) -> Result<(), ApiError> {
+    const PREFIX: &str = "Lambda was unable to configure your environment variables because the environment \
+                          variables you have provided";
+    let reserved: Vec<&str> = variables.keys().map(String::as_str).filter(|name| is_reserved(name)).collect();
+    if !reserved.is_empty() {
+        return Err(invalid_parameter(format!(
+            "{PREFIX} contains reserved keys that are currently not supported for modification. Reserved keys used \
+             in this request: {}",
+            reserved.join(", ")
+        )));
+    }
+    let json = serde_json::to_string(variables).expect("a map of texts is always JSON");
+    let limit = config.limits.environment_size;
+    if json.len() > limit {
+        // AWS names its own limit in KB.
+        let shown = if limit.is_multiple_of(1024) { format!("{}KB", limit / 1024) } else { format!("{limit} bytes") };
+        return Err(invalid_parameter(format!("{PREFIX} exceeded the {shown} limit. String measured: {json}")));
+    }
+    Ok(())
+}
+
+fn is_reserved(name: &str) -> bool {
+    hothouse_execution::environment::env_vars::RESERVED.contains(&name)
+}
+
+/// `VpcConfig` as it was sent with empty lists filled in, for replies.
+pub(crate) fn vpc_lists(vpc: &VpcConfig) -> (Vec<String>, Vec<String>) {
+    (vpc.subnet_ids.clone().unwrap_or_default(), vpc.security_group_ids.clone().unwrap_or_default())
+}

@@ -1,0 +1,330 @@
+//! The control plane as a whole: the state, its one way to change, and the tasks that belong to it.
+//!
+//! Readers look at the state under a lock that is never held across an await; they never wait for the store.
+//! Must not hold rules of single operations.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::Duration,
+};
+
+use hothouse_api::{
+    ApiError,
+    generated::Runtime,
+    name::{self, AccountId, FunctionName, Region},
+};
+use hothouse_execution::{Engine, ports::Clock};
+use tokio::sync::{Mutex, MutexGuard};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use uuid::Uuid;
+
+use crate::{
+    code::{CodeError, CodeHash, CodeStore, ObjectSource},
+    config::ControlConfig,
+    error,
+    state::{
+        Change, Event, State, Store, StoreError,
+        model::{FunctionKey, Status, Version},
+    },
+};
+
+/// Implements [`hothouse_api::Lambda`]. Cheap to clone.
+#[derive(Clone)]
+pub struct Control {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: ControlConfig,
+    ports: Ports,
+    state: RwLock<State>,
+    /// Whoever changes a function holds its turn from looking at the state until the change is in the state.
+    ///
+    /// Changes of one function are therefore committed and applied in the same order. Changes of different functions
+    /// touch nothing in common, so their order does not matter: they may be applied in another order than they were
+    /// committed in, and several of them wait for one flush of the store together. Which is why there is not one
+    /// writer for all. Functions that share a turn only wait for each other without need.
+    turns: [Mutex<()>; 64],
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+/// What the control plane needs from its surroundings.
+#[derive(Clone)]
+pub struct Ports {
+    /// Runs functions.
+    pub engine: Engine,
+    /// Keeps the state.
+    pub store: Arc<dyn Store>,
+    /// Keeps packages.
+    pub code: Arc<CodeStore>,
+    /// Fetches packages from S3.
+    pub objects: Arc<dyn ObjectSource>,
+    /// Wall clock.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// Why the control plane cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The state cannot be read, or not be brought in order.
+    #[error("failed to load the state")]
+    Store(#[from] StoreError),
+    /// The packages cannot be brought in order.
+    #[error("failed to open the code store")]
+    Code(#[from] CodeError),
+}
+
+/// One function, for lists over all accounts and regions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FunctionSummary {
+    /// The account.
+    pub account: AccountId,
+    /// The region.
+    pub region: Region,
+    /// The function.
+    pub name: FunctionName,
+    /// Its runtime; none if it is an image.
+    pub runtime: Option<Runtime>,
+    /// MB.
+    pub memory_size: u32,
+    /// Seconds.
+    pub timeout: u32,
+    /// Milliseconds since the epoch.
+    pub last_modified: i64,
+    /// Published versions.
+    pub versions: usize,
+    /// Aliases.
+    pub aliases: usize,
+    /// What `$LATEST` is described as.
+    pub description: String,
+}
+
+impl Control {
+    /// Loads the state and brings in order what a crash may have left: versions that were about to become ready do,
+    /// packages that nothing uses go.
+    ///
+    /// # Errors
+    /// If state or packages cannot be read or written.
+    pub async fn open(config: ControlConfig, ports: Ports) -> Result<Self, OpenError> {
+        let store = Arc::clone(&ports.store);
+        let loaded = tokio::task::spawn_blocking(move || store.load()).await;
+        let state = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let control = Self {
+            inner: Arc::new(Inner {
+                config,
+                ports,
+                state: RwLock::new(state),
+                turns: [const { Mutex::const_new(()) }; 64],
+                tasks: TaskTracker::new(),
+                stop: CancellationToken::new(),
+            }),
+        };
+        let pending: Vec<Change> = {
+            let state = control.state();
+            let unready = |(key, function): (FunctionKey, &crate::state::model::Function)| {
+                let versions: Vec<_> = function
+                    .all_versions()
+                    .filter(|version| version.status != Status::Ready)
+                    .map(|version| Change { key: key.clone(), event: ready(version.version) })
+                    .collect();
+                versions
+            };
+            state.all_functions().flat_map(unready).collect()
+        };
+        if !pending.is_empty() {
+            control.commit(pending).await?;
+        }
+        let inner = Arc::clone(&control.inner);
+        control.code().collect_all(move |hash| read(&inner.state).uses_code(hash)).await?;
+        Ok(control)
+    }
+
+    /// Settings.
+    pub(crate) fn config(&self) -> &ControlConfig {
+        &self.inner.config
+    }
+
+    /// The state now. Not to be held across an await.
+    pub(crate) fn state(&self) -> RwLockReadGuard<'_, State> {
+        read(&self.inner.state)
+    }
+
+    pub(crate) fn code(&self) -> &Arc<CodeStore> {
+        &self.inner.ports.code
+    }
+
+    pub(crate) fn objects(&self) -> &dyn ObjectSource {
+        &*self.inner.ports.objects
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.inner.ports.engine
+    }
+
+    /// Milliseconds since the epoch.
+    pub(crate) fn now(&self) -> i64 {
+        hothouse_api::timestamp::Timestamp::from(self.inner.ports.clock.now()).as_millis()
+    }
+
+    /// Every function of every account and region, in the order of account, region and name.
+    pub fn functions(&self) -> Vec<FunctionSummary> {
+        let mut functions: Vec<_> = self
+            .state()
+            .all_functions()
+            .map(|(key, function)| {
+                let latest = &function.latest;
+                FunctionSummary {
+                    account: key.scope.account,
+                    region: key.scope.region,
+                    name: key.name,
+                    runtime: latest.configuration.runtime,
+                    memory_size: latest.configuration.memory_size,
+                    timeout: latest.configuration.timeout,
+                    last_modified: latest.last_modified,
+                    versions: function.versions.len(),
+                    aliases: function.aliases.len(),
+                    description: latest.configuration.description.clone(),
+                }
+            })
+            .collect();
+        functions.sort_by(|a, b| (a.account, &a.region, &a.name).cmp(&(b.account, &b.region, &b.name)));
+        functions
+    }
+
+    /// The package behind a `Code.Location`: what follows `/_hothouse/code/` in it.
+    pub fn package(&self, location: &str) -> Option<PathBuf> {
+        self.code().archive(&location.parse().ok()?)
+    }
+
+    /// Ends the tasks that wait to make versions ready: the next start does that.
+    pub async fn shut_down(&self) {
+        self.inner.stop.cancel();
+        self.inner.tasks.close();
+        self.inner.tasks.wait().await;
+    }
+
+    /// Runs an operation that changes something. It goes on if its caller goes away: a change that was committed is
+    /// also applied.
+    pub(crate) async fn run<T: Send + 'static>(
+        &self,
+        operation: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        match self.inner.tasks.spawn(operation).await {
+            Ok(result) => result,
+            Err(error) => Err(ApiError::internal(error)),
+        }
+    }
+
+    /// Changes one function: `decide` looks at it and says what happens, and what to answer. It is the only one to
+    /// decide about this function until that has happened.
+    pub(crate) async fn change<T>(
+        &self,
+        key: &FunctionKey,
+        decide: impl FnOnce(&State) -> Result<(Vec<Event>, T), ApiError>,
+    ) -> Result<T, ApiError> {
+        let _turn = self.turn(key).await;
+        let (events, answer) = decide(&self.state())?;
+        if !events.is_empty() {
+            let changes = events.into_iter().map(|event| Change { key: key.clone(), event }).collect();
+            self.commit(changes).await.map_err(error::store)?;
+        }
+        Ok(answer)
+    }
+
+    async fn turn(&self, key: &FunctionKey) -> MutexGuard<'_, ()> {
+        use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+        let turns = &self.inner.turns;
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
+        turns[hash as usize % turns.len()].lock().await
+    }
+
+    /// Keeps changes, then makes them.
+    async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+        let changes: Arc<[Change]> = changes.into();
+        self.inner.ports.store.commit(Arc::clone(&changes)).await?;
+        let gone: Vec<Arc<Version>> = {
+            let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
+            changes.iter().flat_map(|change| state.apply(change)).collect()
+        };
+        for version in gone {
+            let ran = version.environments.retire();
+            if let Some(hash) = version.code.package.hash() {
+                // Invocations that are still running may yet read their code.
+                let grace = if ran { Duration::from_secs(version.configuration.timeout.into()) } else { Duration::ZERO };
+                self.collect_later(hash, grace);
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes a package after a while, if nothing uses it then.
+    pub(crate) fn collect_later(&self, hash: CodeHash, grace: Duration) {
+        let inner = Arc::clone(&self.inner);
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(grace) => {}
+                // The next start collects.
+                () = inner.stop.cancelled() => return,
+            }
+            let state = Arc::clone(&inner);
+            let collected = inner.ports.code.collect(hash, move |hash| read(&state.state).uses_code(hash)).await;
+            if let Err(error) = collected {
+                tracing::warn!(%hash, error = &error as &dyn std::error::Error, "failed to remove an unused package");
+            }
+        });
+    }
+
+    /// Makes a version ready after a while. If the service ends before, the next start does.
+    pub(crate) fn ready_later(&self, key: FunctionKey, version: name::Version, delay: Duration) {
+        let control = self.clone();
+        self.inner.tasks.spawn(async move {
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = control.inner.stop.cancelled() => return,
+            }
+            if let Err(error) = control.make_ready(&key, version).await {
+                tracing::error!(
+                    function = %key.name,
+                    error = &error as &dyn std::error::Error,
+                    "failed to record that a version is ready"
+                );
+            }
+        });
+    }
+
+    /// Makes a version ready, unless it is.
+    pub(crate) async fn make_ready(&self, key: &FunctionKey, version: name::Version) -> Result<(), ApiError> {
+        self.change(key, |state| {
+            let unready = state
+                .function(key)
+                .and_then(|function| function.version(version))
+                .is_some_and(|version| version.status != Status::Ready);
+            Ok((if unready { vec![ready(version)] } else { Vec::new() }, ()))
+        })
+        .await
+    }
+}
+
+/// A version becomes ready, with a revision of its own.
+pub(crate) fn ready(version: name::Version) -> Event {
+    Event::Amended { version, status: Status::Ready, revision_id: Uuid::new_v4() }
+}
+
+fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
+    // Changes are plain moves of values; a panic among them would have been one of `apply`, which has none.
+    state.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl std::fmt::Debug for Control {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Control").field("config", &self.inner.config).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ports").field("store", &self.store).field("code", &self.code).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,170 @@
+//! A version as AWS's replies show it.
+//!
+//! Must not look anything up: it is handed what it shows.
+
+use hothouse_api::{
+    arn::FunctionArn,
+    generated::{
+        EnvironmentResponse, EphemeralStorage, FunctionConfiguration, ImageConfigResponse, LastUpdateStatus,
+        LogFormat, LoggingConfig, PackageType, RuntimeVersionConfig, SnapStartApplyOn,
+        SnapStartOptimizationStatus, SnapStartResponse, State, StateReasonCode, TracingConfigResponse,
+        VpcConfigResponse,
+    },
+    name,
+};
+use jiff::Timestamp;
+
+use crate::{
+    code::CodeHash,
+    configuration::vpc_lists,
+    runtime,
+    state::model::{Logging, Package, Status, Version},
+};
+
+/// What a reply leaves out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Detail {
+    /// Nothing.
+    Full,
+    /// States and runtime versions, as lists do.
+    Listed,
+}
+
+/// Shows a version. `arn` is qualified if the reply's is to be.
+pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> FunctionConfiguration {
+    let configuration = &*version.configuration;
+    let rare = configuration.rare.as_deref().cloned().unwrap_or_default();
+    let published = version.version != name::Version::Latest;
+    let snapshotted = published
+        && version.status == Status::Ready
+        && configuration.snap_start == SnapStartApplyOn::PublishedVersions;
+    let shown = FunctionConfiguration {
+        function_name: Some(arn.name().to_string()),
+        function_arn: Some(arn.to_string()),
+        runtime: configuration.runtime,
+        role: Some(configuration.role.clone()),
+        handler: configuration.handler.clone(),
+        code_size: Some(signed(version.code.package.size())),
+        description: Some(version.description.clone().unwrap_or_else(|| configuration.description.clone())),
+        timeout: Some(configuration.timeout.cast_signed()),
+        memory_size: Some(configuration.memory_size.cast_signed()),
+        last_modified: Some(last_modified(version.last_modified)),
+        code_sha256: Some(code_sha256(&version.code.package)),
+        version: Some(version.version.to_string()),
+        vpc_config: rare.vpc.map(|vpc| {
+            let (subnet_ids, security_group_ids) = vpc_lists(&vpc);
+            VpcConfigResponse {
+                // Which VPC a subnet belongs to is only known to EC2.
+                vpc_id: subnet_ids.is_empty().then(String::new),
+                subnet_ids: Some(subnet_ids),
+                security_group_ids: Some(security_group_ids),
+                ipv6_allowed_for_dual_stack: Some(vpc.ipv6_allowed_for_dual_stack.unwrap_or(false)),
+            }
+        }),
+        dead_letter_config: rare.dead_letter,
+        environment: configuration
+            .environment
+            .clone()
+            .map(|variables| EnvironmentResponse { variables: Some(variables), error: None }),
+        kms_key_arn: rare.kms_key_arn,
+        tracing_config: Some(TracingConfigResponse { mode: Some(configuration.tracing) }),
+        revision_id: Some(version.revision_id.to_string()),
+        file_system_configs: rare.file_systems,
+        package_type: Some(match version.code.package {
+            Package::Zip { .. } => PackageType::Zip,
+            Package::Image { .. } => PackageType::Image,
+        }),
+        image_config_response: rare
+            .image
+            .map(|image| ImageConfigResponse { image_config: Some(image), error: None }),
+        architectures: Some(vec![version.code.architecture]),
+        ephemeral_storage: Some(EphemeralStorage { size: Some(configuration.ephemeral_storage.cast_signed()) }),
+        snap_start: Some(SnapStartResponse {
+            apply_on: Some(configuration.snap_start),
+            optimization_status: Some(if snapshotted {
+                SnapStartOptimizationStatus::On
+            } else {
+                SnapStartOptimizationStatus::Off
+            }),
+        }),
+        logging_config: Some(logging(arn, &configuration.logging)),
+        ..FunctionConfiguration::default()
+    };
+    match detail {
+        Detail::Listed => shown,
+        Detail::Full => FunctionConfiguration {
+            runtime_version_config: configuration.runtime.map(|runtime| RuntimeVersionConfig {
+                runtime_version_arn: Some(runtime::version_arn(arn.region(), runtime, version.code.architecture)),
+                error: None,
+            }),
+            ..with_status(shown, version.status)
+        },
+    }
+}
+
+/// AWS gives the reason of a creation for updates, too.
+const REASON: &str = "The function is being created.";
+
+fn with_status(shown: FunctionConfiguration, status: Status) -> FunctionConfiguration {
+    match status {
+        Status::Creating => FunctionConfiguration {
+            state: Some(State::Pending),
+            state_reason: Some(REASON.into()),
+            state_reason_code: Some(StateReasonCode::Creating),
+            ..shown
+        },
+        Status::Updating => FunctionConfiguration {
+            state: Some(State::Active),
+            last_update_status: Some(LastUpdateStatus::InProgress),
+            last_update_status_reason: Some(REASON.into()),
+            last_update_status_reason_code: "Creating".parse().ok(),
+            ..shown
+        },
+        Status::Ready => FunctionConfiguration {
+            state: Some(State::Active),
+            last_update_status: Some(LastUpdateStatus::Successful),
+            ..shown
+        },
+    }
+}
+
+/// The log group that a function writes to unless another is configured.
+pub(crate) fn default_log_group(name: &name::FunctionName) -> String {
+    format!("/aws/lambda/{name}")
+}
+
+fn logging(arn: &FunctionArn, logging: &Logging) -> LoggingConfig {
+    let json = logging.format == LogFormat::Json;
+    LoggingConfig {
+        log_format: Some(logging.format),
+        application_log_level: logging.application_level.filter(|_| json),
+        system_log_level: logging.system_level.filter(|_| json),
+        log_group: Some(logging.group.clone().unwrap_or_else(|| default_log_group(arn.name()))),
+    }
+}
+
+/// `CodeSha256`: of a zip in base64, of an image in hexadecimal.
+pub(crate) fn code_sha256(package: &Package) -> String {
+    match package {
+        Package::Zip { hash, .. } => hash.base64(),
+        Package::Image { uri } => image_digest(uri),
+    }
+}
+
+/// An image's digest, if its URI has one. Else one of the URI: what a tag points to is only known to its registry.
+pub(crate) fn image_digest(uri: &str) -> String {
+    match uri.rsplit_once("@sha256:") {
+        Some((_, digest)) => digest.to_owned(),
+        None => CodeHash::of(uri.as_bytes()).to_string(),
+    }
+}
+
+/// `2025-11-25T09:08:07.654+0000`
+pub(crate) fn last_modified(millis: i64) -> String {
+    let time = Timestamp::from_millisecond(millis).unwrap_or(Timestamp::UNIX_EPOCH);
+    time.strftime("%Y-%m-%dT%H:%M:%S.%3f+0000").to_string()
+}
+
+fn signed(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,155 @@
+//! Our errors in AWS's terms: the one place where kinds and wordings meet.
+//!
+//! What callers read here is a contract. Must not log.
+
+use std::fmt;
+
+use hothouse_api::{
+    ApiError, ErrorKind,
+    arn::FunctionArn,
+    name::{AliasName, FunctionName, Region},
+};
+
+use crate::{
+    code::{ArchiveError, CodeError, ObjectError},
+    state::StoreError,
+};
+
+pub(crate) fn invalid_parameter(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::InvalidParameterValue, message)
+}
+
+pub(crate) fn not_found(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::ResourceNotFound, message)
+}
+
+pub(crate) fn conflict(message: impl Into<String>) -> ApiError {
+    ApiError::new(ErrorKind::ResourceConflict, message)
+}
+
+/// One broken constraint that the model does not know or has another number for.
+pub(crate) fn validation(member: &str, value: impl fmt::Display, constraint: impl fmt::Display) -> ApiError {
+    ApiError::new(
+        ErrorKind::Validation,
+        format!(
+            "1 validation error detected: Value '{value}' at '{member}' failed to satisfy constraint: Member must {constraint}"
+        ),
+    )
+}
+
+/// `arn` is qualified where AWS's message is.
+pub(crate) fn function_not_found(arn: impl fmt::Display) -> ApiError {
+    not_found(format!("Function not found: {arn}"))
+}
+
+pub(crate) fn function_exists(name: &FunctionName) -> ApiError {
+    conflict(format!("Function already exist: {name}"))
+}
+
+pub(crate) fn other_region(theirs: &Region, ours: &Region) -> ApiError {
+    not_found(format!("Functions from '{theirs}' are not reachable in this region ('{ours}')"))
+}
+
+pub(crate) fn qualifiers_differ() -> ApiError {
+    invalid_parameter("The derived qualifier from the function name does not match the specified qualifier.")
+}
+
+pub(crate) fn functions_only() -> ApiError {
+    invalid_parameter(
+        "This operation is permitted on Lambda functions only. Aliases and versions do not support this operation. \
+         Please specify either a function name or an unqualified function ARN.",
+    )
+}
+
+pub(crate) fn revision_differs() -> ApiError {
+    ApiError::new(
+        ErrorKind::PreconditionFailed,
+        "The Revision Id provided does not match the latest Revision Id. Call the GetFunction/GetAlias API to \
+         retrieve the latest Revision Id",
+    )
+}
+
+pub(crate) fn still_pending() -> ApiError {
+    conflict(
+        "The operation cannot be performed at this time. The function is currently in the following state: Pending",
+    )
+}
+
+pub(crate) fn update_in_progress(arn: &FunctionArn) -> ApiError {
+    conflict(format!(
+        "The operation cannot be performed at this time. An update is in progress for resource: {arn}"
+    ))
+}
+
+pub(crate) fn alias_exists(arn: &FunctionArn) -> ApiError {
+    conflict(format!("Alias already exists: {arn}"))
+}
+
+pub(crate) fn version_has_aliases(aliases: &[&AliasName]) -> ApiError {
+    let names: Vec<&str> = aliases.iter().map(|name| name.as_str()).collect();
+    conflict(format!(
+        "Unable to delete version because the following aliases reference it: [{}]",
+        names.join(", ")
+    ))
+}
+
+pub(crate) fn code_storage_exceeded() -> ApiError {
+    ApiError::new(ErrorKind::CodeStorageExceeded, "Code storage limit exceeded.")
+}
+
+pub(crate) fn package_too_large(limit: u64) -> ApiError {
+    ApiError::new(ErrorKind::RequestTooLarge, format!("Zipped size must be smaller than {limit} bytes"))
+}
+
+pub(crate) fn payload_too_large(limit: usize) -> ApiError {
+    ApiError::new(
+        ErrorKind::RequestTooLarge,
+        format!("Request must be smaller than {limit} bytes for the InvokeFunction operation"),
+    )
+}
+
+pub(crate) fn throttled(reason: &str) -> ApiError {
+    ApiError::new(ErrorKind::TooManyRequests, "Rate Exceeded.").with_member("Reason", reason)
+}
+
+/// The change was not kept, so it did not happen.
+pub(crate) fn store(error: StoreError) -> ApiError {
+    ApiError::internal(error)
+}
+
+/// A package was refused, or could not be kept.
+pub(crate) fn code(error: CodeError) -> ApiError {
+    match &error {
+        CodeError::Archive(ArchiveError::Empty) => invalid_parameter("Uploaded file must be a non-empty zip"),
+        CodeError::Archive(ArchiveError::TooLarge { limit }) => {
+            invalid_parameter(format!("Unzipped size must be smaller than {limit} bytes"))
+        }
+        CodeError::Archive(ArchiveError::Malformed(_) | ArchiveError::Misplaced { .. }) => {
+            invalid_parameter("Could not unzip uploaded file. Please check your file, then try to upload again.")
+                .with_source(error)
+        }
+        CodeError::Archive(ArchiveError::Write { .. } | ArchiveError::Flush { .. }) | CodeError::Io { .. } => {
+            ApiError::internal(error)
+        }
+    }
+}
+
+/// A package could not be fetched from S3.
+pub(crate) fn object(error: ObjectError) -> ApiError {
+    const STEP: &str = "Error occurred while GetObject.";
+    match &error {
+        ObjectError::Refused { code, message } => {
+            invalid_parameter(format!("{STEP} S3 Error Code: {code}. S3 Error Message: {message}"))
+        }
+        ObjectError::TooLarge { limit } => {
+            invalid_parameter(format!("Unzipped size must be smaller than {limit} bytes"))
+        }
+        ObjectError::NoEndpoint => invalid_parameter(format!(
+            "{STEP} Hothouse has no endpoint for S3: start it with --aws-endpoint URL, or send the code as ZipFile."
+        )),
+        ObjectError::Transport(_) => {
+            invalid_parameter(format!("{STEP} The endpoint for S3 (--aws-endpoint) did not answer as S3 does."))
+                .with_source(error)
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! CreateFunction.
+//!
+//! Must not be visible before its package is kept.
+
+use std::sync::Arc;
+
+use hothouse_api::{
+    ApiError, ErrorKind, RequestContext,
+    generated::{Architecture, CreateFunctionRequest, FunctionConfiguration, PackageType},
+    name,
+};
+use uuid::Uuid;
+
+use crate::{
+    configuration,
+    control::{Control, ready},
+    describe::{self, Detail},
+    environments::Environments,
+    error::{self, invalid_parameter, validation},
+    package::{self, Source},
+    state::{
+        Event, State,
+        model::{Code, FunctionKey, Status, Version},
+    },
+    tag,
+    target::Target,
+};
+
+pub(crate) async fn create(
+    control: &Control,
+    context: RequestContext,
+    input: CreateFunctionRequest,
+) -> Result<FunctionConfiguration, ApiError> {
+    let this = control.clone();
+    control.run(async move { run(&this, &context, input).await }).await
+}
+
+async fn run(
+    control: &Control,
+    context: &RequestContext,
+    mut input: CreateFunctionRequest,
+) -> Result<FunctionConfiguration, ApiError> {
+    let key = new_key(context, &input.function_name)?;
+    let source = Source::of(std::mem::take(&mut input.code))?;
+    let image = source.is_image();
+    match input.package_type {
+        Some(PackageType::Image) if !image => {
+            return Err(invalid_parameter("Please provide ImageUri when creating a function with packageType Image."));
+        }
+        None | Some(PackageType::Zip) if image => {
+            return Err(invalid_parameter(
+                "Please don't provide ImageUri when creating a function with packageType Zip.",
+            ));
+        }
+        _ => {}
+    }
+    if let Some(arn) = &input.code_signing_config_arn {
+        return Err(ApiError::new(
+            ErrorKind::CodeSigningConfigNotFound,
+            format!(
+                "The code signing configuration cannot be found. Check that the provided configuration is not \
+                 deleted: {arn}."
+            ),
+        ));
+    }
+    let configuration = configuration::create(control.config(), context, &input, image)?;
+    let tags = input.tags.take().unwrap_or_default();
+    tag::check(control.config(), &tags)?;
+    // Early, so that a name that is taken costs no fetch; decided below.
+    if control.state().function(&key).is_some() {
+        return Err(error::function_exists(&key.name));
+    }
+
+    let kept = package::keep(control, source).await?;
+    let latest = Version {
+        version: name::Version::Latest,
+        revision_id: Uuid::new_v4(),
+        last_modified: control.now(),
+        status: Status::Creating,
+        description: None,
+        configuration: Arc::new(configuration),
+        code: Code {
+            architecture: only(input.architectures.as_deref()).unwrap_or(Architecture::X8664),
+            package: kept.package.clone(),
+        },
+        environments: Environments::default(),
+    };
+    let published = input.publish.unwrap_or(false).then(|| Version {
+        version: name::Version::Number(1),
+        revision_id: Uuid::new_v4(),
+        environments: Environments::default(),
+        ..latest.clone()
+    });
+    let versions: Vec<name::Version> =
+        [Some(latest.version), published.as_ref().map(|version| version.version)].into_iter().flatten().collect();
+    let shown = published.clone().unwrap_or_else(|| latest.clone());
+    let delay = control.config().create_delay;
+
+    let result = control
+        .change(&key, |state| {
+            if state.function(&key).is_some() {
+                return Err(error::function_exists(&key.name));
+            }
+            let size = latest.code.package.size() * versions.len() as u64;
+            check_code_size(control, state, &key, size)?;
+            let mut events = vec![Event::Created { latest: Arc::new(latest), tags }];
+            events.extend(published.map(|version| Event::Published { version: Arc::new(version) }));
+            if delay.is_zero() {
+                events.extend(versions.iter().copied().map(ready));
+            }
+            Ok((events, ()))
+        })
+        .await;
+    kept.release(control);
+    result?;
+
+    let mut shown = shown;
+    if control.config().synchronous_create {
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+            for version in &versions {
+                control.make_ready(&key, *version).await?;
+            }
+        }
+        let state = control.state();
+        if let Some(version) = state.function(&key).and_then(|function| function.version(shown.version)) {
+            shown = Version::clone(version);
+        }
+    } else if !delay.is_zero() {
+        for version in versions {
+            control.ready_later(key.clone(), version, delay);
+        }
+    }
+    // Unqualified even if a version was published.
+    Ok(describe::version(&key.arn(), &shown, Detail::Full))
+}
+
+/// A new function's name may be a whole ARN, but only of a function that the caller may create.
+fn new_key(context: &RequestContext, function_name: &str) -> Result<FunctionKey, ApiError> {
+    /// The model limits the whole of what is sent, not the name in it.
+    const LONGEST: usize = 64;
+    let target = Target::find(context, function_name, None)?;
+    let name = target.key.name.as_str();
+    if name.len() > LONGEST {
+        let error = validation("functionName", name, format_args!("have length less than or equal to {LONGEST}"));
+        return Err(invalid_parameter(error.message().unwrap_or_default()));
+    }
+    Ok(target.key)
+}
+
+/// The only item of `Architectures`, which has one if it was sent.
+pub(super) fn only(architectures: Option<&[Architecture]>) -> Option<Architecture> {
+    architectures.and_then(|architectures| architectures.first()).copied()
+}
+
+/// Refuses more code than the region of the account may hold.
+pub(crate) fn check_code_size(
+    control: &Control,
+    state: &State,
+    key: &FunctionKey,
+    more: u64,
+) -> Result<(), ApiError> {
+    // Requests for other functions that are about to be committed are not counted: the limit may be overrun by them.
+    let (_, size) = state.usage(&key.scope);
+    if size + more > control.config().limits.total_code_size {
+        return Err(error::code_storage_exceeded());
+    }
+    Ok(())
+}

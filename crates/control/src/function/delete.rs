@@ -1,0 +1,78 @@
+//! DeleteFunction: the whole function, or one published version.
+//!
+//! Must not end invocations that are running.
+
+use hothouse_api::{
+    ApiError, RequestContext,
+    generated::{DeleteFunctionRequest, DeleteFunctionResponse},
+    name::{self, Qualifier},
+};
+
+use crate::{
+    control::Control,
+    error::{self, invalid_parameter},
+    state::{Event, model::Function},
+    target::Target,
+};
+
+pub(crate) async fn delete(
+    control: &Control,
+    context: RequestContext,
+    input: DeleteFunctionRequest,
+) -> Result<DeleteFunctionResponse, ApiError> {
+    // A qualifier that nothing can have is only worth a word if there is a function at all, so it comes second.
+    let given = input.qualifier.as_deref();
+    let unqualified = Target::find(&context, &input.function_name, None)?;
+    if given.is_some_and(|given| given.parse::<Qualifier>().is_err())
+        && control.state().function(&unqualified.key).is_none()
+    {
+        return Err(error::function_not_found(unqualified.key.arn()));
+    }
+    let Target { key, qualifier } = Target::find(&context, &input.function_name, given)?;
+    let number = match qualifier {
+        None => None,
+        Some(Qualifier::Version(number)) => Some(number),
+        Some(Qualifier::Latest) => {
+            return Err(invalid_parameter("$LATEST version cannot be deleted without deleting the function."));
+        }
+        Some(Qualifier::Alias(_) | Qualifier::LatestPublished) => {
+            return Err(invalid_parameter("Deletion of aliases is not currently supported."));
+        }
+    };
+    let this = control.clone();
+    control
+        .run(async move {
+            this.change(&key, |state| {
+                let function = state.function(&key);
+                let event = match (function, number) {
+                    (None, _) => return Err(error::function_not_found(key.arn())),
+                    (Some(_), None) => Event::Deleted,
+                    (Some(function), Some(number)) => {
+                        if !function.versions.contains_key(&number) {
+                            let arn = key.arn().with_qualifier(name::Version::Number(number));
+                            return Err(error::function_not_found(arn));
+                        }
+                        check_unreferenced(function, number)?;
+                        Event::VersionDeleted { number }
+                    }
+                };
+                Ok((vec![event], ()))
+            })
+            .await
+        })
+        .await?;
+    Ok(DeleteFunctionResponse { status_code: Some(204) })
+}
+
+fn check_unreferenced(function: &Function, number: u64) -> Result<(), ApiError> {
+    let aliases: Vec<_> = function
+        .aliases
+        .iter()
+        .filter(|(_, alias)| {
+            alias.version == name::Version::Number(number)
+                || alias.additional.is_some_and(|additional| additional.number == number)
+        })
+        .map(|(name, _)| name)
+        .collect();
+    if aliases.is_empty() { Ok(()) } else { Err(error::version_has_aliases(&aliases)) }
+}

@@ -1,0 +1,144 @@
+//! GetFunction, GetFunctionConfiguration, ListFunctions.
+//!
+//! Must not wait for anything.
+
+use std::sync::Arc;
+
+use hothouse_api::{
+    ApiError, RequestContext,
+    arn::FunctionArn,
+    generated::{
+        Concurrency, FunctionCodeLocation, FunctionConfiguration, FunctionVersion, GetFunctionConfigurationRequest,
+        GetFunctionRequest, GetFunctionResponse, ListFunctionsRequest, ListFunctionsResponse,
+    },
+    name::{self, FunctionName, Qualifier},
+};
+
+use crate::{
+    control::Control,
+    describe::{self, Detail, image_digest},
+    error,
+    page::{self, Page},
+    state::model::{Function, FunctionKey, Package, Version},
+    target::{Target, scope},
+};
+
+pub(crate) fn get(
+    control: &Control,
+    context: &RequestContext,
+    input: &GetFunctionRequest,
+) -> Result<GetFunctionResponse, ApiError> {
+    let target = Target::find(context, &input.function_name, input.qualifier.as_deref())?;
+    let state = control.state();
+    let function = state.function(&target.key);
+    let version = function
+        .and_then(|function| resolve(function, target.qualifier.as_ref()))
+        .ok_or_else(|| error::function_not_found(target.arn()))?;
+    let tags = function.map(|function| function.tags.clone()).filter(|tags| !tags.is_empty());
+    let reserved = function.and_then(|function| function.reserved_concurrency);
+    Ok(GetFunctionResponse {
+        configuration: Some(describe::version(&target.arn(), version, Detail::Full)),
+        code: Some(location(control, version)),
+        tags,
+        tags_error: None,
+        concurrency: reserved.map(|executions| Concurrency {
+            reserved_concurrent_executions: Some(executions.cast_signed()),
+        }),
+    })
+}
+
+fn location(control: &Control, version: &Version) -> FunctionCodeLocation {
+    match &version.code.package {
+        Package::Zip { hash, .. } => FunctionCodeLocation {
+            repository_type: Some("S3".into()),
+            location: Some(format!("{}/_hothouse/code/{hash}", control.config().base_url)),
+            ..FunctionCodeLocation::default()
+        },
+        Package::Image { uri } => FunctionCodeLocation {
+            repository_type: Some("ECR".into()),
+            image_uri: Some(uri.clone()),
+            resolved_image_uri: Some(format!("{}@sha256:{}", repository(uri), image_digest(uri))),
+            ..FunctionCodeLocation::default()
+        },
+    }
+}
+
+/// An image's URI without tag or digest.
+fn repository(uri: &str) -> &str {
+    let uri = uri.split_once('@').map_or(uri, |(repository, _)| repository);
+    match uri.rsplit_once(':') {
+        // A colon before the last slash is that of a port.
+        Some((repository, tag)) if !tag.contains('/') => repository,
+        _ => uri,
+    }
+}
+
+pub(crate) fn get_configuration(
+    control: &Control,
+    context: &RequestContext,
+    input: &GetFunctionConfigurationRequest,
+) -> Result<FunctionConfiguration, ApiError> {
+    let target = Target::find(context, &input.function_name, input.qualifier.as_deref())?;
+    let state = control.state();
+    let version = state
+        .function(&target.key)
+        .and_then(|function| resolve(function, target.qualifier.as_ref()))
+        .ok_or_else(|| error::function_not_found(target.arn()))?;
+    Ok(describe::version(&target.arn(), version, Detail::Full))
+}
+
+/// The version that a qualifier stands for. An alias of two versions stands for its first.
+fn resolve<'a>(function: &'a Function, qualifier: Option<&Qualifier>) -> Option<&'a Arc<Version>> {
+    match qualifier {
+        None | Some(Qualifier::Latest) => Some(&function.latest),
+        Some(Qualifier::LatestPublished) => function.versions.values().next_back(),
+        Some(Qualifier::Version(number)) => function.versions.get(number),
+        Some(Qualifier::Alias(name)) => function.version(function.aliases.get(name)?.version),
+    }
+}
+
+pub(crate) fn list(
+    control: &Control,
+    context: &RequestContext,
+    input: &ListFunctionsRequest,
+) -> Result<ListFunctionsResponse, ApiError> {
+    /// Whatever `MaxItems` says.
+    const MOST: usize = 50;
+    let scope = scope(context);
+    let state = control.state();
+    let page = match input.function_version {
+        None => {
+            let after: Option<FunctionName> = page::marker(input.marker.as_deref())?;
+            let functions = state.functions(&scope, after.as_ref());
+            Page::collect(functions, input.max_items, MOST, |(name, function)| {
+                let arn = FunctionArn::new(scope.account, scope.region.clone(), name.clone());
+                (name.to_string(), describe::version(&arn, &function.latest, Detail::Listed))
+            })
+        }
+        Some(FunctionVersion::All) => {
+            let after: Option<FunctionArn> = page::marker(input.marker.as_deref())?;
+            // From the function of the marker on, as more of its versions may follow.
+            let first = after.as_ref().and_then(|after| {
+                let key = FunctionKey { scope: scope.clone(), name: after.name().clone() };
+                state.function(&key).map(|function| (after.name(), function))
+            });
+            let rest = state.functions(&scope, after.as_ref().map(FunctionArn::name));
+            let versions = first.into_iter().chain(rest).flat_map(|(name, function)| {
+                function.all_versions().map(move |version| (name, version))
+            });
+            let last = after.as_ref().and_then(|after| match after.qualifier() {
+                Some(Qualifier::Version(number)) => Some((after.name(), name::Version::Number(*number))),
+                Some(Qualifier::Latest) => Some((after.name(), name::Version::Latest)),
+                _ => None,
+            });
+            let versions =
+                versions.filter(|(name, version)| last.is_none_or(|(last, seen)| *name != last || version.version > seen));
+            Page::collect(versions, input.max_items, MOST, |(name, version)| {
+                let arn = FunctionArn::new(scope.account, scope.region.clone(), name.clone())
+                    .with_qualifier(version.version);
+                (arn.to_string(), describe::version(&arn, version, Detail::Listed))
+            })
+        }
+    };
+    Ok(ListFunctionsResponse { next_marker: page.next_marker, functions: Some(page.items) })
+}

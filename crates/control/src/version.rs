@@ -1,0 +1,126 @@
+//! PublishVersion and ListVersionsByFunction.
+//!
+//! Must not change what was published.
+
+use std::sync::Arc;
+
+use hothouse_api::{
+    ApiError, RequestContext,
+    generated::{
+        FunctionConfiguration, ListVersionsByFunctionRequest, ListVersionsByFunctionResponse, PublishVersionRequest,
+        SnapStartApplyOn,
+    },
+    name,
+};
+use uuid::Uuid;
+
+use crate::{
+    control::Control,
+    describe::{self, Detail, code_sha256},
+    environments::Environments,
+    error::{self, invalid_parameter},
+    function::{
+        create::check_code_size,
+        update::updatable,
+    },
+    page::{self, Page},
+    state::{
+        Event,
+        model::{Function, Status, Version},
+    },
+    target::Target,
+};
+
+pub(crate) async fn publish(
+    control: &Control,
+    context: RequestContext,
+    input: PublishVersionRequest,
+) -> Result<FunctionConfiguration, ApiError> {
+    let this = control.clone();
+    control
+        .run(async move {
+            let key = Target::function(&context, &input.function_name)?;
+            let delay = this.config().create_delay;
+            let shown = this
+                .change(&key, |state| {
+                    let function = updatable(state, &key, input.revision_id.as_deref())?;
+                    check_code_sha256(&function.latest, input.code_sha256.as_deref())?;
+                    if let Some(same) = unchanged(function) {
+                        return Ok((Vec::new(), Version::clone(same)));
+                    }
+                    check_code_size(&this, state, &key, function.latest.code.package.size())?;
+                    // A snapshot is taken before the version can be used.
+                    let status = match function.latest.configuration.snap_start {
+                        SnapStartApplyOn::PublishedVersions => Status::Creating,
+                        SnapStartApplyOn::None => Status::Ready,
+                    };
+                    let version = Version {
+                        description: input.description.clone().filter(|description| !description.is_empty()),
+                        ..next(function, &function.latest, status)
+                    };
+                    let mut events = vec![
+                        Event::Published { version: Arc::new(version.clone()) },
+                        // `$LATEST` gets another revision, too.
+                        crate::control::ready(name::Version::Latest),
+                    ];
+                    if status == Status::Creating && delay.is_zero() {
+                        events.push(crate::control::ready(version.version));
+                    }
+                    Ok((events, version))
+                })
+                .await?;
+            if shown.status == Status::Creating && !delay.is_zero() {
+                this.ready_later(key.clone(), shown.version, delay);
+            }
+            Ok(describe::version(&key.arn().with_qualifier(shown.version), &shown, Detail::Full))
+        })
+        .await
+}
+
+/// What is published next: `latest`, as it is then.
+pub(crate) fn next(function: &Function, latest: &Version, status: Status) -> Version {
+    Version {
+        version: name::Version::Number(function.next_version),
+        revision_id: Uuid::new_v4(),
+        status,
+        environments: Environments::default(),
+        ..latest.clone()
+    }
+}
+
+/// The newest published version, if nothing has changed since.
+fn unchanged(function: &Function) -> Option<&Arc<Version>> {
+    let newest = function.versions.get(&(function.next_version - 1))?;
+    let latest = &function.latest;
+    (newest.configuration == latest.configuration && newest.code == latest.code).then_some(newest)
+}
+
+fn check_code_sha256(latest: &Version, known: Option<&str>) -> Result<(), ApiError> {
+    let now = code_sha256(&latest.code.package);
+    match known {
+        Some(known) if known != now => Err(invalid_parameter(format!(
+            "CodeSHA256 ({known}) is different from current CodeSHA256 in $LATEST ({now}). Please try again with the \
+             CodeSHA256 in $LATEST."
+        ))),
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn list(
+    control: &Control,
+    context: &RequestContext,
+    input: &ListVersionsByFunctionRequest,
+) -> Result<ListVersionsByFunctionResponse, ApiError> {
+    /// The model's limit.
+    const MOST: usize = 10_000;
+    let target = Target::find(context, &input.function_name, None)?;
+    let after: Option<name::Version> = page::marker(input.marker.as_deref())?;
+    let state = control.state();
+    let function = state.function(&target.key).ok_or_else(|| error::function_not_found(target.key.arn()))?;
+    let versions = function.all_versions().filter(|version| after.is_none_or(|after| version.version > after));
+    let page = Page::collect(versions, input.max_items, MOST, |version| {
+        let arn = target.key.arn().with_qualifier(version.version);
+        (version.version.to_string(), describe::version(&arn, version, Detail::Listed))
+    });
+    Ok(ListVersionsByFunctionResponse { next_marker: page.next_marker, versions: Some(page.items) })
+}
