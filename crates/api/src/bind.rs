@@ -10,9 +10,11 @@ use serde_json::{Map, Number, Value};
 
 use crate::{
     error::ApiError,
-    generated::{ErrorKind, Operation},
+    function_ref,
+    generated::{ErrorKind, InvocationRequest, Operation},
     json,
     model::{Location, Shape, Structure},
+    name::is_name_byte,
     timestamp::Timestamp,
 };
 
@@ -72,13 +74,45 @@ pub(crate) fn bind(
     Ok(bound)
 }
 
+/// The input of an invocation, when everything about it is as usual: then it needs no document, and no validation either.
+/// None means that the general way must look.
+pub(crate) fn usual_invocation(segments: &[&str], parts: &Parts) -> Option<InvocationRequest> {
+    let name = segments.get(2).filter(|name| (1..=256).contains(&name.len()))?;
+    let function_name = decode(name);
+    function_ref::split(&function_name)?;
+    let mut input = InvocationRequest { function_name, ..InvocationRequest::default() };
+    for (name, value) in pairs(parts.uri.query().unwrap_or_default()) {
+        let usual =
+            (1..=128).contains(&value.len()) && (value == "$LATEST" || value.bytes().all(is_name_byte));
+        if name != "Qualifier" || !usual || input.qualifier.is_some() {
+            return None;
+        }
+        input.qualifier = Some(value.to_owned());
+    }
+    for (name, value) in &parts.headers {
+        let name = name.as_str();
+        if !name.starts_with("x-amz-") {
+            continue;
+        }
+        match name {
+            "x-amz-invocation-type" => input.invocation_type = Some(value.to_str().ok()?.parse().ok()?),
+            "x-amz-log-type" => input.log_type = Some(value.to_str().ok()?.parse().ok()?),
+            "x-amz-client-context" => input.client_context = Some(value.to_str().ok()?.to_owned()),
+            "x-amz-durable-execution-name" | "x-amz-tenant-id" => return None,
+            // Signatures, dates, tokens.
+            _ => {}
+        }
+    }
+    Some(input)
+}
+
 /// Whether a query has this name with this value.
 pub(crate) fn query_has(query: &str, name: &str, value: &str) -> bool {
     pairs(query).any(|(key, text)| key == name && decode(text) == value)
 }
 
 /// A payload that is passed on byte for byte. An empty one is `{}` to the function.
-fn payload_document(body: &Bytes) -> Result<Bytes, ApiError> {
+pub(crate) fn payload_document(body: &Bytes) -> Result<Bytes, ApiError> {
     if body.is_empty() {
         return Ok(Bytes::from_static(b"{}"));
     }

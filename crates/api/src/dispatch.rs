@@ -11,7 +11,7 @@ use crate::{
     bind,
     context::RequestContext,
     error::ApiError,
-    generated::{ErrorKind, Lambda, Operation, call, route},
+    generated::{ErrorKind, Lambda, Operation, call, render_invoke, route},
     respond::Reply,
     validate,
 };
@@ -81,6 +81,12 @@ async fn answer<S: Lambda + ?Sized>(
     let limit = body_limit(if is_event { Operation::InvokeAsync } else { operation });
     if body.len() > limit {
         return Err(request_too_large(operation, limit));
+    }
+    if operation == Operation::Invoke
+        && let Some(mut input) = bind::usual_invocation(path.segments(), parts)
+    {
+        input.payload = Some(bind::payload_document(&body)?);
+        return service.invoke(context, input).await.map(render_invoke);
     }
     let bound = bind::bind(operation, path.segments(), parts, &body)?;
     validate::validate(operation, &bound)?;

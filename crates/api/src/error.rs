@@ -141,3 +141,63 @@ impl Error for ApiError {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn body(error: &ApiError) -> Value {
+        serde_json::from_slice(error.respond(RequestId::random()).body()).unwrap()
+    }
+
+    #[test]
+    fn errors_are_one_pointer_wide() {
+        assert_eq!(size_of::<ApiError>(), size_of::<usize>());
+    }
+
+    #[test]
+    fn the_message_has_the_capital_that_the_kind_has() {
+        let error = ApiError::new(ErrorKind::ResourceNotFound, "gone");
+        assert_eq!(body(&error), json!({"Type": "User", "Message": "gone"}));
+        let error = ApiError::new(ErrorKind::ResourceConflict, "busy");
+        assert_eq!(body(&error), json!({"Type": "User", "message": "busy"}));
+        assert_eq!(body(&ApiError::internal("inside"))["Type"], "Service");
+        assert_eq!(body(&ApiError::without_message(ErrorKind::AccessDenied)), json!({"Message": null}));
+    }
+
+    #[test]
+    fn throttling_has_its_reason() {
+        let error = ApiError::new(ErrorKind::TooManyRequests, "Rate Exceeded.")
+            .with_member("Reason", "ReservedFunctionConcurrentInvocationLimitExceeded")
+            .with_header(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        let response = error.respond(RequestId::random());
+        assert_eq!(response.status(), 429);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "1");
+        assert_eq!(
+            body(&error),
+            json!({
+                "Type": "User",
+                "message": "Rate Exceeded.",
+                "Reason": "ReservedFunctionConcurrentInvocationLimitExceeded",
+            })
+        );
+    }
+
+    #[test]
+    fn what_went_wrong_inside_is_for_the_log_only() {
+        let error = ApiError::internal("the disk is full");
+        assert!(!body(&error).to_string().contains("disk"));
+        assert_eq!(error.source().unwrap().to_string(), "the disk is full");
+    }
+
+    #[test]
+    fn every_kind_can_be_sent() {
+        for &kind in ErrorKind::ALL {
+            let response = ApiError::new(kind, "").respond(RequestId::random());
+            assert_eq!(response.headers()[ERROR_TYPE], kind.code());
+            assert!(response.status().is_client_error() || response.status().is_server_error());
+        }
+    }
+}

@@ -146,3 +146,13 @@ fn format(repository: &Path, file: &'static str, source: &str) -> Result<String,
         _ => Err(CodegenError::Unformattable { file }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_checked_in_is_what_would_be_generated() {
+        generate(&Arguments { check: true, model: None, botocore: None }).unwrap();
+    }
+}

@@ -171,7 +171,10 @@ fn calls(out: &mut String, model: &Model) {
         match &operation.output {
             None => writeln!(out, "service.{method}(context, input).await?;\nOk(Reply::empty(operation))"),
             Some(output) => {
-                let reply = reply(model, operation, output);
+                let reply = match is_bound(model, output) {
+                    true => format!("Ok({}(output))", renderer(operation)),
+                    false => format!("Ok({})", reply(model, operation, output, "operation")),
+                };
                 let binding = if reply.contains("output") { "let output = " } else { "" };
                 writeln!(out, "{binding}service.{method}(context, input).await?;\n{reply}")
             }
@@ -179,30 +182,52 @@ fn calls(out: &mut String, model: &Model) {
         .expect(INFALLIBLE);
         out.push_str("}\n");
     }
-    out.push_str("}\n}\n");
+    out.push_str("}\n}\n\n");
+    for operation in &model.operations {
+        if let Some(output) = operation.output.as_deref().filter(|output| is_bound(model, output)) {
+            writeln!(
+                out,
+                "/// Renders the output of `{}`.\npub(crate) fn {}(output: {}) -> Reply {{\n{}\n}}\n",
+                operation.name,
+                renderer(operation),
+                overrides::rust_name(output),
+                reply(model, operation, output, &format!("Operation::{}", variant(operation))),
+            )
+            .expect(INFALLIBLE);
+        }
+    }
+}
+
+/// Whether members of an output travel beside the body.
+fn is_bound(model: &Model, output: &str) -> bool {
+    model.structure(output).members.iter().any(|member| member.location != Location::Body)
+}
+
+fn renderer(operation: &Operation) -> String {
+    format!("render_{}", naming::snake(&operation.name))
 }
 
 /// The expression that renders `output`.
-fn reply(model: &Model, operation: &Operation, output: &str) -> String {
+fn reply(model: &Model, operation: &Operation, output: &str, variant: &str) -> String {
     let members = &model.structure(output).members;
-    let mut expression = "Ok(".to_owned();
+    let mut expression = String::new();
     let payload = members.iter().find(|member| member.location == Location::Payload);
     let in_body = members
         .iter()
         .any(|member| member.location == Location::Body || overrides::is_also_in_body(output, &member.name));
     expression += &match payload {
         Some(member) if is_blob(model, &member.shape) => {
-            format!("Reply::payload(operation, output.{})", naming::member(&member.name))
+            format!("Reply::payload({variant}, output.{})", naming::member(&member.name))
         }
         // The events of a stream are written by whoever makes them.
-        Some(_) => "Reply::empty(operation)".to_owned(),
+        Some(_) => format!("Reply::empty({variant})"),
         // An empty structure is `{}`, except where the status says that there is no content.
         None if in_body
             || (members.is_empty() && overrides::status(&operation.name, operation.status) != 204) =>
         {
-            "Reply::json(operation, &output)".to_owned()
+            format!("Reply::json({variant}, &output)")
         }
-        None => "Reply::empty(operation)".to_owned(),
+        None => format!("Reply::empty({variant})"),
     };
     for member in members {
         let name = naming::member(&member.name);
@@ -222,7 +247,7 @@ fn reply(model: &Model, operation: &Operation, output: &str) -> String {
             }
         }
     }
-    expression + ")"
+    expression
 }
 
 fn is_blob(model: &Model, shape: &str) -> bool {

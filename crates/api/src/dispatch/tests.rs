@@ -240,6 +240,15 @@ fn an_invocation_is_bound_from_headers_and_query() {
 }
 
 #[test]
+fn the_usual_invocation_takes_the_short_way() {
+    let target = "/2015-03-31/functions/f/invocations?Qualifier=live";
+    let (parts, ()) =
+        Request::builder().uri(target).header("authorization", "x").body(()).unwrap().into_parts();
+    let path = Path::new(parts.uri.path());
+    assert!(bind::usual_invocation(path.segments(), &parts).is_some());
+}
+
+#[test]
 fn a_payload_that_is_no_json_is_refused_in_awss_words() {
     let response = send_with(
         &Echo::default(),
@@ -344,6 +353,33 @@ fn a_header_that_cannot_be_written_is_our_fault() {
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn a_usual_invocation_is_bound_as_any_other(
+        name in r"[a-zA-Z0-9:$%._-]{1,20}|arn%3Aaws%3Alambda%3Aus-east-1%3A123456789012%3Afunction%3Af",
+        query in r"(&?Qualifier=[a-zA-Z$LATES0-9_-]{0,8}|&?[a-z]{1,3}=){0,2}",
+        kind in prop::option::of(prop::sample::select(vec!["Event", "DryRun", "RequestResponse", "Other", ""])),
+        log in prop::option::of(prop::sample::select(vec!["Tail", "None", "tail"])),
+        client_context in prop::option::of("[a-zA-Z0-9+/=]{0,12}"),
+    ) {
+        let target = format!("/2015-03-31/functions/{name}/invocations?{query}");
+        let Ok(uri) = target.parse::<Uri>() else { return Ok(()) };
+        let mut request = Request::builder().method("POST").uri(uri).header("x-amz-date", "20251125T000000Z");
+        for (header, value) in
+            [("x-amz-invocation-type", kind), ("x-amz-log-type", log), ("x-amz-client-context", client_context.as_deref())]
+        {
+            if let Some(value) = value {
+                request = request.header(header, value);
+            }
+        }
+        let (parts, ()) = request.body(()).unwrap().into_parts();
+        let path = Path::new(parts.uri.path());
+        if let Some(usual) = bind::usual_invocation(path.segments(), &parts) {
+            let bound = bind::bind(Operation::Invoke, path.segments(), &parts, &Bytes::new()).unwrap();
+            prop_assert!(validate::validate(Operation::Invoke, &bound).is_ok());
+            prop_assert_eq!(usual, bound.decode::<InvocationRequest>().unwrap());
+        }
+    }
 
     #[test]
     fn no_request_panics(

@@ -1762,7 +1762,7 @@ pub(crate) async fn call<S: Lambda + ?Sized>(
         Operation::DeleteFunction => {
             let input = bound.decode::<DeleteFunctionRequest>()?;
             let output = service.delete_function(context, input).await?;
-            Ok(Reply::empty(operation).status(output.status_code))
+            Ok(render_delete_function(output))
         }
         Operation::DeleteFunctionCodeSigningConfig => {
             let input = bound.decode::<DeleteFunctionCodeSigningConfigRequest>()?;
@@ -1918,27 +1918,19 @@ pub(crate) async fn call<S: Lambda + ?Sized>(
             let (mut input, payload) = bound.decode_with_payload::<InvocationRequest>()?;
             input.payload = Some(payload);
             let output = service.invoke(context, input).await?;
-            Ok(Reply::payload(operation, output.payload)
-                .status(output.status_code)
-                .header("x-amz-function-error", output.function_error)
-                .header("x-amz-log-result", output.log_result)
-                .header("x-amz-executed-version", output.executed_version)
-                .header("x-amz-durable-execution-arn", output.durable_execution_arn))
+            Ok(render_invoke(output))
         }
         Operation::InvokeAsync => {
             let (mut input, payload) = bound.decode_with_payload::<InvokeAsyncRequest>()?;
             input.invoke_args = payload;
             let output = service.invoke_async(context, input).await?;
-            Ok(Reply::json(operation, &output).status(output.status))
+            Ok(render_invoke_async(output))
         }
         Operation::InvokeWithResponseStream => {
             let (mut input, payload) = bound.decode_with_payload::<InvokeWithResponseStreamRequest>()?;
             input.payload = Some(payload);
             let output = service.invoke_with_response_stream(context, input).await?;
-            Ok(Reply::empty(operation)
-                .status(output.status_code)
-                .header("x-amz-executed-version", output.executed_version)
-                .header("content-type", output.response_stream_content_type))
+            Ok(render_invoke_with_response_stream(output))
         }
         Operation::ListAliases => {
             let input = bound.decode::<ListAliasesRequest>()?;
@@ -2158,4 +2150,32 @@ pub(crate) async fn call<S: Lambda + ?Sized>(
             Ok(Reply::json(operation, &output))
         }
     }
+}
+
+/// Renders the output of `DeleteFunction`.
+pub(crate) fn render_delete_function(output: DeleteFunctionResponse) -> Reply {
+    Reply::empty(Operation::DeleteFunction).status(output.status_code)
+}
+
+/// Renders the output of `Invoke`.
+pub(crate) fn render_invoke(output: InvocationResponse) -> Reply {
+    Reply::payload(Operation::Invoke, output.payload)
+        .status(output.status_code)
+        .header("x-amz-function-error", output.function_error)
+        .header("x-amz-log-result", output.log_result)
+        .header("x-amz-executed-version", output.executed_version)
+        .header("x-amz-durable-execution-arn", output.durable_execution_arn)
+}
+
+/// Renders the output of `InvokeAsync`.
+pub(crate) fn render_invoke_async(output: InvokeAsyncResponse) -> Reply {
+    Reply::json(Operation::InvokeAsync, &output).status(output.status)
+}
+
+/// Renders the output of `InvokeWithResponseStream`.
+pub(crate) fn render_invoke_with_response_stream(output: InvokeWithResponseStreamResponse) -> Reply {
+    Reply::empty(Operation::InvokeWithResponseStream)
+        .status(output.status_code)
+        .header("x-amz-executed-version", output.executed_version)
+        .header("content-type", output.response_stream_content_type)
 }
