@@ -6,7 +6,7 @@ use std::{
     fmt, io,
     os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use crate::{
@@ -25,6 +25,7 @@ pub struct Process {
     group: Option<Arc<Group>>,
     memory_kills_before: u64,
     init_pid: libc::pid_t,
+    program: OnceLock<u32>,
     tree_ends_with_init: bool,
     reaped: bool,
 }
@@ -68,7 +69,18 @@ impl Process {
         tree_ends_with_init: bool,
     ) -> Self {
         let memory_kills_before = group.as_deref().map_or(0, Group::memory_kills);
-        Self { init, control, path, group, memory_kills_before, init_pid, tree_ends_with_init, reaped: false }
+        let program = OnceLock::new();
+        Self {
+            init,
+            control,
+            path,
+            group,
+            memory_kills_before,
+            init_pid,
+            program,
+            tree_ends_with_init,
+            reaped: false,
+        }
     }
 
     /// How it ended, if it has. The answer comes once: afterwards it is `None` again.
@@ -125,10 +137,14 @@ impl Process {
         if self.reaped {
             return None;
         }
+        if let Some(program) = self.program.get() {
+            return Some(*program);
+        }
         let pid = self.init_pid;
         let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
         // In the order of their birth or adoption: the program is the first.
-        children.split(' ').next()?.parse().ok()
+        let program = children.split(' ').next()?.parse().ok()?;
+        Some(*self.program.get_or_init(|| program))
     }
 
     fn program_peak_memory(&self) -> Option<u64> {

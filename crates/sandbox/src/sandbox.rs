@@ -44,7 +44,14 @@ impl Sandbox {
     /// Makes the place. Blocks for about as long as the kernel needs to make the namespaces.
     pub fn create(template: &Template, spec: SandboxSpec) -> Result<Self, SpawnError> {
         let group = match template.groups() {
-            Some(groups) => Some(groups.create(&spec.limits).map_err(SpawnError::step(Step::ControlGroup))?),
+            Some(groups) => {
+                let mut limits = spec.limits.clone();
+                if template.features().user_namespace {
+                    // `RLIMIT_NPROC` counts in the user namespace, and costs nothing.
+                    limits.processes = None;
+                }
+                Some(groups.create(&limits).map_err(SpawnError::step(Step::ControlGroup))?)
+            }
             None => None,
         };
         let (mounts, network) = match template.mounts() {

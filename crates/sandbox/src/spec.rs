@@ -82,7 +82,8 @@ pub struct SandboxSpec {
 pub struct Limits {
     /// Open descriptors of a process (`RLIMIT_NOFILE`).
     pub open_files: Option<Limit>,
-    /// Processes and threads of the sandbox (`RLIMIT_NPROC`, and the control group's count where there is one).
+    /// Processes and threads of the sandbox: `RLIMIT_NPROC`, counted in its user namespace, or without one its control
+    /// group's count.
     pub processes: Option<u64>,
     /// Size of a core file, in bytes (`RLIMIT_CORE`).
     pub core_bytes: Option<Limit>,
@@ -90,7 +91,8 @@ pub struct Limits {
     pub locked_bytes: Option<Limit>,
     /// Stack of a main thread, in bytes (`RLIMIT_STACK`).
     pub stack_bytes: Option<Limit>,
-    /// Memory of all processes together, in bytes, `/tmp` and page cache included. Needs a control group.
+    /// Memory of all processes together, in bytes. Needs a control group. The kernel counts what is in `/tmp` (page
+    /// cache too, but that it can give up), so a ceiling for the processes alone must have room for `tmp_bytes` on top.
     pub memory_bytes: Option<u64>,
     /// Thousandths of one CPU that all processes together may use. Needs a control group.
     pub cpu_millis: Option<u32>,

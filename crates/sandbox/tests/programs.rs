@@ -268,3 +268,32 @@ fn impossible_requests_are_refused_before_anything_happens() {
         assert!(matches!(spawn(&mut sandbox, vec!["/bin/sh"], "\0"), Err(SpawnError::ZeroByte { .. })));
     }
 }
+
+#[test]
+fn a_process_outlives_the_thread_that_started_it() {
+    for template in levels() {
+        let mut sandbox = sandbox(&template);
+        let (input, writer) = std::io::pipe().unwrap();
+        let process = std::thread::spawn(move || {
+            let mut command = script("read line; exit 8");
+            command.descriptors.push((input.into(), 0));
+            (sandbox.spawn(command).unwrap(), sandbox)
+        });
+        let (process, _sandbox) = process.join().unwrap();
+        drop(writer);
+        let exit = end_of(process);
+        assert!(matches!(exit.ending, Ending::Exited(8)), "{exit:?}");
+    }
+}
+
+#[test]
+fn two_programs_can_run_in_one_place() {
+    for template in levels() {
+        let mut sandbox = sandbox(&template);
+        let (one, mut output_of_one) = start(&mut sandbox, "echo ready; exec sleep 60");
+        assert_eq!(output_of_one.line(), "ready");
+        let (exit, _) = run(&mut sandbox, "exit 2");
+        assert!(matches!(exit.ending, Ending::Exited(2)), "{exit:?}");
+        assert!(one.id().is_some_and(|pid| fs::metadata(format!("/proc/{pid}")).is_ok()));
+    }
+}
