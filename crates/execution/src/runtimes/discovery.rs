@@ -188,12 +188,14 @@ fn is_worth_searching(directory: &Path) -> bool {
     directory.is_absolute() && !directory.components().any(|part| part.as_os_str() == "shims")
 }
 
-fn language_named(name: &str) -> Option<Language> {
+/// The language that a runtime identifier or a language's name means.
+pub(super) fn language_named(name: &str) -> Option<Language> {
     match Family::of(name) {
         Family::Managed(language, _) => Some(language),
-        Family::Provided | Family::Unsupported => Language::ALL
-            .into_iter()
-            .find(|language| name == language.identifier() || name == program(*language)),
+        Family::Provided | Family::Unsupported => Language::ALL.into_iter().find(|language| {
+            [language.identifier(), program(*language)].contains(&name)
+                || name.eq_ignore_ascii_case(language.name())
+        }),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Fake interpreters and functions for the tests of this crate's pure parts.
 //!
-//! Must not run anything.
+//! Must not need what the machine has or lacks, beyond a shell.
 
 use std::{
     fs,
     os::unix::fs::{PermissionsExt, symlink},
     path::{Path, PathBuf},
+    process::Command,
     time::Duration,
 };
 
@@ -36,6 +37,17 @@ impl Tree {
 
     pub(crate) fn program(&self, relative: &str) -> PathBuf {
         self.write(relative, b"\x7fELF", 0o755)
+    }
+
+    /// A program that does run. Another process writes it: while this one had it open for writing, a child that a
+    /// parallel test starts would inherit that, and the kernel would refuse to run the file ("text file busy").
+    pub(crate) fn script(&self, relative: &str, text: &str) -> PathBuf {
+        let path = self.path(relative);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let write = "rm -f \"$0\"; printf %s \"$1\" > \"$0\" && chmod 755 \"$0\"";
+        let status = Command::new("/bin/sh").args(["-c", write]).arg(&path).arg(text).status().unwrap();
+        assert!(status.success());
+        path
     }
 
     pub(crate) fn link(&self, relative: &str, target: impl AsRef<Path>) {

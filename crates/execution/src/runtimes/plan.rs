@@ -563,7 +563,7 @@ mod tests {
         assert_eq!(run_wrapped(&missing), (Some(127), format!("{}: does not exist\n", missing.display())));
         let plain = tree.write("plain", b"", 0o644);
         assert_eq!(run_wrapped(&plain), (Some(126), format!("{}: is not an executable\n", plain.display())));
-        let without_first_line = tree.write("wrapper", b"echo wrapped\nexec \"$@\"\n", 0o755);
+        let without_first_line = tree.script("wrapper", "echo wrapped\nexec \"$@\"\n");
         assert_eq!(run_wrapped(&without_first_line), (Some(0), "wrapped\ntwo words\n".to_owned()));
     }
 

@@ -17,6 +17,7 @@ use sha2::{Digest, Sha256};
 use super::{
     catalog::{Catalog, install_hint},
     client::{self, Unfinished},
+    discovery,
     family::{Family, Language, Line},
     interpreter::Interpreter,
     plan::PlanError,
@@ -154,9 +155,7 @@ pub fn targets<'a>(catalog: &'a Catalog, names: &[String]) -> Result<Vec<Target<
                 add(language, selection.interpreter.line().unwrap_or(line), None)?;
             }
             Family::Provided | Family::Unsupported => {
-                let language = Language::ALL
-                    .into_iter()
-                    .find(|language| name == language.identifier() || *name == language.name().to_lowercase())
+                let language = discovery::language_named(name)
                     .ok_or_else(|| SyncError::Unknown { name: name.clone() })?;
                 let found = lines(catalog, language);
                 if found.is_empty() {
@@ -246,11 +245,13 @@ fn target(catalog: &Catalog, language: Language, line: Line) -> Result<Target<'_
 /// Packages that were added by name before are kept: a later sync must not take them away.
 fn with_earlier(directory: &Path, target: &Target<'_>) -> Vec<String> {
     let mut packages = target.packages.clone();
-    let earlier = fs::read_to_string(directory.join("packages")).unwrap_or_default();
-    for package in earlier.lines().filter(|_| target.language == Language::Node) {
+    if target.language == Language::Node {
         let name = |package: &str| package.rsplit_once('@').map(|(name, _)| name.to_owned());
-        if !packages.iter().any(|wanted| name(wanted) == name(package)) {
-            packages.push(package.to_owned());
+        let earlier = fs::read_to_string(directory.join("packages")).unwrap_or_default();
+        for package in earlier.lines() {
+            if !packages.iter().any(|wanted| name(wanted) == name(package)) {
+                packages.push(package.to_owned());
+            }
         }
     }
     packages.sort();
@@ -419,4 +420,140 @@ fn hash(packages: &[String]) -> String {
 
 fn io_step<T>(step: &'static str, path: &Path, outcome: io::Result<T>) -> Result<T, SyncError> {
     outcome.map_err(|source| SyncError::Io { step, path: path.to_owned(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtimes::{Policy, SearchPaths, fixtures::Tree};
+
+    fn names(targets: &[Target<'_>]) -> Vec<String> {
+        targets.iter().map(|target| target.name.clone()).collect()
+    }
+
+    fn catalog(search: &SearchPaths) -> Catalog {
+        Catalog::discover(search, Policy::default())
+    }
+
+    /// A Python whose `pip` is a script: it records how it was called and installs one file.
+    fn scripted_python(tree: &Tree, script: &str) -> Catalog {
+        let python = tree.pyenv_python("3.12.1");
+        let catalog = catalog(&tree.search());
+        tree.script("home/.pyenv/versions/3.12.1/bin/python3.12", script);
+        assert_eq!(catalog.interpreters()[0].executable, python);
+        catalog
+    }
+
+    const PIP: &str = "#!/bin/sh\n\
+        while [ \"$1\" != --target ]; do shift; done\n\
+        shift; target=$1; shift\n\
+        mkdir -p \"$target/bin\"; echo \"$@\" > \"$target/installed\"; echo Collecting \"$@\"\n";
+
+    fn install_once(catalog: &Catalog, names: &[String]) -> (Vec<String>, Result<(), SyncError>) {
+        let targets = targets(catalog, names).unwrap();
+        let mut steps = Vec::new();
+        let outcome = install(catalog, &targets[0], &mut |progress| {
+            steps.push(match progress {
+                Progress::Started { target, packages } => format!("start {target} {}", packages.join(" ")),
+                Progress::Output(line) => line.to_owned(),
+                Progress::Finished { target } => format!("finish {target}"),
+                Progress::UpToDate { target } => format!("up to date {target}"),
+            });
+        });
+        (steps, outcome)
+    }
+
+    #[test]
+    fn names_choose_targets_and_no_name_chooses_all() {
+        let tree = Tree::new();
+        for release in ["3.7.16", "3.12.1", "3.13.0"] {
+            tree.pyenv_python(release);
+        }
+        tree.nvm_node("20.1.0");
+        tree.nvm_node("22.11.0");
+        let catalog = catalog(&tree.search());
+        let chosen = |asked: &[&str]| {
+            let asked: Vec<String> = asked.iter().map(|&name| name.to_owned()).collect();
+            targets(&catalog, &asked).map(|targets| names(&targets))
+        };
+        assert_eq!(chosen(&[]).unwrap(), ["python3.12", "python3.13", "node"]);
+        assert_eq!(chosen(&["python"]).unwrap(), ["python3.12", "python3.13"]);
+        assert_eq!(chosen(&["nodejs22.x", "nodejs20.x", "node.js"]).unwrap(), ["node"]);
+        // The one that would run its functions.
+        assert_eq!(chosen(&["python3.14"]).unwrap(), ["python3.13"]);
+        assert!(matches!(chosen(&["cobol"]), Err(SyncError::Unknown { .. })));
+        assert!(matches!(chosen(&["java21"]), Err(SyncError::NotInstalled(_))));
+
+        let asked = ["@aws-sdk/client-athena".to_owned(), "@middy/core@5.0.0".to_owned()];
+        let added = targets(&catalog, &asked).unwrap();
+        assert_eq!(names(&added), ["node"]);
+        assert!(added[0].packages.iter().any(|package| package.starts_with("@aws-sdk/client-athena@>=3.")));
+        assert!(added[0].packages.contains(&"@middy/core@5.0.0".to_owned()));
+        assert!(added[0].packages.iter().any(|package| package.starts_with("@aws-sdk/client-s3@")));
+    }
+
+    #[test]
+    fn a_second_sync_finds_everything_there() {
+        let tree = Tree::new();
+        let catalog = scripted_python(&tree, PIP);
+        let (steps, outcome) = install_once(&catalog, &[]);
+        outcome.unwrap();
+        assert_eq!(
+            steps,
+            ["start python3.12 boto3==1.44.5", "Collecting boto3==1.44.5", "finish python3.12"]
+        );
+        let synced = client::synced(catalog.directory(), "python3.12").unwrap();
+        assert_eq!(fs::read_to_string(synced.join("installed")).unwrap(), "boto3==1.44.5\n");
+        assert!(!synced.join("bin").exists());
+        assert_eq!(installed_packages(&catalog, &catalog.interpreters()[0]), ["boto3==1.44.5"]);
+        let (steps, outcome) = install_once(&catalog, &[]);
+        outcome.unwrap();
+        assert_eq!(steps, ["up to date python3.12"]);
+    }
+
+    #[test]
+    fn a_failed_sync_changes_nothing_and_says_why() {
+        let tree = Tree::new();
+        let catalog = scripted_python(&tree, "#!/bin/sh\necho 'No module named pip' >&2\nexit 1\n");
+        let (_, outcome) = install_once(&catalog, &[]);
+        let text = outcome.unwrap_err().to_string();
+        assert!(text.contains("exit status: 1") && text.contains("python3-pip"), "{text}");
+        assert_eq!(client::synced(catalog.directory(), "python3.12"), None);
+        let left = fs::read_dir(catalog.directory().join("python3.12")).unwrap().count();
+        assert_eq!(left, 0);
+    }
+
+    #[test]
+    fn what_a_killed_sync_left_is_removed() {
+        let tree = Tree::new();
+        let catalog = scripted_python(&tree, PIP);
+        // No process has this id: it is above the kernel's limit.
+        let abandoned = tree.write("data/runtimes/python3.12/.unfinished-4194305-0/result/x", b"", 0o644);
+        let running = format!("data/runtimes/python3.12/.unfinished-{}-0/x", std::process::id());
+        let running = tree.write(&running, b"", 0o644);
+        install_once(&catalog, &[]).1.unwrap();
+        assert!(!abandoned.exists() && running.exists());
+    }
+
+    #[test]
+    fn packages_that_were_added_to_node_stay() {
+        let tree = Tree::new();
+        tree.nvm_node("22.11.0");
+        let npm = "#!/bin/sh\nmkdir node_modules\ncp package.json node_modules/asked\n";
+        tree.script("home/.nvm/versions/node/v22.11.0/bin/npm", npm);
+        // The script needs `mkdir` and `cp`.
+        let mut search = tree.search();
+        search.path.extend(["/usr/bin", "/bin"].map(PathBuf::from));
+        search.path.retain(|directory| directory.exists());
+        let catalog = catalog(&search);
+        install_once(&catalog, &["@middy/core@5.0.0".to_owned()]).1.unwrap();
+        install_once(&catalog, &["nodejs22.x".to_owned()]).1.unwrap();
+        let synced = client::synced(catalog.directory(), "node").unwrap();
+        let asked = fs::read_to_string(synced.join("node_modules/asked")).unwrap();
+        assert!(
+            asked.contains("\"@middy/core\":\"5.0.0\"") && asked.contains("@aws-sdk/client-s3"),
+            "{asked}"
+        );
+        assert!(!synced.join("package.json").exists());
+    }
 }
