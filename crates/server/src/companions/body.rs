@@ -7,9 +7,9 @@ use http::Response;
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 
 /// Whatever went wrong with a body.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Bodies of requests and responses: streamed where they are forwarded.
-pub type Body = UnsyncBoxBody<Bytes, BoxError>;
+pub(crate) type Body = UnsyncBoxBody<Bytes, BoxError>;
 
 /// A body could not be read whole.
 #[derive(Debug, thiserror::Error)]
@@ -23,15 +23,6 @@ pub(super) enum ReadError {
 /// A body that is at hand.
 pub(super) fn whole(bytes: Bytes) -> Body {
     Full::new(bytes).map_err(|never| match never {}).boxed_unsync()
-}
-
-/// A body that comes while it is read.
-pub(super) fn stream<B>(body: B) -> Body
-where
-    B: hyper::body::Body<Data = Bytes> + Send + 'static,
-    B::Error: Into<BoxError>,
-{
-    body.map_err(Into::into).boxed_unsync()
 }
 
 /// A response whose body is at hand.

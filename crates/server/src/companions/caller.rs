@@ -8,20 +8,20 @@ use percent_encoding::percent_decode_str;
 
 /// What a request's signature says, each part where it is there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Credential {
+pub(crate) struct Credential {
     /// The key that signed; empty for an unsigned request.
-    pub(super) access_key_id: String,
+    pub(crate) access_key_id: String,
     /// Comes with temporary credentials.
-    pub(super) session_token: Option<String>,
+    pub(crate) session_token: Option<String>,
     /// Region of the scope, if it is one.
-    pub(super) region: Option<Region>,
+    pub(crate) region: Option<Region>,
     /// Signing name of the service, such as `logs`.
-    pub(super) service: Option<String>,
+    pub(crate) service: Option<String>,
 }
 
 impl Credential {
     /// Reads the `Authorization` header, or the query of a presigned URL.
-    pub(super) fn of(headers: &HeaderMap, uri: &Uri) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, uri: &Uri) -> Self {
         let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
         let parameter = |name: &str| {
             let pairs = uri.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));

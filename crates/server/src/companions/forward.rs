@@ -8,7 +8,7 @@ use bytes::Bytes;
 use hothouse_api::name::{AccountId, Region};
 use hothouse_execution::ports::Clock;
 use http::{
-    HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{self, HeaderName},
     uri::{Authority, PathAndQuery, Scheme},
 };
@@ -22,15 +22,13 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 
 pub(crate) use super::signing::{Keys, SigningError};
 use super::{
-    body::{self, Body, BoxError, answer},
+    body::{Body, BoxError, answer},
     caller::Credential,
     protocol, signing,
 };
 
 /// How long the endpoint may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Longest answer of a service that we ask something ourselves.
-const ANSWER_BYTES: usize = 1 << 20;
 
 /// Where other services are, and how to talk to them.
 #[derive(Debug, Clone, Default)]
@@ -172,27 +170,8 @@ impl Forwarder {
         self.exchange(request).await
     }
 
-    /// Asks a service something on our own account, signed with the configured keys, or with the account's number
-    /// as the key, which emulators take for the account.
-    pub(super) async fn post_form(
-        &self,
-        service: &str,
-        region: &Region,
-        account: AccountId,
-        form: String,
-    ) -> Result<(StatusCode, Bytes), ForwardError> {
-        let body = body::whole(form.into());
-        let mut request = Request::new(body);
-        *request.method_mut() = Method::POST;
-        let form = HeaderValue::from_static("application/x-www-form-urlencoded; charset=utf-8");
-        request.headers_mut().insert(header::CONTENT_TYPE, form);
-        let response = self.ask(request, service, region, account).await?;
-        let (parts, body) = response.into_parts();
-        let body = body::read(body, ANSWER_BYTES).await.map_err(|error| self.unreachable(&error))?;
-        Ok((parts.status, body))
-    }
-
-    /// Sends a request of our own. Its URI is a path.
+    /// Sends a request of our own, signed with the configured keys, or with the account's number as the key, which
+    /// emulators take for the account. Its URI is a path.
     pub(super) async fn ask(
         &self,
         mut request: Request<Body>,
@@ -224,11 +203,6 @@ impl Forwarder {
             }
             Err(error) => Err(ForwardError::Unreachable { url, reason: chain(&error) }),
         }
-    }
-
-    fn unreachable(&self, error: &(dyn std::error::Error + 'static)) -> ForwardError {
-        let url = self.endpoint.as_ref().map_or_else(String::new, |endpoint| endpoint.template.clone());
-        ForwardError::Unreachable { url, reason: chain(error) }
     }
 }
 
@@ -365,7 +339,7 @@ fn explain(error: &ForwardError, headers: &HeaderMap, credential: &Credential) -
 }
 
 /// An error and its causes in one line, without repetitions.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {

@@ -1,8 +1,9 @@
 //! The AWS services that functions cannot live without, beside Lambda: CloudWatch Logs and STS are answered here,
 //! everything else goes to another endpoint.
 //!
-//! Must not know Lambda's rules; the door decides which service a request is for.
+//! Must not know Lambda's rules; the door decides what is a request to Lambda before it asks here.
 
+pub(crate) mod caller;
 pub(crate) mod forward;
 pub(crate) mod logs;
 pub(crate) mod objects;
@@ -10,7 +11,6 @@ pub(crate) mod sts;
 
 mod awsjson;
 mod body;
-mod caller;
 mod protocol;
 mod query;
 mod signing;
@@ -19,12 +19,21 @@ mod token;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hothouse_api::name::{AccountId, Region};
-use http::{HeaderValue, Request, Response, request::Parts};
+use hothouse_api::name::Region;
+use http::{HeaderValue, Request, Response, StatusCode, header};
 use uuid::Uuid;
 
 pub(crate) use self::body::{Body, BoxError};
-use self::{body::answer, caller::Credential, forward::Forwarder, logs::LogStore, sts::Sts};
+use self::{
+    body::{ReadError, answer},
+    caller::Credential,
+    forward::Forwarder,
+    logs::LogStore,
+    sts::Sts,
+};
+
+/// Bytes of a request that a companion reads. `PutLogEvents` carries 1 MB, JSON makes up to six of it.
+const REQUEST_BYTES: usize = 10 << 20;
 
 /// All companions of one service. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -35,52 +44,79 @@ pub(crate) struct Companions {
     pub(crate) sts: Arc<Sts>,
     /// Everything else.
     pub(crate) forwarder: Arc<Forwarder>,
-    /// Whether requests to STS, too, go to the other endpoint: where functions get that one's credentials.
+    /// The region of requests that name none.
+    pub(crate) default_region: Region,
+    /// Whether requests to STS go to the other endpoint, too.
     pub(crate) upstream_sts: bool,
 }
 
 impl Companions {
-    /// Answers a request to CloudWatch Logs.
-    pub(crate) async fn logs(
-        &self,
-        account: AccountId,
-        region: Region,
-        parts: &Parts,
-        body: Bytes,
-    ) -> Response<Bytes> {
-        let target = parts.headers.get("x-amz-target").and_then(|target| target.to_str().ok());
-        logs::handle(&self.logs, logs::Scope { account, region }, target.unwrap_or_default(), &body).await
-    }
-
-    /// Answers a request to STS.
-    pub(crate) async fn sts(&self, parts: &Parts, body: Bytes) -> Response<Body> {
-        if self.upstream_sts {
-            return self.forward(Request::from_parts(parts.clone(), body::whole(body))).await;
-        }
-        let credential = Credential::of(&parts.headers, &parts.uri);
-        answer(self.sts.handle(&credential, parts.uri.query().unwrap_or_default(), &body))
-    }
-
-    /// Sends a request of any other service on, and its answer back.
-    pub(crate) async fn forward<B>(&self, request: Request<B>) -> Response<Body>
-    where
-        B: hyper::body::Body<Data = Bytes> + Send + 'static,
-        B::Error: Into<BoxError>,
-    {
+    /// Answers any request that is not Lambda's.
+    pub(crate) async fn serve(&self, request: Request<Body>) -> Response<Body> {
         let credential = Credential::of(request.headers(), request.uri());
-        self.forwarder.forward(request.map(body::stream), &credential).await
+        match Service::of(&request, &credential) {
+            Service::Logs => self.serve_logs(request, &credential).await,
+            Service::Sts if !self.upstream_sts => self.serve_sts(request, &credential).await,
+            Service::Sts | Service::Other => self.forwarder.forward(request, &credential).await,
+        }
     }
 
-    /// Whether there is another endpoint.
-    pub(crate) fn forwards(&self) -> bool {
-        self.forwarder.has_endpoint()
+    async fn serve_logs(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
+        let target = text_header(&request, "x-amz-target").to_owned();
+        let scope = logs::Scope {
+            account: self.sts.account_of(credential),
+            region: credential.region.clone().unwrap_or_else(|| self.default_region.clone()),
+        };
+        match read(request).await {
+            Ok(body) => answer(logs::handle(&self.logs, scope, &target, &body).await),
+            Err((status, message)) => answer(awsjson::error(status, "InvalidParameterException", message)),
+        }
     }
 
-    /// The account that a request acts in: that of the role whose credentials signed it, else the access key
-    /// itself if it is an account's number, else `000000000000`.
-    pub(crate) fn account_of(&self, access_key_id: &str, session_token: Option<&str>) -> AccountId {
-        self.sts.account_of(access_key_id, session_token)
+    async fn serve_sts(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
+        let url_query = request.uri().query().unwrap_or_default().to_owned();
+        match read(request).await {
+            Ok(body) => answer(self.sts.handle(credential, &url_query, &body)),
+            Err((status, message)) => answer(query::error(status, "InvalidParameterValue", message)),
+        }
     }
+}
+
+enum Service {
+    Logs,
+    Sts,
+    Other,
+}
+
+impl Service {
+    fn of(request: &Request<Body>, credential: &Credential) -> Self {
+        match credential.service.as_deref() {
+            Some("logs") => return Service::Logs,
+            Some("sts") => return Service::Sts,
+            Some(_) => return Service::Other,
+            None => {}
+        }
+        // Unsigned requests: what they ask for tells the service.
+        let host = text_header(request, header::HOST.as_str());
+        if text_header(request, "x-amz-target").starts_with("Logs_20140328.") || host.starts_with("logs.") {
+            Service::Logs
+        } else if host.starts_with("sts.") {
+            Service::Sts
+        } else {
+            Service::Other
+        }
+    }
+}
+
+fn text_header<'a>(request: &'a Request<Body>, name: &str) -> &'a str {
+    request.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+async fn read(request: Request<Body>) -> Result<Bytes, (StatusCode, &'static str)> {
+    body::read(request.into_body(), REQUEST_BYTES).await.map_err(|error| match error {
+        ReadError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
+        ReadError::Broken(_) => (StatusCode::BAD_REQUEST, "The request ended early."),
+    })
 }
 
 fn request_id() -> HeaderValue {

@@ -28,17 +28,20 @@ const CONTENT_HASH: &str = "x-amz-content-sha256";
 #[derive(Clone)]
 pub(crate) struct Keys {
     /// `AWS_ACCESS_KEY_ID`.
-    pub(crate) access_key_id: String,
+    access_key_id: String,
     /// `AWS_SECRET_ACCESS_KEY`.
-    pub(crate) secret_access_key: String,
-    /// `AWS_SESSION_TOKEN`, with temporary keys.
-    pub(crate) session_token: Option<String>,
+    secret_access_key: String,
 }
 
 impl Keys {
+    /// Lasting keys, without a session token.
+    pub(crate) fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
+        Keys { access_key_id: access_key_id.into(), secret_access_key: secret_access_key.into() }
+    }
+
     /// Keys that emulators take for those of an account.
     pub(super) fn of_account(account: AccountId) -> Self {
-        Keys { access_key_id: account.to_string(), secret_access_key: "hothouse".into(), session_token: None }
+        Keys::new(account.to_string(), "hothouse")
     }
 }
 
@@ -114,14 +117,8 @@ pub(super) async fn sign_again(
     if is_s3 || declared.is_some() {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     }
-    let identity = Credentials::new(
-        &keys.access_key_id,
-        &keys.secret_access_key,
-        keys.session_token.clone(),
-        None,
-        "configuration",
-    )
-    .into();
+    let identity =
+        Credentials::new(&keys.access_key_id, &keys.secret_access_key, None, None, "configuration").into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)

@@ -18,7 +18,6 @@ use jiff::Timestamp;
 pub(crate) use super::token::SecretError;
 use super::{
     caller::Credential,
-    forward::Forwarder,
     query::{self, Form, escape},
     token::{AssumedRole, Session, Tokens, Verdict, account_in_key, role_id},
 };
@@ -63,17 +62,19 @@ impl Sts {
         Ok(Sts { tokens: Tokens::open(directory)?, clock })
     }
 
-    /// The account of the role whose credentials these are, else the access key itself if it is an account's number,
-    /// else `000000000000`.
-    pub(crate) fn account_of(&self, access_key_id: &str, session_token: Option<&str>) -> AccountId {
-        match self.session(access_key_id, session_token) {
+    /// The account that a request acts in: that of the role whose credentials signed it, else the access key
+    /// itself if it is an account's number, else `000000000000`.
+    pub(crate) fn account_of(&self, credential: &Credential) -> AccountId {
+        match self.session(credential) {
             Verdict::Valid(session) => session.account,
-            Verdict::Foreign | Verdict::Forged => access_key_id.parse().unwrap_or(AccountId::DEFAULT),
+            Verdict::Foreign | Verdict::Forged => {
+                credential.access_key_id.parse().unwrap_or(AccountId::DEFAULT)
+            }
         }
     }
 
     /// Answers a request: parameters come in the body of a POST, or in the query of a GET.
-    pub(super) fn handle(&self, credential: &Credential, url_query: &str, body: &[u8]) -> Response<Bytes> {
+    pub(crate) fn handle(&self, credential: &Credential, url_query: &str, body: &[u8]) -> Response<Bytes> {
         let form = Form::parse(if body.is_empty() { url_query.as_bytes() } else { body });
         let action = form.get("Action").unwrap_or_default();
         let result = match action {
@@ -117,7 +118,7 @@ impl Sts {
 
     fn get_caller_identity(&self, credential: &Credential) -> Result<String, ApiError> {
         let session = self.checked_session(credential)?;
-        let account = self.account_of(&credential.access_key_id, credential.session_token.as_deref());
+        let account = self.account_of(credential);
         let (arn, user) = match &session {
             Some(session @ Session { role: Some(role), .. }) => {
                 (assumed_role_arn(account, role), user_id(session))
@@ -141,17 +142,18 @@ impl Sts {
             ));
         }
         let seconds = duration(form, 43_200, 129_600)?;
-        let account = self.account_of(&credential.access_key_id, None);
+        let account = self.account_of(credential);
         Ok(render_credentials(&self.issue(account, None, seconds)?))
     }
 
-    fn session(&self, access_key_id: &str, session_token: Option<&str>) -> Verdict {
-        session_token.map_or(Verdict::Foreign, |token| self.tokens.read(access_key_id, token))
+    fn session(&self, credential: &Credential) -> Verdict {
+        let token = credential.session_token.as_deref();
+        token.map_or(Verdict::Foreign, |token| self.tokens.read(&credential.access_key_id, token))
     }
 
     /// The session that signed; none for credentials that are not ours.
     fn checked_session(&self, credential: &Credential) -> Result<Option<Session>, ApiError> {
-        match self.session(&credential.access_key_id, credential.session_token.as_deref()) {
+        match self.session(credential) {
             Verdict::Foreign => Ok(None),
             Verdict::Forged => Err(ApiError::new(
                 StatusCode::FORBIDDEN,
@@ -212,60 +214,6 @@ impl CredentialSource for Sts {
         };
         let result = issued().map_err(|reason| CredentialError { role: spec.role.clone(), reason });
         Box::pin(std::future::ready(result))
-    }
-}
-
-/// Asks the other endpoint's STS instead: its services know its own credentials only.
-#[derive(Debug)]
-pub(crate) struct UpstreamSts {
-    forwarder: Arc<Forwarder>,
-}
-
-impl UpstreamSts {
-    /// Uses the forwarder's endpoint and keys.
-    pub(crate) fn new(forwarder: Arc<Forwarder>) -> Self {
-        UpstreamSts { forwarder }
-    }
-
-    async fn ask(&self, spec: &FunctionSpec) -> Result<Credentials, String> {
-        let parameters = [
-            ("Action", "AssumeRole".to_owned()),
-            ("Version", "2011-06-15".to_owned()),
-            ("RoleArn", spec.role.clone()),
-            ("RoleSessionName", session_name(spec)),
-            ("DurationSeconds", ENVIRONMENT_SECONDS.to_string()),
-        ];
-        let encode = |text: &str| {
-            percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
-        };
-        let form = parameters.map(|(name, value)| format!("{name}={}", encode(&value))).join("&");
-        let answer = self.forwarder.post_form("sts", &spec.region, spec.account, form).await;
-        let (status, body) = answer.map_err(|error| error.to_string())?;
-        let xml = String::from_utf8_lossy(&body);
-        if !status.is_success() {
-            let message = query::element(&xml, "Message").unwrap_or_default();
-            return Err(format!("the endpoint's STS answered {status}: {message}"));
-        }
-        let field = |name: &str| {
-            query::element(&xml, name).ok_or_else(|| format!("the endpoint's STS answered without {name}"))
-        };
-        Ok(Credentials {
-            access_key_id: field("AccessKeyId")?,
-            secret_access_key: field("SecretAccessKey")?,
-            session_token: field("SessionToken")?,
-        })
-    }
-}
-
-impl CredentialSource for UpstreamSts {
-    fn assume_role<'a>(
-        &'a self,
-        spec: &'a FunctionSpec,
-    ) -> BoxFuture<'a, Result<Credentials, CredentialError>> {
-        Box::pin(async move {
-            let result = self.ask(spec).await;
-            result.map_err(|reason| CredentialError { role: spec.role.clone(), reason })
-        })
     }
 }
 

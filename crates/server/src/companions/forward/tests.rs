@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::companions::body;
 
 const LIMIT: Duration = Duration::from_secs(20);
 const AUTHORIZATION: &str = "AWS4-HMAC-SHA256 Credential=123456789012/20261123/eu-west-1/sqs/aws4_request, \
@@ -24,7 +25,7 @@ fn forwarder(endpoint: Option<String>, keys: Option<Keys>) -> Forwarder {
 }
 
 fn keys() -> Keys {
-    Keys { access_key_id: "AKIAOTHER".into(), secret_access_key: "secret".into(), session_token: None }
+    Keys::new("AKIAOTHER", "secret")
 }
 
 async fn upstream() -> (TcpListener, String) {
@@ -234,11 +235,7 @@ fn endpoints_are_checked_when_the_service_starts() {
 #[tokio::test]
 async fn signatures_are_those_of_aws() {
     // The example of AWS's documentation of signature version 4, "get-vanilla" of its test suite.
-    let keys = Keys {
-        access_key_id: "AKIDEXAMPLE".into(),
-        secret_access_key: "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY".into(),
-        session_token: None,
-    };
+    let keys = Keys::new("AKIDEXAMPLE", "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY");
     let credential = Credential {
         access_key_id: "x".into(),
         region: Some("us-east-1".parse().unwrap()),

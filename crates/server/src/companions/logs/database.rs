@@ -94,7 +94,7 @@ pub(super) struct NewEvent {
 
 /// An event as it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct StoredEvent {
+pub(super) struct StoredEvent {
     /// Grows with every event that is stored.
     pub(crate) id: i64,
     /// The stream's name.
@@ -156,7 +156,6 @@ pub(super) struct Database {
     pub(super) connection: Connection,
     maximum_bytes: u64,
     streams: HashMap<LogStream, StreamKey>,
-    last_inserted: i64,
 }
 
 impl Database {
@@ -177,22 +176,8 @@ impl Database {
             }
         };
         prepare(&connection)?;
-        let mut database = Database { connection, maximum_bytes, streams: HashMap::new(), last_inserted: 0 };
-        database.last_inserted = database.latest_event()?;
+        let database = Database { connection, maximum_bytes, streams: HashMap::new() };
         Ok(database)
-    }
-
-    /// Identifier of the newest event, 0 if there was never one.
-    pub(super) fn latest_event(&self) -> Result<i64, StoreError> {
-        let latest = self
-            .connection
-            .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'event'", [], |row| row.get(0))
-            .optional()?;
-        Ok(latest.unwrap_or(0))
-    }
-
-    pub(super) fn last_inserted(&self) -> i64 {
-        self.last_inserted
     }
 
     // === groups ===
@@ -373,12 +358,11 @@ impl Database {
         batch: impl Iterator<Item = (LogStream, Vec<NewEvent>)>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
-        let Database { connection, streams, last_inserted, .. } = self;
+        let Database { connection, streams, .. } = self;
         if streams.len() > CACHED_STREAMS {
             streams.clear();
         }
         let transaction = connection.transaction()?;
-        let mut last = *last_inserted;
         // Keys made in this transaction join the cache only once it is committed.
         let mut made = HashMap::new();
         for (stream, events) in batch {
@@ -390,10 +374,9 @@ impl Database {
                     key
                 }
             };
-            last = insert(&transaction, key, &events, now_ms)?.unwrap_or(last);
+            insert(&transaction, key, &events, now_ms)?;
         }
         transaction.commit()?;
-        *last_inserted = last;
         streams.extend(made);
         Ok(())
     }
@@ -407,9 +390,8 @@ impl Database {
         now_ms: i64,
     ) -> Result<(), LogsError> {
         let transaction = self.connection.transaction()?;
-        let last = insert(&transaction, StreamKey { group: group.id, stream: stream.id }, events, now_ms)?;
+        insert(&transaction, StreamKey { group: group.id, stream: stream.id }, events, now_ms)?;
         transaction.commit()?;
-        self.last_inserted = last.unwrap_or(self.last_inserted);
         Ok(())
     }
 
@@ -582,18 +564,18 @@ fn ensure_stream(
     Ok(StreamKey { group, stream })
 }
 
-/// Inserts events of one stream; gives the identifier of the last.
+/// Inserts events of one stream.
 fn insert(
     transaction: &Transaction<'_>,
     key: StreamKey,
     events: &[NewEvent],
     now_ms: i64,
-) -> Result<Option<i64>, rusqlite::Error> {
+) -> Result<(), rusqlite::Error> {
     let (Some(first), Some(last)) = (
         events.iter().map(|event| event.timestamp_ms.max(0)).min(),
         events.iter().map(|event| event.timestamp_ms.max(0)).max(),
     ) else {
-        return Ok(None);
+        return Ok(());
     };
     let mut statement = transaction.prepare_cached(
         "INSERT INTO event (group_id, stream_id, timestamp_ms, ingested_ms, message) VALUES (?, ?, ?, ?, ?)",
@@ -604,7 +586,6 @@ fn insert(
         bytes += event.message.len() as i64 + 26;
         statement.execute(params![key.group, key.stream, timestamp, now_ms, &event.message[..]])?;
     }
-    let id = transaction.last_insert_rowid();
     transaction
         .prepare_cached(
             "UPDATE log_stream SET first_ms = MIN(COALESCE(first_ms, ?1), ?1),
@@ -614,7 +595,7 @@ fn insert(
     transaction
         .prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ? WHERE id = ?")?
         .execute([bytes, key.group])?;
-    Ok(Some(id))
+    Ok(())
 }
 
 fn group_row(row: &rusqlite::Row<'_>) -> Result<Group, rusqlite::Error> {

@@ -1,12 +1,10 @@
-//! Queries for events: pages of a stream, searches through a group, and what is new since an event.
+//! Queries for events: pages of a stream and searches through a group.
 //!
 //! Must not decide what callers see of it: tokens and limits of the API are in `operations`.
 
 use std::{collections::HashSet, ops::ControlFlow};
 
-use rusqlite::params;
-
-use super::database::{Database, Group, LogsError, Scope, StoreError, StoredEvent, Stream};
+use super::database::{Database, Group, LogsError, StoredEvent, Stream};
 
 /// Messages and their bookkeeping (26 bytes each) that a page holds at most.
 const PAGE_BYTES: usize = 1 << 20;
@@ -142,29 +140,6 @@ impl Database {
             pushed
         })?;
         Ok(next)
-    }
-
-    /// Events of a group that were stored after the event `after`, in the order of their arrival.
-    pub(super) fn tail(
-        &self,
-        scope: &Scope,
-        group: &str,
-        after: i64,
-        limit: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        let group = match self.group(scope, group) {
-            Ok(group) => group,
-            // Whoever follows may come before the function's first line.
-            Err(LogsError::Store(error)) => return Err(error),
-            Err(_) => return Ok(Vec::new()),
-        };
-        let mut statement = self.connection.prepare_cached(
-            "SELECT event.stream_id, event.id, log_stream.name, timestamp_ms, event.ingested_ms, message
-             FROM event JOIN log_stream ON log_stream.id = event.stream_id
-             WHERE event.id > ? AND event.group_id = ? ORDER BY event.id LIMIT ?",
-        )?;
-        let rows = statement.query_map(params![after, group.id, limit as i64], event_row)?;
-        Ok(rows.map(|row| row.map(|(_, event)| event)).collect::<Result<_, _>>()?)
     }
 
     /// Visits the events of a range in its direction, with the row of their stream.

@@ -11,6 +11,6 @@ mod json_filter;
 mod operations;
 mod store;
 
-pub(crate) use database::{Scope, StoreError, StoredEvent};
+pub(crate) use database::{Scope, StoreError};
 pub(crate) use operations::handle;
 pub(crate) use store::{LogStore, LogStoreConfig};

@@ -16,11 +16,11 @@ use std::{
 
 use hothouse_execution::ports::{Clock, LogEvent, LogSink, LogStream};
 use tokio::{
-    sync::{mpsc, oneshot, watch},
+    sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::database::{Database, NewEvent, StoreError, StoredEvent};
+use super::database::{Database, NewEvent, StoreError};
 
 /// Requests that may wait for the thread.
 const QUEUE_LENGTH: usize = 4096;
@@ -47,7 +47,6 @@ pub(crate) struct LogStoreConfig {
 pub(crate) struct LogStore {
     requests: mpsc::Sender<Request>,
     shared: Arc<Shared>,
-    latest: watch::Receiver<i64>,
     clock: Arc<dyn Clock>,
 }
 
@@ -76,7 +75,6 @@ impl LogStore {
     /// The database cannot be opened, or a newer Hothouse wrote it.
     pub(crate) fn open(config: LogStoreConfig, clock: Arc<dyn Clock>) -> Result<Self, StoreError> {
         let database = Database::open(config.directory.as_deref(), config.maximum_bytes)?;
-        let (latest_sender, latest) = watch::channel(database.latest_event()?);
         let (requests, queue) = mpsc::channel(QUEUE_LENGTH);
         let shared = Arc::new(Shared {
             queued_bytes: AtomicUsize::new(0),
@@ -84,10 +82,9 @@ impl LogStore {
             evicted: AtomicU64::new(0),
             drop_reported: AtomicBool::new(false),
         });
-        let writer =
-            Writer { database, queue, latest: latest_sender, shared: shared.clone(), clock: clock.clone() };
+        let writer = Writer { database, queue, shared: shared.clone(), clock: clock.clone() };
         thread::Builder::new().name("logs".into()).spawn(move || writer.run()).map_err(StoreError::Thread)?;
-        Ok(LogStore { requests, shared, latest, clock })
+        Ok(LogStore { requests, shared, clock })
     }
 
     /// Commits everything that was accepted and ends the thread. Later calls fail with [`StoreError::Closed`].
@@ -97,34 +94,19 @@ impl LogStore {
             // An error means that the thread ended already, which is what was asked for.
             let _ = wait.await;
         }
-    }
-
-    /// Follows new events: the value is the identifier of the latest one, for [`LogStore::tail`].
-    pub(crate) fn subscribe(&self) -> watch::Receiver<i64> {
-        self.latest.clone()
-    }
-
-    /// Events of a group that were stored after the event `after`, oldest first, at most `limit`.
-    ///
-    /// # Errors
-    /// The database failed, or the store is closed.
-    pub(crate) async fn tail(
-        &self,
-        scope: super::Scope,
-        group: String,
-        after: i64,
-        limit: usize,
-    ) -> Result<Vec<StoredEvent>, StoreError> {
-        self.run(move |database| database.tail(&scope, &group, after, limit)).await
+        let (dropped, evicted) = (self.dropped(), self.evicted());
+        if dropped + evicted > 0 {
+            tracing::warn!(dropped, evicted, "log events were lost");
+        }
     }
 
     /// How many events of functions were dropped because the queue was full or the database failed.
-    pub(crate) fn dropped(&self) -> u64 {
+    fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
     /// How many events made room for newer ones.
-    pub(crate) fn evicted(&self) -> u64 {
+    fn evicted(&self) -> u64 {
         self.shared.evicted.load(Ordering::Relaxed)
     }
 
@@ -171,7 +153,10 @@ impl LogSink for LogStore {
 
 impl fmt::Debug for LogStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LogStore").field("latest", &*self.latest.borrow()).finish_non_exhaustive()
+        f.debug_struct("LogStore")
+            .field("dropped", &self.shared.dropped)
+            .field("evicted", &self.shared.evicted)
+            .finish_non_exhaustive()
     }
 }
 
@@ -191,7 +176,6 @@ impl Shared {
 struct Writer {
     database: Database,
     queue: mpsc::Receiver<Request>,
-    latest: watch::Sender<i64>,
     shared: Arc<Shared>,
     clock: Arc<dyn Clock>,
 }
@@ -274,7 +258,7 @@ impl Writer {
         self.settle();
     }
 
-    /// After a change: keeps the size, and wakes who follows.
+    /// After a change: keeps the size.
     fn settle(&mut self) {
         match self.database.evict() {
             Ok(0) => {}
@@ -285,8 +269,6 @@ impl Writer {
             }
             Err(error) => tracing::warn!("failed to make room in the log store: {}", describe(&error)),
         }
-        let latest = self.database.last_inserted();
-        self.latest.send_if_modified(|current| std::mem::replace(current, latest) != latest);
     }
 
     /// Deletes one portion of the expired events; `true` if there may be more.

@@ -77,7 +77,7 @@ async fn environments_are_the_role_in_its_account() {
         let credentials = CredentialSource::assume_role(&sts, &spec(name, role)).await.unwrap();
         let expected = format!("arn:aws:sts::123456789012:assumed-role/worker/{session}");
         assert_eq!(identity(&sts, &credential(&credentials)), (StatusCode::OK, expected));
-        let account = sts.account_of(&credentials.access_key_id, Some(&credentials.session_token));
+        let account = sts.account_of(&credential(&credentials));
         assert_eq!(account.to_string(), "123456789012");
         assert_eq!(credentials.secret_access_key.len(), 40);
     }
@@ -110,10 +110,7 @@ async fn credentials_outlive_a_restart_but_not_another_data_directory() {
     let other = Sts::open(None, MovedClock::new()).unwrap();
     let refused = (StatusCode::FORBIDDEN, "InvalidClientTokenId".to_owned());
     assert_eq!(identity(&other, &credential(&credentials)), refused);
-    assert_eq!(
-        other.account_of(&credentials.access_key_id, Some(&credentials.session_token)),
-        AccountId::DEFAULT
-    );
+    assert_eq!(other.account_of(&credential(&credentials)), AccountId::DEFAULT);
     // A token goes with its own key only.
     let stolen = Credential { access_key_id: "123456789012".into(), ..credential(&credentials) };
     assert_eq!(identity(&again, &stolen), refused);
