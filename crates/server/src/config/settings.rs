@@ -50,6 +50,8 @@ pub(crate) struct Setting {
 pub(crate) struct Alias {
     /// The variable.
     pub(crate) name: &'static str,
+    /// How its values differ from the option's, for the documentation; empty if they do not.
+    pub(crate) meaning: &'static str,
     /// Translates its value into the option's form, or says what it should be.
     pub(crate) read: fn(&str) -> Result<String, String>,
 }
@@ -89,7 +91,7 @@ const fn client(name: &'static str, value: &'static str, doc: &'static str) -> S
 }
 
 const fn same(name: &'static str) -> Alias {
-    Alias { name, read: |text| Ok(text.to_owned()) }
+    Alias { name, meaning: "", read: |text| Ok(text.to_owned()) }
 }
 
 /// Every option, in the order in which people meet them.
@@ -107,7 +109,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         form: Form::Switch,
         default: &["false"],
-        aliases: &[Alias { name: "PERSISTENCE", read: values::negated }],
+        aliases: &[Alias { name: "PERSISTENCE", meaning: "reversed", read: values::negated }],
         ..service("ephemeral", "BOOLEAN", "Keep everything in memory and forget it at exit")
     },
     Setting {
@@ -133,7 +135,11 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
     Setting {
         default: &["10m"],
-        aliases: &[Alias { name: "LAMBDA_KEEPALIVE_MS", read: values::milliseconds }],
+        aliases: &[Alias {
+            name: "LAMBDA_KEEPALIVE_MS",
+            meaning: "milliseconds",
+            read: values::milliseconds,
+        }],
         ..service(
             "keep-alive",
             "DURATION",
@@ -142,13 +148,21 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
     Setting {
         default: &["20s"],
-        aliases: &[Alias { name: "LAMBDA_RUNTIME_ENVIRONMENT_TIMEOUT", read: values::seconds }],
+        aliases: &[Alias {
+            name: "LAMBDA_RUNTIME_ENVIRONMENT_TIMEOUT",
+            meaning: "seconds",
+            read: values::seconds,
+        }],
         ..service("environment-startup-timeout", "DURATION", "How long an environment may take to come up")
     },
     Setting {
         form: Form::Switch,
         default: &["true"],
-        aliases: &[Alias { name: "LAMBDA_DISABLE_AWS_ENDPOINT_URL", read: values::negated }],
+        aliases: &[Alias {
+            name: "LAMBDA_DISABLE_AWS_ENDPOINT_URL",
+            meaning: "reversed",
+            read: values::negated,
+        }],
         ..service(
             "inject-aws-endpoint",
             "BOOLEAN",
@@ -201,7 +215,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
     Setting {
         default: &["warn"],
-        aliases: &[Alias { name: "LS_LOG", read: values::localstack_log_level }],
+        aliases: &[Alias { name: "LS_LOG", meaning: "", read: values::localstack_log_level }],
         ..service("log-level", "LEVEL", "What to log: error, warn, info, debug, trace, or tracing directives")
     },
     Setting {

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use super::settings::{SETTINGS, Setting};
+use super::settings::{Alias, SETTINGS, Setting};
 
 const BEGIN: &str = "<!-- options: begin (written by `hothouse config --readme README.md`) -->";
 const END: &str = "<!-- options: end -->";
@@ -15,7 +15,7 @@ pub(crate) fn markdown() -> String {
         "| flag and key in `hothouse.toml` | variable | also | default | what |\n|---|---|---|---|---|\n",
     );
     for setting in SETTINGS {
-        let aliases: Vec<String> = setting.aliases.iter().map(|alias| format!("`{}`", alias.name)).collect();
+        let aliases: Vec<String> = setting.aliases.iter().map(alias).collect();
         writeln!(
             text,
             "| `{}` | `{}` | {} | {} | {} |",
@@ -35,6 +35,13 @@ pub(crate) fn with_markdown(document: &str) -> Option<String> {
     let begin = document.find(BEGIN)? + BEGIN.len();
     let end = begin + document[begin..].find(END)?;
     Some(format!("{}\n\n{}\n{}", &document[..begin], markdown(), &document[end..]))
+}
+
+fn alias(alias: &Alias) -> String {
+    match alias.meaning {
+        "" => format!("`{}`", alias.name),
+        meaning => format!("`{}` ({meaning})", alias.name),
+    }
 }
 
 fn default(setting: &Setting) -> String {
