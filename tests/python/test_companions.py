@@ -190,7 +190,7 @@ def test_streams_are_sorted_and_come_in_pages(logs, group):
 
 
 def test_pages_go_forward_and_the_last_token_repeats(logs, group):
-    put(logs, group, "one", *[f"event {number}" for number in range(10)])
+    start = put(logs, group, "one", *[f"event {number}" for number in range(10)])
     where = {"logGroupName": group, "logStreamName": "one", "limit": 4}
     page = logs.get_log_events(startFromHead=True, **where)
     seen = texts(page)
@@ -204,7 +204,7 @@ def test_pages_go_forward_and_the_last_token_repeats(logs, group):
     assert seen == [f"event {number}" for number in range(10)]
     assert texts(page) == []
     # What comes later is behind the same token.
-    put(logs, group, "one", "late")
+    put(logs, group, "one", "late", at=start + 10)
     assert texts(logs.get_log_events(nextToken=token, startFromHead=True, **where)) == ["late"]
 
 
