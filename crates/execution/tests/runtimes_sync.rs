@@ -35,7 +35,8 @@ fn is_here(search: &SearchPaths, language: Language, tool: Option<&str>) -> bool
         tool.is_none_or(|tool| search.path.iter().any(|directory| directory.join(tool).is_file()));
     if !(language_here && tool_here) {
         let missing = tool.unwrap_or("an interpreter");
-        writeln!(io::stdout(), "SKIPPED runtimes_sync: no {language} with {missing}").unwrap();
+        let line = format!("SKIPPED runtimes_sync: no {language} with {missing}\n");
+        io::stdout().write_all(line.as_bytes()).expect("standard output is open");
     }
     language_here && tool_here
 }
@@ -43,7 +44,7 @@ fn is_here(search: &SearchPaths, language: Language, tool: Option<&str>) -> bool
 /// Installs what `name` asks for; answers the directory that was installed.
 fn sync(search: &SearchPaths, policy: Policy, name: &str) -> PathBuf {
     let catalog = Catalog::discover(search, policy);
-    let targets = sync::targets(&catalog, &[name.to_owned()]).unwrap();
+    let targets = sync::targets(&catalog, &[name.to_owned()]).expect("the language was found");
     let [target] = targets.as_slice() else { panic!("one target for {name}, not {targets:?}") };
     let mut finished = false;
     sync::install(&catalog, target, &mut |progress| {
@@ -52,7 +53,7 @@ fn sync(search: &SearchPaths, policy: Policy, name: &str) -> PathBuf {
     .unwrap_or_else(|error| panic!("{error}"));
     assert!(finished);
     let directory = catalog.directory().join(&target.name);
-    let current = std::fs::read_to_string(directory.join("synced")).unwrap();
+    let current = std::fs::read_to_string(directory.join("synced")).expect("a sync names what it installed");
     directory.join(current.trim())
 }
 
