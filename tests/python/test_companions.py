@@ -8,6 +8,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from support.functions import error_of, unique
+from support.service import Service
 
 REGION = "us-east-1"
 DAY = 86_400_000
@@ -368,6 +369,28 @@ def test_writers_and_readers_at_once_lose_nothing(endpoint, logs, group):
     pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 7})
     found = [text for page in pages for text in texts(page)]
     assert sorted(found) == sorted(f"{number}/{event}" for number in range(writers) for event in range(each))
+
+
+def test_events_and_credentials_outlive_a_killed_service(tmp_path, data_home):
+    def start():
+        return Service("--data-dir", str(tmp_path / "data"), home=data_home, ephemeral=False).start()
+
+    first = start()
+    own = client_of(first.endpoint, "logs")
+    own.create_log_group(logGroupName="kept")
+    put(own, "kept", "one", "before the end")
+    role = {"RoleArn": "arn:aws:iam::123456789012:role/worker", "RoleSessionName": "job"}
+    credentials = client_of(first.endpoint, "sts").assume_role(**role)["Credentials"]
+    first.kill()
+
+    second = start()
+    try:
+        assert texts(client_of(second.endpoint, "logs").filter_log_events(logGroupName="kept")) == ["before the end"]
+        key, secret, token = (credentials[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+        identity = client_of(second.endpoint, "sts", key, token=token, secret=secret).get_caller_identity()
+        assert identity["Arn"] == "arn:aws:sts::123456789012:assumed-role/worker/job"
+    finally:
+        second.stop()
 
 
 # STS.

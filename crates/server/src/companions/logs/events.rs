@@ -59,22 +59,25 @@ pub(super) enum Selection {
 pub(super) struct Page {
     limit: usize,
     bytes: usize,
+    /// An event did not fit any more.
+    closed: bool,
     pub(super) events: Vec<StoredEvent>,
 }
 
 impl Page {
     pub(super) fn new(limit: usize) -> Self {
-        Page { limit, bytes: 0, events: Vec::new() }
+        Page { limit, bytes: 0, closed: false, events: Vec::new() }
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.events.len() >= self.limit
+        self.closed || self.events.len() >= self.limit
     }
 
     /// Takes the event in, or says that the page is full. An empty page takes everything.
     pub(super) fn push(&mut self, event: StoredEvent) -> ControlFlow<()> {
         let size = event.message.len() + 26;
         if self.is_full() || (!self.events.is_empty() && self.bytes + size > PAGE_BYTES) {
+            self.closed = true;
             return ControlFlow::Break(());
         }
         self.bytes += size;

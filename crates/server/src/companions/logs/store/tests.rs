@@ -199,6 +199,30 @@ async fn bytes_that_are_no_text_are_kept_and_large_records_are_cut() {
 }
 
 #[tokio::test]
+async fn pages_hold_a_megabyte() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    let sent: Vec<String> = (0..40).map(|number| format!("{number:02}{}", "x".repeat(100_000))).collect();
+    let events = sent.iter().enumerate().map(|(number, text)| event(START_MS + number as i64, text.clone()));
+    store.append(&stream("a"), events.collect());
+    let mut found = Vec::new();
+    let mut pages = 0;
+    let mut input = serde_json::json!({ "logGroupName": "/aws/lambda/f" });
+    loop {
+        let output = call(&store, "FilterLogEvents", input.clone()).await;
+        let page = output["events"].as_array().unwrap();
+        assert!(page.len() <= 10, "{}", page.len());
+        found.extend(page.iter().map(|event| event["message"].as_str().unwrap().to_owned()));
+        pages += 1;
+        match output.get("nextToken") {
+            Some(token) => input["nextToken"] = token.clone(),
+            None => break,
+        }
+    }
+    assert_eq!(pages, 4);
+    assert!(found == sent, "all events, once and in order");
+}
+
+#[tokio::test]
 async fn a_full_queue_drops_and_counts() {
     let store = open(None, 1 << 30, &MovedClock::new());
     let (release, blocked) = std::sync::mpsc::channel::<()>();
