@@ -32,6 +32,10 @@ const MASKED: &[&std::ffi::CStr] = &[
     c"/proc/timer_list",
 ];
 
+/// Directories of `/proc` through which the machine is changed. Only root may, but where we had to make a user namespace
+/// of our own, the program can be root to the rest of the machine without being anything inside.
+const READ_ONLY: &[&std::ffi::CStr] = &[c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys"];
+
 /// More likely to be killed for memory than the service, and than anything else on the machine.
 const KILL_FIRST: &[u8] = b"500";
 
@@ -120,12 +124,24 @@ fn mount_proc() -> syscall::Result {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     syscall::mount(c"proc", c"/proc", c"proc", flags, c"")?;
     for path in MASKED {
-        match syscall::mount(c"/dev/null", path, c"", libc::MS_BIND, c"") {
-            Ok(()) | Err(Errno(libc::ENOENT)) => {}
-            Err(error) => return Err(error),
-        }
+        if_there(syscall::mount(c"/dev/null", path, c"", libc::MS_BIND, c""))?;
+    }
+    for path in READ_ONLY {
+        let bound = syscall::mount(path, path, c"", libc::MS_BIND, c"");
+        if_there(bound.and_then(|()| {
+            let flags = flags | libc::MS_BIND | libc::MS_REMOUNT | libc::MS_RDONLY;
+            syscall::mount(c"none", path, c"", flags, c"")
+        }))?;
     }
     Ok(())
+}
+
+/// A kernel may be built without a file; then there is nothing to hide.
+fn if_there(result: syscall::Result) -> syscall::Result {
+    match result {
+        Err(Errno(libc::ENOENT)) => Ok(()),
+        other => other,
+    }
 }
 
 fn set_limit(resource: crate::launch::Resource, limit: &libc::rlimit) -> syscall::Result {

@@ -93,6 +93,15 @@ pub(crate) struct Features {
     pub(crate) filter: bool,
 }
 
+impl Features {
+    /// Whether `RLIMIT_NPROC` counts the processes of one sandbox. It does in a user namespace, but the kernel exempts
+    /// root, which the program stays, seen from outside, if we are root and had to make a namespace to mount.
+    pub(crate) fn count_processes(self) -> bool {
+        // SAFETY: takes no arguments and cannot fail.
+        self.user_namespace && (self.mode == Mode::Privileged || unsafe { libc::geteuid() } != 0)
+    }
+}
+
 /// With whose power mounts and namespaces are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Mode {

@@ -46,8 +46,8 @@ impl Sandbox {
         let group = match template.groups() {
             Some(groups) => {
                 let mut limits = spec.limits.clone();
-                if template.features().user_namespace {
-                    // `RLIMIT_NPROC` counts in the user namespace, and costs nothing.
+                if template.features().count_processes() {
+                    // `RLIMIT_NPROC` does, and costs nothing.
                     limits.processes = None;
                 }
                 Some(groups.create(&limits).map_err(SpawnError::step(Step::ControlGroup))?)

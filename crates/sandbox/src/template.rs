@@ -208,7 +208,7 @@ fn isolation_of(features: Features, groups: Option<&Groups>) -> Isolation {
         (features.network_namespace, Missing::NetworkNamespace),
         (features.filter, Missing::SystemCallFilter),
         (groups.is_some_and(Groups::limits_memory), Missing::MemoryLimit),
-        (features.user_namespace || groups.is_some_and(Groups::limits_processes), Missing::ProcessLimit),
+        (features.count_processes() || groups.is_some_and(Groups::limits_processes), Missing::ProcessLimit),
         (groups.is_some_and(Groups::limits_cpu), Missing::CpuLimit),
     ] {
         if !there {

@@ -111,6 +111,11 @@ fn nothing_but_tmp_can_be_written() {
         let (exit, text) = run(&mut sandbox, &format!("echo x > {path}"));
         assert!(!matches!(exit.ending, Ending::Exited(0)), "{path}: {text}");
     }
+    let mounts = output_of(&mut sandbox, "cat /proc/self/mounts");
+    for place in ["/", "/usr", "/var/task", "/proc/sys"] {
+        let line = mounts.lines().rfind(|line| line.split(' ').nth(1) == Some(place)).unwrap();
+        assert!(line.split(' ').nth(3).unwrap().starts_with("ro,nosuid,nodev"), "{line}");
+    }
     let writable = output_of(
         &mut sandbox,
         "find / -xdev -writable ! -type l 2>/dev/null | grep -v -e ^/dev/ -e ^/proc -e '^/tmp$'; echo end",

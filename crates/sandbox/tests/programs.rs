@@ -70,16 +70,16 @@ fn signals_reach_the_program_and_kill_reaches_all() {
         assert_eq!(output.line(), "got it");
         assert!(matches!(end_of(process).ending, Ending::Exited(9)));
 
-        let marker = format!("60{}", line!());
+        let marker = marker();
         let (process, mut output) =
             start(&mut sandbox, &format!("trap '' TERM; sleep {marker} & echo ready; wait"));
         assert_eq!(output.line(), "ready");
-        eventually("the child runs", || !processes_with(&format!("sleep\0{marker}")).is_empty());
+        eventually("the child runs", || !processes_with(&marker).is_empty());
         process.kill().unwrap();
         let exit = end_of(process);
         assert!(matches!(exit.ending, Ending::Signaled(libc::SIGKILL)), "{exit:?}");
         assert_eq!(output.read(), "");
-        assert!(processes_with(&format!("sleep\0{marker}")).is_empty());
+        assert!(processes_with(&marker).is_empty());
     }
 }
 
@@ -106,11 +106,11 @@ fn all_can_be_stopped_and_continued() {
 fn daemons_end_with_the_program() {
     for template in levels() {
         let mut sandbox = sandbox(&template);
-        let marker = format!("70{}", line!());
+        let marker = marker();
         let text = format!("(setsid setsid sleep {marker} > /dev/null 2>&1 &) ; exit 5");
         let (exit, _) = run(&mut sandbox, &text);
         assert!(matches!(exit.ending, Ending::Exited(5)), "{exit:?}");
-        assert!(processes_with(&format!("sleep\0{marker}")).is_empty(), "{}", template.isolation());
+        assert!(processes_with(&marker).is_empty(), "{}", template.isolation());
     }
 }
 
@@ -118,12 +118,12 @@ fn daemons_end_with_the_program() {
 fn dropping_a_process_ends_it() {
     for template in levels() {
         let mut sandbox = sandbox(&template);
-        let marker = format!("80{}", line!());
+        let marker = marker();
         let (process, mut output) = start(&mut sandbox, &format!("echo ready; exec sleep {marker}"));
         assert_eq!(output.line(), "ready");
-        eventually("it runs", || !processes_with(&format!("sleep\0{marker}")).is_empty());
+        eventually("it runs", || !processes_with(&marker).is_empty());
         drop(process);
-        assert!(processes_with(&format!("sleep\0{marker}")).is_empty());
+        assert!(processes_with(&marker).is_empty());
     }
 }
 

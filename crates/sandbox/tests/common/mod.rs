@@ -7,6 +7,7 @@ use std::{
     io::{self, Read},
     os::fd::{AsFd, AsRawFd, OwnedFd},
     path::PathBuf,
+    sync::atomic::{AtomicU32, Ordering},
     time::{Duration, Instant},
 };
 
@@ -168,6 +169,12 @@ pub(crate) fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "never: {what}");
         std::thread::yield_now();
     }
+}
+
+/// A time to sleep, in seconds, that no other test on this machine sleeps: it marks processes.
+pub(crate) fn marker() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("3600.{:08}{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Host processes whose command line holds `marker`.

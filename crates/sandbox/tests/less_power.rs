@@ -1,4 +1,4 @@
-//! The other tests once more, as somebody who is not root.
+//! The other tests once more, as somebody who may do less than root.
 
 #![allow(
     clippy::unwrap_used,
@@ -10,7 +10,7 @@
 use std::{
     env, fs,
     os::unix::{fs::PermissionsExt, process::CommandExt},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
 };
 
@@ -29,6 +29,27 @@ fn test_binary(name: &str) -> Option<PathBuf> {
 
 #[test]
 fn an_ordinary_user_passes_the_same_tests() {
+    run_tests("an ordinary user", |command| {
+        command.uid(NOBODY).gid(NOBODY);
+    });
+}
+
+/// As in many containers.
+#[test]
+fn root_that_may_not_mount_passes_the_same_tests() {
+    const CAP_SYS_ADMIN: libc::c_ulong = 21;
+    run_tests("root without `CAP_SYS_ADMIN`", |command| {
+        // SAFETY: one system call without pointers.
+        unsafe {
+            command.pre_exec(|| match libc::prctl(libc::PR_CAPBSET_DROP, CAP_SYS_ADMIN, 0, 0, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            })
+        };
+    });
+}
+
+fn run_tests(who: &str, become_them: impl Fn(&mut Command)) {
     // SAFETY: takes no arguments.
     if unsafe { libc::geteuid() } != 0 {
         eprintln!("skipped: not root, so the tests ran as an ordinary user already");
@@ -44,21 +65,17 @@ fn an_ordinary_user_passes_the_same_tests() {
         };
         let copy = directory.path().join(name);
         fs::copy(binary, &copy).unwrap();
-        let output = Command::new(&copy)
-            .args(["--nocapture", "--test-threads=2"])
-            .current_dir(Path::new("/"))
-            .env("TMPDIR", "/tmp")
-            .uid(NOBODY)
-            .gid(NOBODY)
-            .output()
-            .unwrap();
+        let mut command = Command::new(&copy);
+        command.args(["--nocapture", "--test-threads=2"]).current_dir("/").env("TMPDIR", "/tmp");
+        become_them(&mut command);
+        let output = command.output().unwrap();
         let text =
             [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned()).concat();
         for line in
             text.lines().filter(|line| line.starts_with("skipped: ") || line.starts_with("isolation here"))
         {
-            eprintln!("as an ordinary user: {line}");
+            eprintln!("as {who}: {line}");
         }
-        assert!(output.status.success(), "{name} as an ordinary user:\n{text}");
+        assert!(output.status.success(), "{name} as {who}:\n{text}");
     }
 }
