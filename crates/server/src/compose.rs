@@ -2,9 +2,47 @@
 //!
 //! Must not decide anything that a request asks for.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
-use crate::config::ServiceConfig;
+use hothouse_api::name::Region;
+use hothouse_control::{
+    Control, ControlConfig, OpenError,
+    code::{CodeError, CodeStore},
+    state::{MemoryStore, SqliteStore, Store, StoreError},
+};
+use hothouse_execution::{
+    Engine, EngineConfig,
+    executor::{
+        InnerDoor, Level, Network as SandboxNetwork, ProcessExecutor, ProcessExecutorConfig, ServiceAddress,
+        StartError as ExecutorError,
+    },
+    ports::{Clock, CredentialSource, SystemClock},
+    runtimes::{Catalog, Policy},
+};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    companions::{
+        Companions,
+        forward::{EndpointError, Forwarder, ForwarderConfig, Keys},
+        logs::{LogStore, LogStoreConfig, StoreError as LogStoreError},
+        objects::Objects,
+        sts::{SecretError, Sts},
+    },
+    config::{Isolation, Limits, Network, ServiceConfig},
+    door::{Admission, Connections, Door},
+};
+
+/// Logs may take this much of the disk, or of memory when nothing is kept.
+const LOG_BYTES: u64 = 1 << 30;
+const EPHEMERAL_LOG_BYTES: u64 = 64 << 20;
 
 /// The service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -15,8 +53,37 @@ pub(crate) enum StartError {
         /// The address.
         address: SocketAddr,
         #[source]
-        source: std::io::Error,
+        source: io::Error,
     },
+    /// The data directory cannot be used.
+    #[error("failed to make the data directory `{path}`")]
+    DataDirectory {
+        /// The directory.
+        path: PathBuf,
+        #[source]
+        source: io::Error,
+    },
+    /// The machine does not give the isolation that was demanded.
+    #[error("failed to isolate functions")]
+    Isolation(#[source] ExecutorError),
+    /// The state cannot be opened.
+    #[error("failed to open the state")]
+    Store(#[from] StoreError),
+    /// The deployment packages cannot be opened.
+    #[error("failed to open the code store")]
+    Code(#[from] CodeError),
+    /// The control plane cannot start.
+    #[error("failed to start the control plane")]
+    Control(#[from] OpenError),
+    /// CloudWatch Logs cannot start.
+    #[error("failed to open the logs")]
+    Logs(#[from] LogStoreError),
+    /// STS cannot start.
+    #[error("failed to open the secret of the token service")]
+    Sts(#[from] SecretError),
+    /// The other AWS endpoint cannot be used.
+    #[error("failed to {0}")]
+    Endpoint(#[from] EndpointError),
 }
 
 /// The service, before it runs.
@@ -28,27 +95,211 @@ pub(crate) struct Service;
 pub(crate) struct Running {
     /// Where it listens, port 0 resolved.
     pub(crate) addresses: Vec<SocketAddr>,
+    summary: Vec<String>,
+    connections: Connections,
+    control: Control,
+    engine: Engine,
+    logs: LogStore,
+    grace: Duration,
 }
 
 impl Service {
-    /// Binds the listeners.
+    /// Starts everything; when it returns, requests are answered.
+    ///
+    /// # Errors
+    /// See [`StartError`]; nothing is left running then.
     pub(crate) async fn start(config: ServiceConfig) -> Result<Running, StartError> {
-        let mut addresses = Vec::new();
-        for address in config.listen {
-            let listener = tokio::net::TcpListener::bind(address).await;
-            let bound = listener.and_then(|listener| listener.local_addr());
-            addresses.push(bound.map_err(|source| StartError::Listen { address, source })?);
+        // First, since a second service on the same port must not touch the first one's data.
+        let (listeners, addresses) = listen(&config.listen).await?;
+        let directory = (!config.ephemeral).then_some(config.data_dir.as_path());
+        if let Some(path) = directory {
+            std::fs::create_dir_all(path)
+                .map_err(|source| StartError::DataDirectory { path: path.to_owned(), source })?;
         }
-        Ok(Running { addresses })
+
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let forwarder = Arc::new(Forwarder::new(forwarder_config(&config), clock.clone())?);
+        let maximum_bytes = if config.ephemeral { EPHEMERAL_LOG_BYTES } else { LOG_BYTES };
+        let logs =
+            LogStore::open(LogStoreConfig { directory: directory.map(Into::into), maximum_bytes }, clock.clone())?;
+        let sts = Arc::new(Sts::open(directory, clock.clone())?);
+        let credentials: Arc<dyn CredentialSource> = sts.clone();
+
+        let inner_door = Arc::new(LateDoor::default());
+        let executor = executor(&config, addresses[0].port(), inner_door.clone());
+        let isolation = executor.isolation().map_err(StartError::Isolation)?;
+        let summary = summary(&executor, &isolation);
+        let engine = Engine::new(
+            EngineConfig {
+                keep_alive: config.keep_alive,
+                startup_timeout: config.environment_startup_timeout,
+                concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
+            },
+            hothouse_execution::Ports {
+                executor: Arc::new(executor),
+                sink: Arc::new(logs.clone()),
+                credentials,
+                clock: clock.clone(),
+                observer: config.observer.clone(),
+            },
+        );
+
+        let region: Region = "us-east-1".parse().expect("a region");
+        let control = Control::open(
+            control_config(&config, addresses[0]),
+            hothouse_control::Ports {
+                engine: engine.clone(),
+                store: store(&config)?,
+                code: code_store(&config)?,
+                objects: Arc::new(Objects::new(forwarder.clone(), region.clone())),
+                clock,
+            },
+        )
+        .await?;
+
+        let door = Arc::new(Door {
+            control: control.clone(),
+            engine: engine.clone(),
+            companions: Companions {
+                logs: logs.clone(),
+                sts,
+                forwarder,
+                default_region: region,
+                // Functions have credentials of ours; the door signs anew what it forwards, if it must.
+                upstream_sts: false,
+            },
+            admission: Admission { hosts: config.allow_hosts, origins: config.allow_origins },
+        });
+        let connections = Connections::default();
+        inner_door.open(door.clone(), connections.clone());
+        for listener in listeners {
+            connections.serve(listener, door.clone(), CancellationToken::new());
+        }
+        Ok(Running { addresses, summary, connections, control, engine, logs, grace: config.shutdown_timeout })
     }
 }
 
 impl Running {
     /// Lines about isolation and runtimes, for people.
-    pub(crate) fn summary(&self) -> Vec<String> {
-        Vec::new()
+    pub(crate) fn summary(&self) -> &[String] {
+        &self.summary
     }
 
     /// Stops accepting, lets running invocations end, and ends the environments.
-    pub(crate) async fn shutdown(self) {}
+    pub(crate) async fn shutdown(self) {
+        self.connections.close(self.grace).await;
+        self.engine.shut_down().await;
+        self.control.shut_down().await;
+        self.logs.close().await;
+    }
+}
+
+/// The service's door into environments: made before the door itself, as environments are what is behind it.
+#[derive(Debug, Default)]
+struct LateDoor {
+    door: OnceLock<(Arc<Door>, Connections)>,
+}
+
+impl LateDoor {
+    fn open(&self, door: Arc<Door>, connections: Connections) {
+        // Called once; a second door would be no other one.
+        let _ = self.door.set((door, connections));
+    }
+}
+
+impl InnerDoor for LateDoor {
+    fn serve(&self, listener: TcpListener, gone: CancellationToken) {
+        if let Some((door, connections)) = self.door.get() {
+            connections.serve(listener, door.clone(), gone);
+        }
+    }
+}
+
+async fn listen(addresses: &[SocketAddr]) -> Result<(Vec<TcpListener>, Vec<SocketAddr>), StartError> {
+    let mut listeners = Vec::new();
+    let mut bound = Vec::new();
+    for &address in addresses {
+        let failed = |source| StartError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        bound.push(listener.local_addr().map_err(failed)?);
+        listeners.push(listener);
+    }
+    Ok((listeners, bound))
+}
+
+fn forwarder_config(config: &ServiceConfig) -> ForwarderConfig {
+    let endpoint = config.aws_endpoint.clone();
+    ForwarderConfig {
+        endpoint: endpoint.as_ref().map(|endpoint| endpoint.url.clone()),
+        ca_file: endpoint.as_ref().and_then(|endpoint| endpoint.authority.clone()),
+        keys: endpoint.and_then(|endpoint| endpoint.keys).map(|keys| Keys::new(keys.id, keys.secret)),
+    }
+}
+
+fn executor(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) -> ProcessExecutor {
+    let policy = Policy { strict: config.strict_runtimes, official_clients: config.official_clients };
+    ProcessExecutor::new(ProcessExecutorConfig {
+        catalog: Catalog::discover(&config.search_paths, policy),
+        isolation: match config.isolation {
+            Isolation::Best => Level::Best,
+            Isolation::Full => Level::Full,
+            Isolation::Partial => Level::Partial,
+            Isolation::None => Level::None,
+        },
+        network: match config.network {
+            // An environment's own network has no way out yet, and functions need one.
+            Network::Auto | Network::Host => SandboxNetwork::Host,
+            Network::Isolated => SandboxNetwork::Own,
+        },
+        service: Some(ServiceAddress { port, announce: config.inject_aws_endpoint, door }),
+    })
+}
+
+fn summary(executor: &ProcessExecutor, isolation: &impl std::fmt::Display) -> Vec<String> {
+    let mut found: Vec<String> =
+        executor.catalog().interpreters().iter().map(|interpreter| format!("{} {}", interpreter.language, interpreter.line().map_or_else(String::new, |line| interpreter.language.display(line)))).collect();
+    found.dedup();
+    vec![format!("Isolation: {isolation}"), format!("Runtimes: {}", found.join(", "))]
+}
+
+fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig {
+    // An address that means "all of them" is no place to send anyone to.
+    let host = match address.ip() {
+        ip if ip.is_unspecified() => "localhost".to_owned(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    let Limits { concurrent_executions, minimum_unreserved_concurrency, .. } = config.limits;
+    ControlConfig {
+        base_url: format!("http://{host}:{}", address.port()),
+        synchronous_create: config.synchronous_create,
+        limits: hothouse_control::Limits {
+            concurrent_executions,
+            minimum_unreserved_concurrency,
+            total_code_size: config.limits.total_code_size,
+            code_size_zipped: config.limits.code_size_zipped,
+            code_size_unzipped: config.limits.code_size_unzipped,
+            environment_size: config.limits.max_function_envvar_size as usize,
+            request_payload: config.limits.max_function_payload_size as usize,
+            ..hothouse_control::Limits::default()
+        },
+        ..ControlConfig::default()
+    }
+}
+
+fn store(config: &ServiceConfig) -> Result<Arc<dyn Store>, StoreError> {
+    Ok(if config.ephemeral {
+        Arc::new(MemoryStore)
+    } else {
+        Arc::new(SqliteStore::open(&config.data_dir.join("state.db"))?)
+    })
+}
+
+fn code_store(config: &ServiceConfig) -> Result<Arc<CodeStore>, CodeError> {
+    let limit = config.limits.code_size_unzipped;
+    if config.ephemeral {
+        CodeStore::ephemeral(&std::env::temp_dir(), limit)
+    } else {
+        CodeStore::open(config.data_dir.join("code"), limit)
+    }
 }

@@ -9,8 +9,10 @@ use clap::Parser as _;
 mod cli;
 mod client;
 mod commands;
+mod companions;
 mod compose;
 mod config;
+mod door;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

@@ -20,6 +20,7 @@ use crate::{
     spec::FunctionSpec,
 };
 
+pub use hothouse_sandbox::{Isolation, Level, Network};
 pub use process::{InnerDoor, ProcessExecutor, ProcessExecutorConfig, ServiceAddress};
 
 /// Makes the place in which an environment's processes run.

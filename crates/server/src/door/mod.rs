@@ -1,0 +1,154 @@
+//! The door: accepts connections and takes each request to the service that it is for.
+//!
+//! Must not hold any service's rules. Which service a request is for stands in its signature (`destination`); which
+//! requests are let in at all, in `browser`.
+
+mod admin;
+mod browser;
+mod connections;
+mod destination;
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{Request, Response, StatusCode, request::Parts};
+use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
+use hyper::body::Incoming;
+
+use hothouse_api::{
+    ApiError, RequestContext,
+    dispatch::{body_limit, body_too_large, dispatch, operation},
+    generated::{ErrorKind, Operation},
+    name::{AccountId, Region, RequestId},
+};
+use hothouse_control::Control;
+use hothouse_execution::Engine;
+
+use crate::companions::{self, Companions, caller::Credential};
+
+pub(crate) use browser::Admission;
+pub(crate) use connections::Connections;
+use destination::Destination;
+
+/// What a request can reach.
+#[derive(Debug)]
+pub(crate) struct Door {
+    pub(crate) control: Control,
+    pub(crate) engine: Engine,
+    pub(crate) companions: Companions,
+    pub(crate) admission: Admission,
+}
+
+impl Door {
+    /// Answers one request. Never fails: what goes wrong is an answer too.
+    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<companions::Body> {
+        let begun = Instant::now();
+        let request_id = RequestId::random();
+        let (parts, body) = request.into_parts();
+        let cors = match self.admission.check(&parts) {
+            Ok(cors) => cors,
+            Err(refusal) => return whole(refusal.respond(request_id)),
+        };
+        if let Some(preflight) = cors.as_ref().and_then(|cors| cors.preflight(&parts)) {
+            return whole(preflight);
+        }
+        let line = tracing::enabled!(tracing::Level::DEBUG).then(|| (parts.method.clone(), parts.uri.clone()));
+        let mut response = self.route(request_id, parts, body).await;
+        if let Some(cors) = cors {
+            cors.allow(response.headers_mut());
+        }
+        if let Some((method, uri)) = line {
+            let took = begun.elapsed();
+            tracing::debug!(%request_id, %method, %uri, status = response.status().as_u16(), ?took, "request");
+        }
+        response
+    }
+
+    async fn route(&self, request_id: RequestId, parts: Parts, body: Incoming) -> Response<companions::Body> {
+        let credential = Credential::of(&parts.headers, &parts.uri);
+        match Destination::of(&parts, &credential) {
+            Destination::Admin => whole(admin::answer(self, &parts).await),
+            Destination::Lambda => whole(self.lambda(request_id, &parts, &credential, body).await),
+            Destination::Companions => {
+                let body = body.map_err(|error| Box::new(error) as companions::BoxError).boxed_unsync();
+                self.companions.serve(Request::from_parts(parts, body)).await
+            }
+        }
+    }
+
+    /// The account and region that a request acts in.
+    fn caller(&self, credential: &Credential) -> (AccountId, Region) {
+        let region = credential.region.clone().unwrap_or_else(|| self.companions.default_region.clone());
+        (self.companions.sts.account_of(credential), region)
+    }
+
+    async fn lambda(
+        &self,
+        request_id: RequestId,
+        parts: &Parts,
+        credential: &Credential,
+        body: Incoming,
+    ) -> Response<Bytes> {
+        let operation = operation(&parts.method, &parts.uri);
+        let body = match collect(body, operation).await {
+            Ok(body) => body,
+            Err(error) => return error.respond(request_id),
+        };
+        let trace_id = parts.headers.get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok());
+        let (account, region) = self.caller(credential);
+        let context = RequestContext {
+            account,
+            region,
+            request_id,
+            caller_arn: None,
+            trace_id: trace_id.map(str::to_owned),
+        };
+        let response = dispatch(&self.control, context, parts, body).await;
+        if response.status().is_server_error()
+            && let Some(error) = response.extensions().get::<Arc<ApiError>>()
+            && error.kind() != ErrorKind::NotImplemented
+        {
+            let causes = companions::forward::chain(&**error);
+            tracing::error!(%request_id, operation = ?operation, error = causes, "a request failed");
+        }
+        response
+    }
+}
+
+/// Bodies of requests that are for no operation.
+const OTHER_BODY: usize = 1 << 20;
+
+/// Reads a body up to what the operation may carry. A body that is too large is read to its end and dropped, up to
+/// twice the limit, since a client that is still writing does not see the answer.
+async fn collect(body: Incoming, operation: Option<Operation>) -> Result<Bytes, ApiError> {
+    let limit = operation.map_or(OTHER_BODY, body_limit);
+    match Limited::new(body, 2 * limit).collect().await {
+        Ok(collected) => {
+            let body = collected.to_bytes();
+            match operation {
+                Some(operation) if body.len() > limit => Err(body_too_large(operation)),
+                _ => Ok(body),
+            }
+        }
+        Err(error) if error.is::<LengthLimitError>() => Err(match operation {
+            Some(operation) => body_too_large(operation),
+            None => ApiError::new(ErrorKind::RequestTooLarge, "Request is too large"),
+        }),
+        Err(error) => {
+            let message = format!("The request body could not be read: {error}");
+            Err(ApiError::new(ErrorKind::InvalidRequestContent, message))
+        }
+    }
+}
+
+fn whole(response: Response<Bytes>) -> Response<companions::Body> {
+    response.map(|body| Full::new(body).map_err(|never| match never {}).boxed_unsync())
+}
+
+/// A JSON answer of our own endpoints.
+fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::from(body.to_string()));
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+}
