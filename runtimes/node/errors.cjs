@@ -7,14 +7,19 @@ const CAUSE_LIMIT = 64 * 1024;
 
 // === Errors of the platform ===
 
+// Classes whose names end in `Error` since Node.js 24; logs in JSON show them.
+const RENAMED = ["HandlerNotFound", "MalformedHandlerName", "CallbackHandlerDeprecated"];
+
 /**
  * An error of the given `Runtime.` type. Until Node.js 22 AWS has the name on the prototype, since Node.js 24 it is a
  * property of the error; the log's document and the first line of the stack show the difference.
  */
 function platformError(type, message, isModern = false) {
   const name = `Runtime.${type}`;
-  if (isModern) return Object.assign(new Error(message), { name });
-  class PlatformError extends Error {}
+  const PlatformError = class extends Error {};
+  const className = isModern && RENAMED.includes(type) ? `${type}Error` : type;
+  Object.defineProperty(PlatformError, "name", { value: className });
+  if (isModern) return Object.assign(new PlatformError(message), { name });
   Object.defineProperty(PlatformError.prototype, "name", { value: name, configurable: true, writable: true });
   return new PlatformError(message);
 }

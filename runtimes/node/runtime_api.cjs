@@ -133,8 +133,8 @@ class RuntimeApi {
   #connect() {
     const [, host, port] = /^\[?(.*?)\]?:(\d+)$/.exec(this.#address);
     const socket = new net.Socket({ onread: this.#reader() });
-    this.#use(socket);
     socket.connect({ host, port: Number(port), noDelay: true });
+    this.#use(socket);
   }
 
   #use(socket) {
