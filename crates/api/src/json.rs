@@ -467,6 +467,19 @@ mod tests {
     }
 
     #[test]
+    fn numbers_are_as_strict_as_the_grammar() {
+        for number in ["0", "-0", "10", "0.5", "-1.25e+10", "1E2", "1e-2"] {
+            assert_eq!(check(number.as_bytes()), Ok(()), "{number}");
+        }
+        for number in
+            ["01", "-01", "-", "+1", ".5", "1.", "1.e2", "1e", "1e+", "1x", "0x1", "--1", "1 2", "NaN"]
+        {
+            assert!(check(number.as_bytes()).is_err(), "{number}");
+            assert!(check(format!("[{number}]").as_bytes()).is_err(), "[{number}]");
+        }
+    }
+
+    #[test]
     fn recorded_complaints_are_repeated() {
         assert_eq!(fault(b"n\x87r"), ("Invalid UTF-8 start byte 0x87".to_owned(), 1, 3));
         assert_eq!(
