@@ -1,3 +1,5 @@
+//! Requests through the whole of dispatch, against services that answer at once.
+
 use std::{future::Future, pin::pin, sync::Mutex, task::Context};
 
 use http::{HeaderValue, Request, header};
