@@ -5,7 +5,9 @@ with curl, is enough to compare behaviour.
 """
 
 import base64
+import contextlib
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +19,8 @@ from fake_runtime_api import Event, run_client
 
 # Version of AWS's client for a runtime, and the file that starts it.
 CLASSIC, MODERN = ("3.3.0", "dist/index.mjs"), ("4.0.2", "index.mjs")
+
+JSON_STRING = r'"(?:[^"\\]|\\.)*"'
 
 STAND_IN = """
 const { spawnSync } = require("node:child_process");
@@ -159,15 +163,21 @@ def official(request):
     """Unpacks a version of AWS's client into the cache of pytest, once; returns its folder."""
 
     def unpack(version):
-        folder = request.config.cache.mkdir(f"aws-lambda-ric-{version}") / "package"
+        folder = request.config.cache.mkdir("aws-lambda-ric") / version
         if shutil.which("npm") is None or shutil.which("curl") is None:
             pytest.skip("npm and curl are needed")
         if not folder.is_dir():
+            # Test processes that run side by side each unpack; the first to finish wins.
+            own = folder.with_name(f"{version}-{os.getpid()}")
+            own.mkdir()
             command = ["npm", "pack", "--silent", f"aws-lambda-ric@{version}"]
-            done = subprocess.run(command, cwd=folder.parent, capture_output=True, text=True, timeout=120)
+            done = subprocess.run(command, cwd=own, capture_output=True, text=True, timeout=120)
             if done.returncode != 0:
                 pytest.skip(f"aws-lambda-ric {version} cannot be fetched here: {done.stderr.strip()[-200:]}")
-            shutil.unpack_archive(folder.parent / done.stdout.strip().splitlines()[-1], folder.parent)
+            shutil.unpack_archive(own / done.stdout.strip().splitlines()[-1], own)
+            with contextlib.suppress(OSError):
+                (own / "package").rename(folder)
+            shutil.rmtree(own, ignore_errors=True)
         return folder
 
     return unpack
@@ -193,7 +203,7 @@ def normalized(result):
             # Node.js prints the client's own source lines before it ends.
             continue
         text = re.sub(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", "TIME", record.text)
-        text = re.sub(r'"(stack|stackTrace)":\["((?:[^"\\]|\\.)*)".*?\]', r'"\1":["\2"]', text)
+        text = re.sub(rf'"(stack|stackTrace)":\[({JSON_STRING})(?:,{JSON_STRING})*\]', r'"\1":[\2]', text)
         records.append((record.frame, re.sub(r"\\n- [^\"]*|Require stack:", "", text)))
     return posts, records, result.exit_code
 
@@ -201,7 +211,7 @@ def normalized(result):
 def trimmed(document):
     """An error document without the frames below the function's own, and without the client's file names."""
     trace = [line for line in document.get("trace", []) if not line.startswith("    at ") or "/app-" in line]
-    own = [re.sub(r"at [\w.]+ \(", "at (", line) for line in trace if "runtimes/node" not in line and "ric-" not in line]
+    own = [re.sub(r"at [\w.]+ \(", "at (", line) for line in trace]
     message = re.sub(r"\nRequire stack:[^$]*", "", document["errorMessage"])
     own = [line for line in own if not line.startswith(("Require stack:", "- "))]
     return {**document, "errorMessage": message, **({"trace": own} if "trace" in document else {})}

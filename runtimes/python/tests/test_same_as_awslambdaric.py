@@ -1,7 +1,10 @@
 """The same handlers under AWS's client and ours: what the platform sees must be equal."""
 
+import contextlib
 import json
+import os
 import re
+import shutil
 import subprocess
 import sys
 
@@ -92,12 +95,17 @@ def handler(event, context):
 @pytest.fixture(scope="session")
 def official(request):
     """The folder with AWS's client, installed once into the cache of pytest."""
-    folder = request.config.cache.mkdir("awslambdaric")
-    if not (folder / "awslambdaric").is_dir():
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(folder), PACKAGE]
+    folder = request.config.cache.mkdir("awslambdaric") / VERSION
+    if not folder.is_dir():
+        # Test processes that run side by side each install; the first to finish wins.
+        own = folder.with_name(f"{VERSION}-{os.getpid()}")
+        command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(own), PACKAGE]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
             pytest.skip(f"{PACKAGE} cannot be installed here: {done.stderr.strip()[-200:]}")
+        with contextlib.suppress(OSError):
+            own.rename(folder)
+        shutil.rmtree(own, ignore_errors=True)
     return folder
 
 
