@@ -159,17 +159,17 @@ exports.handler = awslambda.streamifyResponse((event, stream, context) => ways[e
 
 
 @pytest.fixture(scope="session")
-def official(request):
-    """Unpacks a version of AWS's client into the cache of pytest, once; returns its folder."""
+def official():
+    """Unpacks a version of AWS's client beside what cargo builds, once; returns its folder."""
 
     def unpack(version):
-        folder = request.config.cache.mkdir("aws-lambda-ric") / version
+        folder = CLIENT.parents[1] / "target" / "official-clients" / f"node-{version}"
         if shutil.which("npm") is None or shutil.which("curl") is None:
             pytest.skip("npm and curl are needed")
         if not folder.is_dir():
             # Test processes that run side by side each unpack; the first to finish wins.
-            own = folder.with_name(f"{version}-{os.getpid()}")
-            own.mkdir()
+            own = folder.with_name(f"{folder.name}-{os.getpid()}")
+            own.mkdir(parents=True)
             command = ["npm", "pack", "--silent", f"aws-lambda-ric@{version}"]
             done = subprocess.run(command, cwd=own, capture_output=True, text=True, timeout=120)
             if done.returncode != 0:

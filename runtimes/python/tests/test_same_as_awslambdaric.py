@@ -93,12 +93,12 @@ def handler(event, context):
 
 
 @pytest.fixture(scope="session")
-def official(request):
-    """The folder with AWS's client, installed once into the cache of pytest."""
-    folder = request.config.cache.mkdir("awslambdaric") / VERSION
+def official():
+    """The folder with AWS's client, installed once beside what cargo builds."""
+    folder = CLIENT.parents[1] / "target" / "official-clients" / f"python{VERSION}"
     if not folder.is_dir():
         # Test processes that run side by side each install; the first to finish wins.
-        own = folder.with_name(f"{VERSION}-{os.getpid()}")
+        own = folder.with_name(f"{folder.name}-{os.getpid()}")
         command = [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(own), PACKAGE]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300)
         if done.returncode != 0:
