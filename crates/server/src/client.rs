@@ -8,7 +8,7 @@ use std::{error::Error, io};
 use base64::Engine as _;
 use bytes::Bytes;
 use hothouse_execution::ports::{Clock as _, SystemClock};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header};
+use http::{HeaderMap, Method, Request, Response, header};
 use http_body_util::{BodyExt as _, Full};
 use hyper_util::{
     client::legacy::{Client as HyperClient, connect::HttpConnector},
@@ -44,8 +44,6 @@ pub(crate) enum ClientError {
     /// The service said no.
     #[error("{kind}: {message}")]
     Refused {
-        /// HTTP status.
-        status: StatusCode,
         /// AWS's name of the error.
         kind: String,
         /// AWS's words.
@@ -69,7 +67,8 @@ impl ClientError {
 
     /// Whether the service knows no such thing.
     pub(crate) fn is_not_found(&self) -> bool {
-        matches!(self, Self::Refused { status: StatusCode::NOT_FOUND, .. })
+        // CloudWatch Logs says so with status 400.
+        matches!(self, Self::Refused { kind, .. } if kind == "ResourceNotFoundException")
     }
 }
 
@@ -240,7 +239,6 @@ fn refusal(parts: &http::response::Parts, body: &[u8]) -> ClientError {
     let kind = from_header.map(str::to_owned).or_else(|| text(&["__type", "code"]));
     let kind = kind.as_deref().and_then(|kind| kind.rsplit('#').next()?.split(':').next());
     ClientError::Refused {
-        status: parts.status,
         kind: kind.map_or_else(|| parts.status.to_string(), str::to_owned),
         message: text(&["message", "Message"]).unwrap_or_else(|| "no message".to_owned()),
     }

@@ -1,5 +1,7 @@
 //! What the command line says without a service: help, variables, options, completions, mistakes.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::{path::Path, process::Command};
 
 /// Runs the binary as a user with an empty environment would, in an empty folder.

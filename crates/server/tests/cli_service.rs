@@ -1,5 +1,7 @@
 //! The commands against a real service, in a process of its own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
 use std::{
     io::{BufRead as _, BufReader, Read as _},
     net::TcpListener,
@@ -170,6 +172,36 @@ fn an_ephemeral_service_leaves_nothing_in_the_data_directory() {
 }
 
 #[test]
+fn a_second_signal_does_not_wait_for_invocations() {
+    let files = folder(&[(
+        "slow.py",
+        "import time\n\ndef handler(event, context):\n    print('begun', flush=True)\n    time.sleep(60)\n",
+    )]);
+    let template = "Resources: { slow: { Type: AWS::Serverless::Function, Properties: { FunctionName: slow, \
+                    Runtime: python3.13, Handler: slow.handler, Timeout: 90, CodeUri: . } } }";
+    std::fs::write(files.path().join("template.yaml"), template).unwrap();
+    let mut service = Service::run(&["dev", files.path().to_str().unwrap(), "--shutdown-timeout", "60s"]);
+    let mut invocation = hothouse(&["invoke", "slow", "--endpoint", &service.endpoint])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut follow = hothouse(&["logs", "slow", "--follow", "--endpoint", &service.endpoint])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = until(&lines(follow.stdout.take().unwrap()), "begun", &mut Vec::new());
+    service.signal("TERM");
+    service.stderr_until("Stopping");
+    service.signal("TERM");
+    assert_eq!(service.end(), Some(128 + 15));
+    assert_eq!(invocation.wait().unwrap().code(), Some(1));
+    follow.kill().unwrap();
+    follow.wait().unwrap();
+    assert!(begun.is_some());
+}
+
+#[test]
 fn a_taken_port_comes_with_a_hint_about_who_has_it() {
     let service = Service::start();
     let address = service.endpoint.trim_start_matches("http://");
@@ -199,7 +231,7 @@ fn dev_deploys_the_examples_and_its_commands_work_as_pasted() {
         .collect();
     let shown = commands.join("\n");
     for name in ["greet", "hello", "shell"] {
-        assert!(shown.contains(&format!("invoke {name} -p ")), "{shown}");
+        assert!(shown.contains(&format!("hothouse invoke {name} ")), "{shown}");
         assert!(shown.contains(&format!("lambda invoke --function-name {name} ")), "{shown}");
     }
     let has_aws = Command::new("aws").arg("--version").output().is_ok_and(|output| output.status.success());

@@ -9,6 +9,7 @@ use std::{
 
 use anstyle::{AnsiColor, Style};
 use hothouse_execution::ports::{InvocationRecord, Observer};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::plan::FunctionPlan;
@@ -100,9 +101,36 @@ pub(super) fn invocation(record: &InvocationRecord) -> Result<(), CommandError> 
          {max_memory_mb} MB {FAINT}{request_id}{FAINT:#}"
     ))?;
     for record in &record.log {
-        for line in readable(record).trim_end().lines() {
+        let text = readable(record);
+        for line in text.trim_end().lines().flat_map(unfolded) {
             print(format_args!("  {FAINT}|{FAINT:#} {line}"))?;
         }
     }
     Ok(())
+}
+
+/// A line as it is; but the stack of an error that a runtime logged as JSON gets lines of its own.
+fn unfolded(line: &str) -> Vec<String> {
+    let document = line.rfind("\t{").and_then(|at| {
+        let document: Value = serde_json::from_str(&line[at + 1..]).ok()?;
+        let stack = document.get("stack")?.as_array()?;
+        let frames = stack.iter().filter_map(|frame| frame.as_str().map(str::to_owned));
+        Some(std::iter::once(line[..at].trim_end().to_owned()).chain(frames).collect())
+    });
+    document.unwrap_or_else(|| vec![line.to_owned()])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unfolded;
+
+    #[test]
+    fn a_stack_gets_lines_of_its_own() {
+        let line = "2026-01-01T00:00:00Z\tid\tERROR\tInvoke Error \t{\"errorType\":\"Error\",\"stack\":[\"Error: no\",\"    at f\"]}";
+        assert_eq!(
+            unfolded(line),
+            ["2026-01-01T00:00:00Z\tid\tERROR\tInvoke Error", "Error: no", "    at f"]
+        );
+        assert_eq!(unfolded("a\t{\"b\":1}"), ["a\t{\"b\":1}"]);
+    }
 }
