@@ -25,7 +25,7 @@ use crate::{
     syscall::{self, SignalsBlocked},
 };
 
-/// Size of `/dev/shm` relative to nothing: a constant, as functions rarely use it and pay for it from their memory.
+/// Size of `/dev/shm`: programs rarely use it, and pay for what is in it from their memory.
 const SHARED_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 
 /// A place for processes, one after another. `/tmp` lives as long as it does.
