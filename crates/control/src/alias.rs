@@ -8,8 +8,8 @@ use hothouse_api::{
     ApiError, RequestContext,
     arn::FunctionArn,
     generated::{
-        AliasConfiguration, AliasRoutingConfiguration, CreateAliasRequest, DeleteAliasRequest, GetAliasRequest,
-        ListAliasesRequest, ListAliasesResponse, UpdateAliasRequest,
+        AliasConfiguration, AliasRoutingConfiguration, CreateAliasRequest, DeleteAliasRequest,
+        GetAliasRequest, ListAliasesRequest, ListAliasesResponse, UpdateAliasRequest,
     },
     name::{self, AliasName, Qualifier},
 };
@@ -38,7 +38,8 @@ pub(crate) async fn create(
     control
         .run(async move {
             this.change(&key, |state| {
-                let not_found = || error::function_not_found(format_args!("{}:{}", key.arn(), input.function_version));
+                let not_found =
+                    || error::function_not_found(format_args!("{}:{}", key.arn(), input.function_version));
                 let function = state.function(&key).ok_or_else(not_found)?;
                 let version = parse_version(function, &input.function_version).ok_or_else(not_found)?;
                 if function.aliases.contains_key(&name) {
@@ -69,7 +70,8 @@ pub(crate) async fn update(
     control
         .run(async move {
             this.change(&key, |state| {
-                let found = state.function(&key).and_then(|function| Some((function, function.aliases.get(&name)?)));
+                let found =
+                    state.function(&key).and_then(|function| Some((function, function.aliases.get(&name)?)));
                 let Some((function, before)) = found else {
                     return Err(not_found(format!("Alias not found: {}", arn(&key, &name))));
                 };
@@ -145,13 +147,15 @@ pub(crate) fn list(
     let after: Option<AliasName> = page::marker(input.marker.as_deref())?;
     let state = control.state();
     let function = state.function(&key).ok_or_else(|| error::function_not_found(key.arn()))?;
-    let aliases = function
-        .aliases
-        .iter()
-        .filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after))
-        .filter(|(_, alias)| input.function_version.as_ref().is_none_or(|text| alias.version.to_string() == *text));
-    let page =
-        Page::collect(aliases, input.max_items, MOST, |(name, alias)| (name.to_string(), show(&key, name, alias)));
+    let aliases =
+        function.aliases.iter().filter(|(name, _)| after.as_ref().is_none_or(|after| *name > after)).filter(
+            |(_, alias)| {
+                input.function_version.as_ref().is_none_or(|text| alias.version.to_string() == *text)
+            },
+        );
+    let page = Page::collect(aliases, input.max_items, MOST, |(name, alias)| {
+        (name.to_string(), show(&key, name, alias))
+    });
     Ok(ListAliasesResponse { next_marker: page.next_marker, aliases: Some(page.items) })
 }
 
@@ -182,12 +186,16 @@ fn routing(
     let weights = sent.and_then(|routing| routing.additional_version_weights.as_ref());
     let Some(weights) = weights.filter(|weights| !weights.is_empty()) else { return Ok(None) };
     if weights.len() > 1 {
-        return Err(invalid_parameter("Number of items in AdditionalVersionWeights cannot be greater than 1"));
+        return Err(invalid_parameter(
+            "Number of items in AdditionalVersionWeights cannot be greater than 1",
+        ));
     }
     let mut additional = None;
     for (text, weight) in weights {
         let missing = || error::function_not_found(format_args!("{}:{text}", key.arn()));
-        let name::Version::Number(number) = text.parse().map_err(|_| missing())? else { return Err(missing()) };
+        let name::Version::Number(number) = text.parse().map_err(|_| missing())? else {
+            return Err(missing());
+        };
         check_pair(version, number)?;
         if !function.versions.contains_key(&number) {
             return Err(missing());
@@ -222,7 +230,10 @@ fn show(key: &FunctionKey, name: &AliasName, alias: &Alias) -> AliasConfiguratio
         function_version: Some(alias.version.to_string()),
         description: Some(alias.description.clone()),
         routing_config: alias.additional.map(|additional| AliasRoutingConfiguration {
-            additional_version_weights: Some(BTreeMap::from([(additional.number.to_string(), additional.weight)])),
+            additional_version_weights: Some(BTreeMap::from([(
+                additional.number.to_string(),
+                additional.weight,
+            )])),
         }),
         revision_id: Some(alias.revision_id.to_string()),
     }

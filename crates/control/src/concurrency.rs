@@ -13,8 +13,8 @@ use std::{
 use hothouse_api::{
     ApiError, RequestContext,
     generated::{
-        Concurrency, DeleteFunctionConcurrencyRequest, GetFunctionConcurrencyRequest, GetFunctionConcurrencyResponse,
-        PutFunctionConcurrencyRequest,
+        Concurrency, DeleteFunctionConcurrencyRequest, GetFunctionConcurrencyRequest,
+        GetFunctionConcurrencyResponse, PutFunctionConcurrencyRequest,
     },
     name,
 };
@@ -23,10 +23,7 @@ use crate::{
     account::reserved_concurrency,
     control::Control,
     error::{self, invalid_parameter},
-    state::{
-        Event,
-        model::FunctionKey,
-    },
+    state::{Event, model::FunctionKey},
     target::Target,
 };
 
@@ -79,8 +76,8 @@ pub(crate) async fn put(
             this.change(&key, |state| {
                 let function = state.function(&key).ok_or_else(|| missing(&key))?;
                 let limits = &this.config().limits;
-                let others =
-                    reserved_concurrency(state, &key.scope) - function.reserved_concurrency.unwrap_or_default();
+                let others = reserved_concurrency(state, &key.scope)
+                    - function.reserved_concurrency.unwrap_or_default();
                 let left = limits.concurrent_executions.saturating_sub(others).saturating_sub(wanted);
                 // To reserve nothing is to switch a function off, which is always possible.
                 if wanted > 0 && left < limits.minimum_unreserved_concurrency {

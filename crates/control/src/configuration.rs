@@ -56,10 +56,22 @@ pub(crate) fn create(
         description: input.description.clone().unwrap_or_default(),
         timeout: input.timeout.map_or(3, unsigned),
         memory_size: input.memory_size.map_or(128, unsigned),
-        ephemeral_storage: input.ephemeral_storage.as_ref().and_then(|storage| storage.size).map_or(512, unsigned),
+        ephemeral_storage: input
+            .ephemeral_storage
+            .as_ref()
+            .and_then(|storage| storage.size)
+            .map_or(512, unsigned),
         environment: input.environment.clone().map(variables),
-        tracing: input.tracing_config.as_ref().and_then(|tracing| tracing.mode).unwrap_or(TracingMode::PassThrough),
-        snap_start: input.snap_start.as_ref().and_then(|snap| snap.apply_on).unwrap_or(SnapStartApplyOn::None),
+        tracing: input
+            .tracing_config
+            .as_ref()
+            .and_then(|tracing| tracing.mode)
+            .unwrap_or(TracingMode::PassThrough),
+        snap_start: input
+            .snap_start
+            .as_ref()
+            .and_then(|snap| snap.apply_on)
+            .unwrap_or(SnapStartApplyOn::None),
         logging: merge_logging(
             Logging { format: LogFormat::Text, group: None, application_level: None, system_level: None },
             input.logging_config.as_ref(),
@@ -92,7 +104,9 @@ pub(crate) fn update(
         // An empty target, ARN or image configuration takes the setting away.
         dead_letter: match &input.dead_letter_config {
             None => old.dead_letter,
-            Some(new) => Some(new.clone()).filter(|new| new.target_arn.as_deref().is_some_and(|arn| !arn.is_empty())),
+            Some(new) => {
+                Some(new.clone()).filter(|new| new.target_arn.as_deref().is_some_and(|arn| !arn.is_empty()))
+            }
         },
         kms_key_arn: match &input.kms_key_arn {
             None => old.kms_key_arn,
@@ -186,7 +200,10 @@ fn check_layers(
 ) -> Result<(), ApiError> {
     let layers = layers.unwrap_or_default();
     if layers.len() > config.limits.layers {
-        return Err(invalid_parameter(format!("Cannot reference more than {} layers.", config.limits.layers)));
+        return Err(invalid_parameter(format!(
+            "Cannot reference more than {} layers.",
+            config.limits.layers
+        )));
     }
     for (index, arn) in layers.iter().enumerate() {
         let layer = |arn: &str| arn.rsplit_once(':').map_or(arn.to_owned(), |(layer, _)| layer.to_owned());
@@ -239,7 +256,9 @@ fn check(config: &ControlConfig, configuration: &Configuration) -> Result<(), Ap
                 )));
             }
             None => {
-                return Err(invalid_parameter("ContainerImage is not supported for SnapStart enabled functions."));
+                return Err(invalid_parameter(
+                    "ContainerImage is not supported for SnapStart enabled functions.",
+                ));
             }
         }
     }
@@ -261,8 +280,11 @@ fn check_environment(config: &ControlConfig, variables: &BTreeMap<String, String
     let limit = config.limits.environment_size;
     if json.len() > limit {
         // AWS names its own limit in KB.
-        let shown = if limit.is_multiple_of(1024) { format!("{}KB", limit / 1024) } else { format!("{limit} bytes") };
-        return Err(invalid_parameter(format!("{PREFIX} exceeded the {shown} limit. String measured: {json}")));
+        let shown =
+            if limit.is_multiple_of(1024) { format!("{}KB", limit / 1024) } else { format!("{limit} bytes") };
+        return Err(invalid_parameter(format!(
+            "{PREFIX} exceeded the {shown} limit. String measured: {json}"
+        )));
     }
     Ok(())
 }

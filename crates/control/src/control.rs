@@ -252,7 +252,11 @@ impl Control {
             let ran = version.environments.retire();
             if let Some(hash) = version.code.package.hash() {
                 // Invocations that are still running may yet read their code.
-                let grace = if ran { Duration::from_secs(version.configuration.timeout.into()) } else { Duration::ZERO };
+                let grace = if ran {
+                    Duration::from_secs(version.configuration.timeout.into())
+                } else {
+                    Duration::ZERO
+                };
                 self.collect_later(hash, grace);
             }
         }

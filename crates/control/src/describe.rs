@@ -78,7 +78,9 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
             .image
             .map(|image| ImageConfigResponse { image_config: Some(image), error: None }),
         architectures: Some(vec![version.code.architecture]),
-        ephemeral_storage: Some(EphemeralStorage { size: Some(configuration.ephemeral_storage.cast_signed()) }),
+        ephemeral_storage: Some(EphemeralStorage {
+            size: Some(configuration.ephemeral_storage.cast_signed()),
+        }),
         snap_start: Some(SnapStartResponse {
             apply_on: Some(configuration.snap_start),
             optimization_status: Some(if snapshotted {
@@ -94,7 +96,11 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
         Detail::Listed => shown,
         Detail::Full => FunctionConfiguration {
             runtime_version_config: configuration.runtime.map(|runtime| RuntimeVersionConfig {
-                runtime_version_arn: Some(runtime::version_arn(arn.region(), runtime, version.code.architecture)),
+                runtime_version_arn: Some(runtime::version_arn(
+                    arn.region(),
+                    runtime,
+                    version.code.architecture,
+                )),
                 error: None,
             }),
             ..with_status(shown, version.status)

@@ -124,13 +124,12 @@ pub(crate) fn code(error: CodeError) -> ApiError {
         CodeError::Archive(ArchiveError::TooLarge { limit }) => {
             invalid_parameter(format!("Unzipped size must be smaller than {limit} bytes"))
         }
-        CodeError::Archive(ArchiveError::Malformed(_) | ArchiveError::Misplaced { .. }) => {
-            invalid_parameter("Could not unzip uploaded file. Please check your file, then try to upload again.")
-                .with_source(error)
-        }
-        CodeError::Archive(ArchiveError::Write { .. } | ArchiveError::Flush { .. }) | CodeError::Io { .. } => {
-            ApiError::internal(error)
-        }
+        CodeError::Archive(ArchiveError::Malformed(_) | ArchiveError::Misplaced { .. }) => invalid_parameter(
+            "Could not unzip uploaded file. Please check your file, then try to upload again.",
+        )
+        .with_source(error),
+        CodeError::Archive(ArchiveError::Write { .. } | ArchiveError::Flush { .. })
+        | CodeError::Io { .. } => ApiError::internal(error),
     }
 }
 
@@ -147,9 +146,9 @@ pub(crate) fn object(error: ObjectError) -> ApiError {
         ObjectError::NoEndpoint => invalid_parameter(format!(
             "{STEP} Hothouse has no endpoint for S3: start it with --aws-endpoint URL, or send the code as ZipFile."
         )),
-        ObjectError::Transport(_) => {
-            invalid_parameter(format!("{STEP} The endpoint for S3 (--aws-endpoint) did not answer as S3 does."))
-                .with_source(error)
-        }
+        ObjectError::Transport(_) => invalid_parameter(format!(
+            "{STEP} The endpoint for S3 (--aws-endpoint) did not answer as S3 does."
+        ))
+        .with_source(error),
     }
 }

@@ -1,6 +1,6 @@
 //! Invoke: from a request to the version that answers it.
 //!
-//! The hot path: one look at the state, then the version's handle. Must not touch the payload but to check it.
+//! The hot path: one look at the state, then the version's handle. Must not touch the payload: it has been checked.
 
 use std::sync::Arc;
 
@@ -20,9 +20,7 @@ use crate::{
     concurrency::Permit,
     control::Control,
     describe::default_log_group,
-    error,
-    json,
-    runtime,
+    error, runtime,
     state::model::{Function, FunctionKey, Package, Status, Version},
     target::Target,
 };
@@ -32,7 +30,7 @@ pub(crate) async fn invoke(
     context: RequestContext,
     input: InvocationRequest,
 ) -> Result<InvocationResponse, ApiError> {
-    let payload = input.payload.unwrap_or_default();
+    let payload = input.payload.unwrap_or_else(|| Bytes::from_static(b"{}"));
     let limit = control.config().limits.request_payload;
     if payload.len() > limit {
         return Err(error::payload_too_large(limit));
@@ -57,12 +55,11 @@ pub(crate) async fn invoke(
     // A version that is replaced or deleted between the look at the state and its use is looked for again.
     loop {
         let Picked { version, permit } = control.pick(&target)?;
-        let _permit = permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
+        let _permit =
+            permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
         if version.status == Status::Creating {
             return Err(error::still_pending());
         }
-        let payload = if payload.is_empty() { Bytes::from_static(b"{}") } else { payload.clone() };
-        json::check(&payload)?;
         let package = &version.code.package;
         let (Some(runtime), Package::Zip { .. }) = (version.configuration.runtime, package) else {
             return Err(ApiError::new(
@@ -74,7 +71,7 @@ pub(crate) async fn invoke(
         let Some(handle) = version.environments.handle(make) else { continue };
         let invocation = Invocation {
             request_id: context.request_id,
-            payload,
+            payload: payload.clone(),
             invoked_arn: target.arn(),
             client_context: client_context.clone(),
             trace_id: context.trace_id.clone(),
@@ -83,7 +80,9 @@ pub(crate) async fn invoke(
         match handle.invoke(invocation).await {
             Ok(completed) => return Ok(answer(&version, completed)),
             Err(InvokeError::Retired) => {}
-            Err(InvokeError::Throttled { .. }) => return Err(error::throttled("ConcurrentInvocationLimitExceeded")),
+            Err(InvokeError::Throttled { .. }) => {
+                return Err(error::throttled("ConcurrentInvocationLimitExceeded"));
+            }
             Err(error @ (InvokeError::Start(_) | InvokeError::Lost | InvokeError::ShuttingDown)) => {
                 return Err(ApiError::internal(error));
             }
@@ -107,7 +106,10 @@ impl Control {
         };
         let function = state.function(&target.key).ok_or_else(not_found)?;
         let version = resolve(function, target.qualifier.as_ref())?.ok_or_else(not_found)?;
-        Ok(Picked { version: Arc::clone(version), permit: function.running.enter(function.reserved_concurrency) })
+        Ok(Picked {
+            version: Arc::clone(version),
+            permit: function.running.enter(function.reserved_concurrency),
+        })
     }
 }
 
@@ -127,7 +129,9 @@ fn resolve<'a>(
         }
         Some(Qualifier::Alias(name)) => function.aliases.get(name).and_then(|alias| {
             let version = match alias.additional {
-                Some(additional) if fastrand::f64() < additional.weight => name::Version::Number(additional.number),
+                Some(additional) if fastrand::f64() < additional.weight => {
+                    name::Version::Number(additional.number)
+                }
                 _ => alias.version,
             };
             function.version(version)

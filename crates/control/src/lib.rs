@@ -14,7 +14,6 @@ mod environments;
 mod error;
 mod function;
 mod invoke;
-mod json;
 mod package;
 mod page;
 mod runtime;
@@ -31,7 +30,11 @@ pub use control::{Control, FunctionSummary, OpenError, Ports};
 type Answer<T> = Result<T, ApiError>;
 
 impl Lambda for Control {
-    async fn create_alias(&self, context: RequestContext, input: CreateAliasRequest) -> Answer<AliasConfiguration> {
+    async fn create_alias(
+        &self,
+        context: RequestContext,
+        input: CreateAliasRequest,
+    ) -> Answer<AliasConfiguration> {
         alias::create(self, context, input).await
     }
 
@@ -75,7 +78,11 @@ impl Lambda for Control {
         alias::get(self, &context, &input)
     }
 
-    async fn get_function(&self, context: RequestContext, input: GetFunctionRequest) -> Answer<GetFunctionResponse> {
+    async fn get_function(
+        &self,
+        context: RequestContext,
+        input: GetFunctionRequest,
+    ) -> Answer<GetFunctionResponse> {
         function::read::get(self, &context, &input)
     }
 
@@ -99,7 +106,11 @@ impl Lambda for Control {
         invoke::invoke(self, context, input).await
     }
 
-    async fn list_aliases(&self, context: RequestContext, input: ListAliasesRequest) -> Answer<ListAliasesResponse> {
+    async fn list_aliases(
+        &self,
+        context: RequestContext,
+        input: ListAliasesRequest,
+    ) -> Answer<ListAliasesResponse> {
         alias::list(self, &context, &input)
     }
 
@@ -147,7 +158,11 @@ impl Lambda for Control {
         tag::untag(self, context, input).await
     }
 
-    async fn update_alias(&self, context: RequestContext, input: UpdateAliasRequest) -> Answer<AliasConfiguration> {
+    async fn update_alias(
+        &self,
+        context: RequestContext,
+        input: UpdateAliasRequest,
+    ) -> Answer<AliasConfiguration> {
         alias::update(self, context, input).await
     }
 

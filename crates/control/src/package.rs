@@ -34,9 +34,13 @@ impl Source {
                 "Please do not provide other FunctionCode parameters when providing a ZipFile.",
             )),
             FunctionCode { image_uri: Some(uri), s3_bucket: None, s3_key: None, .. } => Ok(Self::Image(uri)),
-            FunctionCode { s3_bucket: Some(bucket), s3_key: Some(key), image_uri: None, s3_object_version, .. } => {
-                Ok(Self::Object(ObjectId { bucket, key, version: s3_object_version }))
-            }
+            FunctionCode {
+                s3_bucket: Some(bucket),
+                s3_key: Some(key),
+                image_uri: None,
+                s3_object_version,
+                ..
+            } => Ok(Self::Object(ObjectId { bucket, key, version: s3_object_version })),
             _ => Err(invalid_parameter("Please provide a source for function code.")),
         }
     }

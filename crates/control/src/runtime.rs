@@ -28,14 +28,14 @@ pub(crate) fn check_not_blocked(runtime: Runtime) -> Result<(), ApiError> {
 fn is_blocked(runtime: Runtime) -> bool {
     use Runtime::*;
     match runtime {
-        Nodejs | Nodejs43 | Nodejs43Edge | Nodejs610 | Nodejs810 | Nodejs10X | Nodejs12X | Nodejs14X | Java8
-        | Python27 | Python36 | Python37 | Dotnetcore10 | Dotnetcore20 | Dotnetcore21 | Dotnetcore31 | Go1X | Ruby25
-        | Ruby27 | Provided => true,
+        Nodejs | Nodejs43 | Nodejs43Edge | Nodejs610 | Nodejs810 | Nodejs10X | Nodejs12X | Nodejs14X
+        | Java8 | Python27 | Python36 | Python37 | Dotnetcore10 | Dotnetcore20 | Dotnetcore21
+        | Dotnetcore31 | Go1X | Ruby25 | Ruby27 | Provided => true,
         // Some of these are deprecated, but the dates on which AWS blocks them lie ahead.
-        Nodejs16X | Nodejs18X | Nodejs20X | Nodejs22X | Nodejs24X | Nodejs26X | Java8Al2 | Java8Al2023 | Java11
-        | Java11Al2023 | Java17 | Java17Al2023 | Java21 | Java25 | Python38 | Python39 | Python310 | Python311
-        | Python312 | Python313 | Python314 | Python315 | Dotnet6 | Dotnet8 | Dotnet10 | Ruby32 | Ruby33 | Ruby34
-        | Ruby40 | ProvidedAl2 | ProvidedAl2023 | Custom => false,
+        Nodejs16X | Nodejs18X | Nodejs20X | Nodejs22X | Nodejs24X | Nodejs26X | Java8Al2 | Java8Al2023
+        | Java11 | Java11Al2023 | Java17 | Java17Al2023 | Java21 | Java25 | Python38 | Python39
+        | Python310 | Python311 | Python312 | Python313 | Python314 | Python315 | Dotnet6 | Dotnet8
+        | Dotnet10 | Ruby32 | Ruby33 | Ruby34 | Ruby40 | ProvidedAl2 | ProvidedAl2023 | Custom => false,
     }
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use hothouse_api::{
     ApiError, RequestContext,
     generated::{
-        FunctionConfiguration, ListVersionsByFunctionRequest, ListVersionsByFunctionResponse, PublishVersionRequest,
-        SnapStartApplyOn,
+        FunctionConfiguration, ListVersionsByFunctionRequest, ListVersionsByFunctionResponse,
+        PublishVersionRequest, SnapStartApplyOn,
     },
     name,
 };
@@ -19,10 +19,7 @@ use crate::{
     describe::{self, Detail, code_sha256},
     environments::Environments,
     error::{self, invalid_parameter},
-    function::{
-        create::check_code_size,
-        update::updatable,
-    },
+    function::{create::check_code_size, update::updatable},
     page::{self, Page},
     state::{
         Event,
@@ -117,7 +114,8 @@ pub(crate) fn list(
     let after: Option<name::Version> = page::marker(input.marker.as_deref())?;
     let state = control.state();
     let function = state.function(&target.key).ok_or_else(|| error::function_not_found(target.key.arn()))?;
-    let versions = function.all_versions().filter(|version| after.is_none_or(|after| version.version > after));
+    let versions =
+        function.all_versions().filter(|version| after.is_none_or(|after| version.version > after));
     let page = Page::collect(versions, input.max_items, MOST, |version| {
         let arn = target.key.arn().with_qualifier(version.version);
         (version.version.to_string(), describe::version(&arn, version, Detail::Listed))

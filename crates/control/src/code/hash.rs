@@ -92,7 +92,9 @@ mod tests {
 
     #[test]
     fn only_64_lower_case_digits_are_a_hash() {
-        for text in ["", "..", &"A".repeat(64), &"g".repeat(64), &"0".repeat(63), &"0".repeat(65), &"é".repeat(32)] {
+        for text in
+            ["", "..", &"A".repeat(64), &"g".repeat(64), &"0".repeat(63), &"0".repeat(65), &"é".repeat(32)]
+        {
             assert!(text.parse::<CodeHash>().is_err(), "{text:?}");
         }
     }

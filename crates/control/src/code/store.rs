@@ -150,7 +150,9 @@ impl CodeStore {
                 let rubbish = match hash {
                     Some(hash) => !in_use(&hash),
                     // Only our own leavings: what someone else put here is theirs.
-                    None => name.to_str().is_some_and(|name| name.starts_with(PARTIAL) || name.starts_with(TRASH)),
+                    None => {
+                        name.to_str().is_some_and(|name| name.starts_with(PARTIAL) || name.starts_with(TRASH))
+                    }
                 };
                 if rubbish {
                     fs::remove_dir_all(entry.path()).map_err(io_error("remove", &entry.path()))?;
@@ -296,8 +298,10 @@ mod tests {
     }
 
     fn entries(directory: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }

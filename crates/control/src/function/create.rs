@@ -45,7 +45,9 @@ async fn run(
     let image = source.is_image();
     match input.package_type {
         Some(PackageType::Image) if !image => {
-            return Err(invalid_parameter("Please provide ImageUri when creating a function with packageType Image."));
+            return Err(invalid_parameter(
+                "Please provide ImageUri when creating a function with packageType Image.",
+            ));
         }
         None | Some(PackageType::Zip) if image => {
             return Err(invalid_parameter(
@@ -92,7 +94,10 @@ async fn run(
         ..latest.clone()
     });
     let versions: Vec<name::Version> =
-        [Some(latest.version), published.as_ref().map(|version| version.version)].into_iter().flatten().collect();
+        [Some(latest.version), published.as_ref().map(|version| version.version)]
+            .into_iter()
+            .flatten()
+            .collect();
     let shown = published.clone().unwrap_or_else(|| latest.clone());
     let delay = control.config().create_delay;
 
@@ -142,7 +147,8 @@ fn new_key(context: &RequestContext, function_name: &str) -> Result<FunctionKey,
     let target = Target::find(context, function_name, None)?;
     let name = target.key.name.as_str();
     if name.len() > LONGEST {
-        let error = validation("functionName", name, format_args!("have length less than or equal to {LONGEST}"));
+        let error =
+            validation("functionName", name, format_args!("have length less than or equal to {LONGEST}"));
         return Err(invalid_parameter(error.message().unwrap_or_default()));
     }
     Ok(target.key)

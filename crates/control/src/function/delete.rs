@@ -33,7 +33,9 @@ pub(crate) async fn delete(
         None => None,
         Some(Qualifier::Version(number)) => Some(number),
         Some(Qualifier::Latest) => {
-            return Err(invalid_parameter("$LATEST version cannot be deleted without deleting the function."));
+            return Err(invalid_parameter(
+                "$LATEST version cannot be deleted without deleting the function.",
+            ));
         }
         Some(Qualifier::Alias(_) | Qualifier::LatestPublished) => {
             return Err(invalid_parameter("Deletion of aliases is not currently supported."));

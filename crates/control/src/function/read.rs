@@ -8,8 +8,9 @@ use hothouse_api::{
     ApiError, RequestContext,
     arn::FunctionArn,
     generated::{
-        Concurrency, FunctionCodeLocation, FunctionConfiguration, FunctionVersion, GetFunctionConfigurationRequest,
-        GetFunctionRequest, GetFunctionResponse, ListFunctionsRequest, ListFunctionsResponse,
+        Concurrency, FunctionCodeLocation, FunctionConfiguration, FunctionVersion,
+        GetFunctionConfigurationRequest, GetFunctionRequest, GetFunctionResponse, ListFunctionsRequest,
+        ListFunctionsResponse,
     },
     name::{self, FunctionName, Qualifier},
 };
@@ -41,9 +42,8 @@ pub(crate) fn get(
         code: Some(location(control, version)),
         tags,
         tags_error: None,
-        concurrency: reserved.map(|executions| Concurrency {
-            reserved_concurrent_executions: Some(executions.cast_signed()),
-        }),
+        concurrency: reserved
+            .map(|executions| Concurrency { reserved_concurrent_executions: Some(executions.cast_signed()) }),
     })
 }
 
@@ -123,16 +123,18 @@ pub(crate) fn list(
                 state.function(&key).map(|function| (after.name(), function))
             });
             let rest = state.functions(&scope, after.as_ref().map(FunctionArn::name));
-            let versions = first.into_iter().chain(rest).flat_map(|(name, function)| {
-                function.all_versions().map(move |version| (name, version))
-            });
+            let versions = first
+                .into_iter()
+                .chain(rest)
+                .flat_map(|(name, function)| function.all_versions().map(move |version| (name, version)));
             let last = after.as_ref().and_then(|after| match after.qualifier() {
                 Some(Qualifier::Version(number)) => Some((after.name(), name::Version::Number(*number))),
                 Some(Qualifier::Latest) => Some((after.name(), name::Version::Latest)),
                 _ => None,
             });
-            let versions =
-                versions.filter(|(name, version)| last.is_none_or(|(last, seen)| *name != last || version.version > seen));
+            let versions = versions.filter(|(name, version)| {
+                last.is_none_or(|(last, seen)| *name != last || version.version > seen)
+            });
             Page::collect(versions, input.max_items, MOST, |(name, version)| {
                 let arn = FunctionArn::new(scope.account, scope.region.clone(), name.clone())
                     .with_qualifier(version.version);

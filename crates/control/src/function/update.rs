@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use hothouse_api::{
     ApiError, RequestContext,
-    generated::{FunctionCode, FunctionConfiguration, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest},
+    generated::{
+        FunctionCode, FunctionConfiguration, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
+    },
     name,
 };
 use uuid::Uuid;
@@ -82,7 +84,9 @@ async fn update_code(
         let function = updatable(&state, &key, input.revision_id.as_deref())?;
         let image = matches!(function.latest.code.package, Package::Image { .. });
         if image && input.image_uri.is_none() {
-            return Err(invalid_parameter("Please provide ImageUri when updating a function with packageType Image."));
+            return Err(invalid_parameter(
+                "Please provide ImageUri when updating a function with packageType Image.",
+            ));
         }
         if !image && input.image_uri.is_some() {
             return Err(invalid_parameter(

@@ -114,7 +114,9 @@ impl State {
                 }
             }
             Event::Published { version } => {
-                if let (Some(function), name::Version::Number(number)) = (self.function_mut(key), version.version) {
+                if let (Some(function), name::Version::Number(number)) =
+                    (self.function_mut(key), version.version)
+                {
                     function.next_version = number + 1;
                     let before = function.versions.insert(number, Arc::clone(version));
                     self.count(key, version);
@@ -125,7 +127,9 @@ impl State {
                 }
             }
             Event::VersionDeleted { number } => {
-                if let Some(version) = self.function_mut(key).and_then(|function| function.versions.remove(number)) {
+                if let Some(version) =
+                    self.function_mut(key).and_then(|function| function.versions.remove(number))
+                {
                     self.discount(key, &version);
                     gone.push(version);
                 }

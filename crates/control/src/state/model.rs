@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use hothouse_api::{
     arn::FunctionArn,
     generated::{
-        ApplicationLogLevel, Architecture, DeadLetterConfig, FileSystemConfig, ImageConfig, LogFormat, Runtime,
-        SnapStartApplyOn, SystemLogLevel, TracingMode, VpcConfig,
+        ApplicationLogLevel, Architecture, DeadLetterConfig, FileSystemConfig, ImageConfig, LogFormat,
+        Runtime, SnapStartApplyOn, SystemLogLevel, TracingMode, VpcConfig,
     },
     name::{self, AccountId, AliasName, FunctionName, Region},
 };

@@ -142,7 +142,9 @@ impl Drop for SqliteStore {
 
 fn connect(path: &Path) -> Result<Connection, StoreError> {
     let open_error = |source: rusqlite::Error| match source.sqlite_error_code() {
-        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse { path: path.to_owned() },
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            StoreError::InUse { path: path.to_owned() }
+        }
         _ => StoreError::Open { path: path.to_owned(), source: Arc::new(source) },
     };
     let mut connection = Connection::open(path).map_err(open_error)?;
@@ -223,7 +225,8 @@ fn write<'a>(connection: &mut Connection, changes: impl Iterator<Item = &'a Chan
 
 fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     let Change { key, event } = change;
-    let (account, region, name) = (key.scope.account.to_string(), key.scope.region.as_str(), key.name.as_str());
+    let (account, region, name) =
+        (key.scope.account.to_string(), key.scope.region.as_str(), key.name.as_str());
     let run = |sql: &str, values: &[(&str, &dyn rusqlite::ToSql)]| {
         let mut all: Vec<(&str, &dyn rusqlite::ToSql)> =
             vec![(":account", &account), (":region", &region), (":name", &name)];
@@ -407,7 +410,11 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
             }
         };
         let version = Arc::new(Version {
-            version: if number == 0 { name::Version::Latest } else { name::Version::Number(number.cast_unsigned()) },
+            version: if number == 0 {
+                name::Version::Latest
+            } else {
+                name::Version::Number(number.cast_unsigned())
+            },
             revision_id: parse("revision", text(2).map_err(read_error)?)?,
             last_modified: row.get(3).map_err(read_error)?,
             status: from_json("status", text(4).map_err(read_error)?)?,
@@ -452,10 +459,16 @@ fn read_aliases(connection: &Connection, functions: &mut [StoredFunction]) -> Re
         let version: i64 = row.get(2).map_err(read_error)?;
         let additional = (row.get::<_, Option<i64>>(4), row.get::<_, Option<f64>>(5));
         let alias = Alias {
-            version: if version == 0 { name::Version::Latest } else { name::Version::Number(version.cast_unsigned()) },
+            version: if version == 0 {
+                name::Version::Latest
+            } else {
+                name::Version::Number(version.cast_unsigned())
+            },
             description: row.get(3).map_err(read_error)?,
             additional: match (additional.0.map_err(read_error)?, additional.1.map_err(read_error)?) {
-                (Some(number), Some(weight)) => Some(AdditionalVersion { number: number.cast_unsigned(), weight }),
+                (Some(number), Some(weight)) => {
+                    Some(AdditionalVersion { number: number.cast_unsigned(), weight })
+                }
                 _ => None,
             },
             revision_id: parse("revision", text(6).map_err(read_error)?)?,

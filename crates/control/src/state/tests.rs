@@ -13,7 +13,8 @@ use uuid::Uuid;
 use super::{
     Change, Event, SqliteStore, State, Store, StoreError,
     model::{
-        AdditionalVersion, Alias, Code, Configuration, FunctionKey, Logging, Package, Rare, Scope, Status, Version,
+        AdditionalVersion, Alias, Code, Configuration, FunctionKey, Logging, Package, Rare, Scope, Status,
+        Version,
     },
 };
 use crate::{code::CodeHash, environments::Environments};
@@ -37,7 +38,12 @@ pub(crate) fn version(version: name::Version, seed: u8) -> Version {
             environment: seed.is_multiple_of(5).then(|| BTreeMap::from([("K".into(), "V".into())])),
             tracing: TracingMode::PassThrough,
             snap_start: SnapStartApplyOn::None,
-            logging: Logging { format: LogFormat::Text, group: None, application_level: None, system_level: None },
+            logging: Logging {
+                format: LogFormat::Text,
+                group: None,
+                application_level: None,
+                system_level: None,
+            },
             rare: seed
                 .is_multiple_of(7)
                 .then(|| Box::new(Rare { kms_key_arn: Some("arn".into()), ..Rare::default() })),
@@ -79,8 +85,9 @@ fn tags() -> impl Strategy<Value = BTreeMap<String, String>> {
 
 fn events() -> impl Strategy<Value = Event> {
     let latest = || any::<u8>().prop_map(|seed| Arc::new(version(name::Version::Latest, seed)));
-    let published = (1..4u64, any::<u8>())
-        .prop_map(|(number, seed)| Event::Published { version: Arc::new(version(name::Version::Number(number), seed)) });
+    let published = (1..4u64, any::<u8>()).prop_map(|(number, seed)| Event::Published {
+        version: Arc::new(version(name::Version::Number(number), seed)),
+    });
     let statuses = prop::sample::select(vec![Status::Creating, Status::Updating, Status::Ready]);
     let aliases = || prop::sample::select(vec!["live", "test"]).prop_map(|name| name.parse().unwrap());
     let alias = (versions(), ".{0,3}", any::<Option<(u64, f64)>>(), any::<u128>()).prop_map(
@@ -88,9 +95,9 @@ fn events() -> impl Strategy<Value = Event> {
             version,
             description,
             // NaN is no weight, and an SQLite integer has 63 bits.
-            additional: additional.filter(|(_, weight)| weight.is_finite()).map(|(number, weight)| {
-                AdditionalVersion { number: number >> 1, weight }
-            }),
+            additional: additional
+                .filter(|(_, weight)| weight.is_finite())
+                .map(|(number, weight)| AdditionalVersion { number: number >> 1, weight }),
             revision_id: Uuid::from_u128(revision),
         },
     );

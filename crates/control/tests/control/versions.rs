@@ -1,0 +1,63 @@
+//! Publishing, beyond what is recorded.
+
+use serde_json::json;
+
+use crate::support::{ARN, package, service};
+
+#[tokio::test]
+async fn version_published_with_creation_is_shown_without_its_number_in_the_arn() {
+    let service = service().await;
+    let created = service.created(json!({ "Publish": true })).await;
+    assert_eq!((created.text("Version"), created.text("FunctionArn")), ("1", ARN));
+    assert_eq!(service.publish(json!({})).await.text("Version"), "1");
+}
+
+#[tokio::test]
+async fn numbers_are_not_used_again() {
+    let service = service().await;
+    service.created(json!({ "Publish": true })).await;
+    service.update_code(json!({ "ZipFile": package("2"), "Publish": true })).await;
+    assert_eq!(service.delete("/f:2").await.status, 204);
+    let published = service.publish(json!({})).await;
+    assert_eq!(published.text("FunctionArn"), format!("{ARN}:3"));
+    assert_eq!(
+        service.delete("/f:2").await.error(),
+        format!("404 ResourceNotFoundException: Function not found: {ARN}:2")
+    );
+}
+
+#[tokio::test]
+async fn published_versions_do_not_change() {
+    let service = service().await;
+    service.created(json!({ "Publish": true })).await;
+    let before = service.get("/f:1").await.body;
+    service.update_configuration(json!({ "MemorySize": 256 })).await;
+    service.update_code(json!({ "ZipFile": package("2") })).await;
+    assert_eq!(service.get("/f:1").await.body, before);
+    assert_eq!(service.get("/f/configuration").await.body["MemorySize"], 256);
+}
+
+#[tokio::test]
+async fn code_that_the_caller_does_not_mean_is_not_published() {
+    let service = service().await;
+    let sha = service.created(json!({})).await.text("CodeSha256").to_owned();
+    assert_eq!(
+        service.publish(json!({ "CodeSha256": "other" })).await.error(),
+        format!(
+            "400 InvalidParameterValueException: CodeSHA256 (other) is different from current CodeSHA256 in $LATEST \
+             ({sha}). Please try again with the CodeSHA256 in $LATEST."
+        )
+    );
+    assert_eq!(service.publish(json!({ "CodeSha256": sha })).await.status, 201);
+}
+
+#[tokio::test]
+async fn snapshots_are_of_published_versions() {
+    let service = service().await;
+    service.created(json!({ "SnapStart": { "ApplyOn": "PublishedVersions" } })).await;
+    assert_eq!(service.publish(json!({})).await.text("State"), "Pending");
+    let status = async |name: &str| {
+        service.get(name).await.body["Configuration"]["SnapStart"]["OptimizationStatus"].clone()
+    };
+    assert_eq!((status("/f").await, status("/f:1").await), (json!("Off"), json!("On")));
+}
