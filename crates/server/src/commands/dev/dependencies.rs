@@ -72,3 +72,42 @@ fn requirement(line: &str) -> Option<String> {
 fn normalized(name: &str) -> String {
     name.to_ascii_lowercase().replace(['_', '.'], "-")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn notes(files: &[(&str, &str)]) -> String {
+        let folder = tempfile::tempdir().unwrap();
+        for (name, contents) in files {
+            let path = folder.path().join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, contents).unwrap();
+        }
+        missing(folder.path()).join("\n").replace(&folder.path().display().to_string(), "[DIR]")
+    }
+
+    #[test]
+    fn what_is_declared_but_not_there_is_named_with_the_command() {
+        let said = notes(&[
+            ("requirements.txt", "# web\nrequests>=2 # http\nPy_YAML[x]==6\nboto3\n-r other.txt\nidna\n"),
+            ("idna-3.7.dist-info/METADATA", ""),
+            (
+                "package.json",
+                r#"{ "dependencies": { "left-pad": "1", "here": "1", "@aws-sdk/client-s3": "3" } }"#,
+            ),
+            ("node_modules/here/index.js", ""),
+        ]);
+        insta::assert_snapshot!(said, @r"
+        [DIR]: not installed beside the code: requests, py-yaml; run: pip install -r [DIR]/requirements.txt -t [DIR]
+        [DIR]: not installed: left-pad; run: npm install --prefix [DIR] --omit=dev
+        ");
+    }
+
+    #[test]
+    fn a_folder_with_everything_gets_no_note() {
+        let files =
+            [("requirements.txt", "PyYAML\n"), ("PyYAML-6.0.dist-info/METADATA", ""), ("package.json", "{}")];
+        assert_eq!(notes(&files), "");
+    }
+}
