@@ -1,3 +1,5 @@
+//! Sources, precedence and mistakes. Must not read the environment of the process.
+
 use std::{collections::BTreeMap, path::Path, time::Duration};
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Folders as people have them. Must not need an interpreter.
+
 use super::*;
 
 fn discovered(files: &[(&str, &str)]) -> (tempfile::TempDir, String) {

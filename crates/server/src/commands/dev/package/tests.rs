@@ -1,3 +1,5 @@
+//! Archives of small trees. Must not look at compressed bytes, only at what comes out.
+
 use std::io::Read as _;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Templates, and what becomes of them. Must not need a service.
+
 use super::*;
 
 fn parsed(text: &str) -> Plan {
