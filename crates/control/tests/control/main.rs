@@ -1,5 +1,7 @@
 //! The control plane over its API, with a fake executor below it.
 
+#![expect(clippy::unwrap_used, reason = "what is not as expected ends the test")]
+
 mod aliases;
 mod concurrency;
 mod durability;
