@@ -62,7 +62,7 @@ def test_invoke_of_an_unknown_function_gives_a_hint(hothouse):
 def test_a_service_that_is_not_there_gives_a_hint(hothouse):
     done = hothouse("ls", code=1, AWS_ENDPOINT_URL=f"http://127.0.0.1:{free_port()}")
     assert "hint:" in done.stderr
-    assert "hothouse start" in done.stderr
+    assert "--endpoint" in done.stderr
 
 
 def test_ls_and_ps_list(hothouse, functions):
@@ -71,7 +71,7 @@ def test_ls_and_ps_list(hothouse, functions):
     assert name in hothouse("ls").stdout
     assert name in [one["functionName"] for one in json.loads(hothouse("ps", "--json").stdout)]
     line = next(line for line in hothouse("ps").stdout.splitlines() if name in line)
-    assert "idle" in line.lower()
+    assert "ready" in line
 
 
 def test_logs_follow(hothouse, functions):

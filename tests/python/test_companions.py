@@ -111,7 +111,9 @@ def test_groups_come_in_pages(logs):
         sizes.append(len(page["logGroups"]))
         found += [group["logGroupName"] for group in page["logGroups"]]
     assert (found, sizes) == (names, [3, 3, 1])
-    by_pattern = logs.describe_log_groups(logGroupNamePattern=prefix.split("/")[2].upper() + "/03")["logGroups"]
+    by_pattern = logs.describe_log_groups(logGroupNamePattern=prefix.split("/")[2].upper() + "/03")[
+        "logGroups"
+    ]
     assert [group["logGroupName"] for group in by_pattern] == [names[3]]
     for name in names:
         logs.delete_log_group(logGroupName=name)
@@ -148,8 +150,13 @@ def test_errors_are_those_of_aws(logs, group):
         "1 validation error detected: Value 'with space' at 'logGroupName' failed to satisfy constraint: "
         r"Member must satisfy regular expression pattern: [\.\-_/#A-Za-z0-9]+",
     )
-    assert error_of(logs.create_log_stream, logGroupName=group, logStreamName="a:b").code == "InvalidParameterException"
-    unknown = error_of(logs.start_query, logGroupName=group, startTime=0, endTime=1, queryString="fields @message")
+    assert (
+        error_of(logs.create_log_stream, logGroupName=group, logStreamName="a:b").code
+        == "InvalidParameterException"
+    )
+    unknown = error_of(
+        logs.start_query, logGroupName=group, startTime=0, endTime=1, queryString="fields @message"
+    )
     assert (unknown.code, unknown.status) == ("NotImplementedException", 501)
     assert "StartQuery" in unknown.message
 
@@ -224,7 +231,10 @@ def test_pages_go_backward_from_the_end(logs, group):
     page = logs.get_log_events(nextToken=token, **where)
     assert (texts(page), page["nextBackwardToken"]) == ([], token)
     failure = error_of(logs.get_log_events, nextToken="nonsense", **where)
-    assert (failure.code, failure.message) == ("InvalidParameterException", "The specified nextToken is invalid.")
+    assert (failure.code, failure.message) == (
+        "InvalidParameterException",
+        "The specified nextToken is invalid.",
+    )
 
 
 def test_times_bound_what_is_read(logs, group):
@@ -243,9 +253,14 @@ def test_a_search_goes_through_all_streams_in_the_order_of_time(logs, group):
     assert texts(answer) == [f"event {number}" for number in range(6)]
     assert answer["searchedLogStreams"] == []
     assert len({event["eventId"] for event in answer["events"]}) == 6
-    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 2})
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group, PaginationConfig={"PageSize": 2}
+    )
     assert [text for page in pages for text in texts(page)] == [f"event {number}" for number in range(6)]
-    assert texts(logs.filter_log_events(logGroupName=group, logStreamNames=["a/0", "b/1"])) == ["event 0", "event 1"]
+    assert texts(logs.filter_log_events(logGroupName=group, logStreamNames=["a/0", "b/1"])) == [
+        "event 0",
+        "event 1",
+    ]
     assert texts(logs.filter_log_events(logGroupName=group, logStreamNames=["a/0"])) == ["event 0"]
     prefixed = logs.filter_log_events(logGroupName=group, logStreamNamePrefix="b/")
     assert texts(prefixed) == ["event 1", "event 3", "event 5"]
@@ -323,7 +338,10 @@ def test_batches_follow_the_rules_of_aws(logs, group):
 def test_retention_has_fixed_values_and_ends(logs, group):
     failure = error_of(logs.put_retention_policy, logGroupName=group, retentionInDays=2)
     assert failure.code == "InvalidParameterException"
-    assert "'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set" in failure.message
+    assert (
+        "'retentionInDays' failed to satisfy constraint: Member must satisfy enum value set"
+        in failure.message
+    )
     put(logs, group, "one", "old", at=now() - 2 * DAY)
     put(logs, group, "one", "new")
     logs.put_retention_policy(logGroupName=group, retentionInDays=1)
@@ -366,7 +384,9 @@ def test_writers_and_readers_at_once_lose_nothing(endpoint, logs, group):
     for thread in threads:
         thread.join()
     assert failures == []
-    pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group, PaginationConfig={"PageSize": 7})
+    pages = logs.get_paginator("filter_log_events").paginate(
+        logGroupName=group, PaginationConfig={"PageSize": 7}
+    )
     found = [text for page in pages for text in texts(page)]
     assert sorted(found) == sorted(f"{number}/{event}" for number in range(writers) for event in range(each))
 
@@ -385,8 +405,12 @@ def test_events_and_credentials_outlive_a_killed_service(tmp_path, data_home):
 
     second = start()
     try:
-        assert texts(client_of(second.endpoint, "logs").filter_log_events(logGroupName="kept")) == ["before the end"]
-        key, secret, token = (credentials[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken"))
+        assert texts(client_of(second.endpoint, "logs").filter_log_events(logGroupName="kept")) == [
+            "before the end"
+        ]
+        key, secret, token = (
+            credentials[name] for name in ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        )
         identity = client_of(second.endpoint, "sts", key, token=token, secret=secret).get_caller_identity()
         assert identity["Arn"] == "arn:aws:sts::123456789012:assumed-role/worker/job"
     finally:
@@ -470,7 +494,9 @@ def test_errors_of_sts(endpoint, sts):
     ]:
         failure = error_of(sts.assume_role, **parameters)
         assert tuple(failure) == ("ValidationError", 400, f"1 validation error detected: {message}")
-    failure = error_of(sts.assume_role, RoleArn="arn:aws:iam::123456789012:user/somebody", RoleSessionName="job")
+    failure = error_of(
+        sts.assume_role, RoleArn="arn:aws:iam::123456789012:user/somebody", RoleSessionName="job"
+    )
     assert tuple(failure) == ("ValidationError", 400, "arn:aws:iam::123456789012:user/somebody is invalid")
     failure = error_of(sts.get_federation_token, Name="somebody")
     assert (failure.code, failure.status) == ("NotImplemented", 501)

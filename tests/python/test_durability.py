@@ -83,7 +83,7 @@ def test_two_services_do_not_share_a_directory(durable, tmp_path, data_home):
     second = Service("--data-dir", str(tmp_path / "data"), home=data_home, ephemeral=False).start(wait=False)
     assert second.process.wait(10) != 0
     second.process = None
-    assert "hint" in second.log
+    assert "in use" in second.log
 
 
 class Writer(threading.Thread):

@@ -62,7 +62,11 @@ done
             b"Hello World",
             "Unrecognized token 'Hello': was expecting (JSON String, Number, Array, Object or token 'null', 'true' or 'false')",
         ),
-        (b"\x87", "Invalid UTF-8 start byte 0x87"),
+        (b'"\x87"', "Invalid UTF-8 start byte 0x87"),
+        (
+            b"\x99",
+            "Unexpected character ((CTRL-CHAR, code 153)): expected a valid value (JSON String, Number, ",
+        ),
         (b'{"a": 1', None),
         (b"[1,]", None),
         (b"{} {}", None),
@@ -119,7 +123,7 @@ def test_the_tail_has_start_end_and_report(functions):
     )
     assert re.fullmatch(pattern + rf"Init Duration: {number}\t\n", cold.tail), cold.tail
     warm = functions.invoke(name, {"do": "say", "lines": ["one", "two"]}, LogType="Tail")
-    assert re.fullmatch(pattern.replace(cold.request_id, warm.request_id), warm.tail), warm.tail
+    assert re.fullmatch(pattern.replace(cold.request_id, warm.request_id) + r"\n", warm.tail), warm.tail
 
 
 def test_reported_numbers_are_measured(functions):

@@ -1,5 +1,6 @@
 """The service as a process: start it, wait for its word that it serves, stop it, see that nothing is left."""
 
+import json
 import os
 import queue
 import signal
@@ -7,6 +8,7 @@ import socket
 import subprocess
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import boto3
@@ -125,6 +127,12 @@ class Service:
         self.exit_code = self.process.wait()
         self.process = None
         nothing_left(below)
+
+    def states(self, function):
+        """States of a function's environments, as the service tells them."""
+        with urllib.request.urlopen(f"{self.endpoint}/_hothouse/environments", timeout=20) as response:
+            environments = json.load(response)["environments"]
+        return [one["status"] for one in environments if one["functionName"] == function]
 
     def client(self, name="lambda", region=REGION, access_key="test", **config):
         """A boto3 client of this service."""
