@@ -120,8 +120,10 @@ impl Service {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let forwarder = Arc::new(Forwarder::new(forwarder_config(&config), clock.clone())?);
         let maximum_bytes = if config.ephemeral { EPHEMERAL_LOG_BYTES } else { LOG_BYTES };
-        let logs =
-            LogStore::open(LogStoreConfig { directory: directory.map(Into::into), maximum_bytes }, clock.clone())?;
+        let logs = LogStore::open(
+            LogStoreConfig { directory: directory.map(Into::into), maximum_bytes },
+            clock.clone(),
+        )?;
         let sts = Arc::new(Sts::open(directory, clock.clone())?);
         let credentials: Arc<dyn CredentialSource> = sts.clone();
 
@@ -256,8 +258,18 @@ fn executor(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) -> Proc
 }
 
 fn summary(executor: &ProcessExecutor, isolation: &impl std::fmt::Display) -> Vec<String> {
-    let mut found: Vec<String> =
-        executor.catalog().interpreters().iter().map(|interpreter| format!("{} {}", interpreter.language, interpreter.line().map_or_else(String::new, |line| interpreter.language.display(line)))).collect();
+    let mut found: Vec<String> = executor
+        .catalog()
+        .interpreters()
+        .iter()
+        .map(|interpreter| {
+            format!(
+                "{} {}",
+                interpreter.language,
+                interpreter.line().map_or_else(String::new, |line| interpreter.language.display(line))
+            )
+        })
+        .collect();
     found.dedup();
     vec![format!("Isolation: {isolation}"), format!("Runtimes: {}", found.join(", "))]
 }

@@ -310,8 +310,10 @@ pub(crate) fn step(state: State, event: Event, limits: &Limits, now: Instant) ->
         }
         (Resetting, Event::Stop) => (Stopping, vec![]),
 
-        // A job can only come through the token, which exists only while idle; it must not be lost all the same.
-        (state, Event::Invoke(job)) => (state, vec![Action::Complete(job.reply, Err(InvokeError::Retired))]),
+        // The token was out when the service began to shut down.
+        (state, Event::Invoke(job)) => {
+            (state, vec![Action::Complete(job.reply, Err(InvokeError::ShuttingDown))])
+        }
         // Deadlines that have not passed, and news that comes too late to matter.
         (
             state,
@@ -366,5 +368,137 @@ impl Settled {
         ];
         actions.extend(self.held.map(|(reply, outcome)| Action::Complete(reply, Ok(outcome))));
         actions
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::fault::ExitStatus;
+
+    const LIMITS: Limits = Limits { init: INIT_LIMIT, timeout: Duration::from_secs(3) };
+
+    /// What may happen to an environment, as far as the test chooses it.
+    #[derive(Debug, Clone, Copy)]
+    enum Happening {
+        Invoke { tail: bool },
+        Parked,
+        Response,
+        Failure,
+        InitError,
+        StartFailed,
+        Broken,
+        Exited,
+        Tick { after_ms: u64 },
+        Released,
+        Stop,
+    }
+
+    fn happening() -> impl Strategy<Value = Happening> {
+        prop_oneof![
+            4 => any::<bool>().prop_map(|tail| Happening::Invoke { tail }),
+            4 => Just(Happening::Parked),
+            3 => Just(Happening::Response),
+            1 => Just(Happening::Failure),
+            1 => Just(Happening::InitError),
+            1 => Just(Happening::StartFailed),
+            1 => Just(Happening::Broken),
+            2 => Just(Happening::Exited),
+            2 => (0..12_000_u64).prop_map(|after_ms| Happening::Tick { after_ms }),
+            1 => Just(Happening::Released),
+            1 => Just(Happening::Stop),
+        ]
+    }
+
+    fn job(tail: bool) -> (Job, oneshot::Receiver<Result<Completed, InvokeError>>) {
+        let (reply, answer) = oneshot::channel();
+        let invocation = Invocation {
+            request_id: RequestId::random(),
+            payload: Bytes::from_static(b"{}"),
+            invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".parse().unwrap(),
+            client_context: None,
+            trace_id: None,
+            tail,
+        };
+        (Job { invocation, reply, permit: Permit::unlimited() }, answer)
+    }
+
+    fn fault() -> Fault {
+        Fault { error_type: "Runtime.X".to_owned(), message: "x".to_owned(), document: None }
+    }
+
+    proptest! {
+        /// Whatever happens in whatever order: each job is answered exactly once and only through an action, a token
+        /// is out exactly while the environment is idle, and nothing is asked for once it is over.
+        #[test]
+        fn every_job_is_answered_once_and_every_token_is_good(happenings in proptest::collection::vec(happening(), 1..80)) {
+            let mut now = Instant::from_std(std::time::Instant::now());
+            let mut state = State::new(&LIMITS, now);
+            let mut token = false;
+            let mut answers = Vec::new();
+            for happening in happenings {
+                let over = matches!(state, State::Stopped);
+                let event = match happening {
+                    // A job comes through the token, which it uses up; so does the release.
+                    Happening::Invoke { tail } if token => {
+                        token = false;
+                        let (job, answer) = job(tail);
+                        answers.push(answer);
+                        Event::Invoke(job)
+                    }
+                    Happening::Released if token => {
+                        token = false;
+                        Event::Released
+                    }
+                    Happening::Invoke { .. } | Happening::Released => continue,
+                    Happening::Parked => Event::Parked,
+                    Happening::Response => Event::Response(Bytes::from_static(b"1")),
+                    Happening::Failure => Event::Failure(fault()),
+                    Happening::InitError => Event::InitError(fault()),
+                    Happening::StartFailed => Event::StartFailed(fault()),
+                    Happening::Broken => Event::Broken(Arc::new(StartError::Runtime { message: String::new() })),
+                    Happening::Exited => Event::Exited(Exit { status: ExitStatus::Code(1), out_of_memory: false }),
+                    Happening::Tick { after_ms } => {
+                        now += Duration::from_millis(after_ms);
+                        Event::Tick
+                    }
+                    Happening::Stop => Event::Stop,
+                };
+                let (next, actions) = step(state, event, &LIMITS, now);
+                state = next;
+                let only_refuses = actions.iter().all(|action| matches!(action, Action::Complete(_, Err(_))));
+                prop_assert!(!over || only_refuses, "asked for something after the end");
+                for action in actions {
+                    match action {
+                        Action::Complete(reply, outcome) => {
+                            let completed = outcome.map(|outcome| Completed { outcome, log_tail: None });
+                            prop_assert!(reply.send(completed).is_ok());
+                        }
+                        Action::JoinIdle => {
+                            prop_assert!(!token, "two tokens of one environment");
+                            token = true;
+                        }
+                        Action::Deliver => prop_assert!(matches!(state, State::Busy { .. }), "delivered while not busy"),
+                        Action::Spawn => prop_assert!(matches!(state, State::Reinitializing { .. }), "started twice"),
+                        Action::Kill => prop_assert!(matches!(state, State::Resetting | State::Stopping)),
+                        Action::Log(_) => {}
+                    }
+                }
+                let may_have_token = matches!(state, State::Idle { .. } | State::Stopping | State::Stopped);
+                prop_assert!(!token || may_have_token, "a token is out while it works");
+            }
+            // Whatever still runs is answered when the service stops.
+            let (_, actions) = step(state, Event::Stop, &LIMITS, now);
+            for action in actions {
+                if let Action::Complete(reply, outcome) = action {
+                    let _ = reply.send(outcome.map(|outcome| Completed { outcome, log_tail: None }));
+                }
+            }
+            for mut answer in answers {
+                prop_assert!(answer.try_recv().is_ok(), "a job without an answer");
+            }
+        }
     }
 }

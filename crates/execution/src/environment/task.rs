@@ -221,6 +221,13 @@ impl Task {
             }
             self.log.flush();
         }
+        if let Some(mut jobs) = self.jobs.take() {
+            // The token may have been used after the last look.
+            jobs.close();
+            if let Ok(job) = jobs.try_recv() {
+                let _ = job.reply.send(Err(InvokeError::ShuttingDown));
+            }
+        }
         self.connections.shutdown().await;
         self.log.flush();
         self.instance.close().await;

@@ -212,17 +212,19 @@ impl Inner {
             mounts.push(Mount::read_only(spec.code.clone(), "/var/task"));
             mounts.extend(spec.layers.first().map(|layer| Mount::read_only(layer.clone(), "/opt")));
         }
+        let tmp_bytes = megabytes(spec.ephemeral_storage_mb);
         let sandbox_spec = SandboxSpec {
             mounts,
-            tmp_bytes: u64::from(spec.ephemeral_storage_mb) * 1024 * 1024,
+            tmp_bytes,
             hostname: "169.254.100.1".to_owned(),
             limits: Limits {
                 open_files: Some(Limit::both(1024)),
-                processes: Some(1024),
-                core_bytes: Some(Limit::both(0)),
+                processes: Some(742),
+                core_bytes: Some(Limit::both(10 * 1024 * 1024 * 1024)),
                 locked_bytes: Some(Limit::both(65536)),
                 stack_bytes: Some(Limit { soft: 8 * 1024 * 1024, hard: Limit::UNLIMITED }),
-                memory_bytes: None,
+                // The kernel counts what is in `/tmp` as memory, AWS does not.
+                memory_bytes: Some(megabytes(spec.memory_mb) + tmp_bytes),
                 cpu_millis: None,
             },
             network: self.config.network,
@@ -271,6 +273,10 @@ impl Inner {
         };
         Ok((instance, runtime_api, door))
     }
+}
+
+fn megabytes(count: u32) -> u64 {
+    u64::from(count) * 1024 * 1024
 }
 
 fn plan_error(error: PlanError) -> StartError {
@@ -362,7 +368,9 @@ impl Instance for ProcessInstance {
     fn peak_memory(&mut self) -> u64 {
         let fresh = self.looked.is_some_and(|looked| looked.elapsed() < MEMORY_INTERVAL);
         if !fresh && let Some(process) = &self.process {
-            self.peak = lock(process).peak_memory().unwrap_or(0).max(self.peak);
+            // What is in `/tmp` and in the page cache is counted too, but is not the function's memory.
+            let limit = megabytes(self.spec.memory_mb);
+            self.peak = lock(process).peak_memory().unwrap_or(0).clamp(self.peak, limit.max(self.peak));
             self.looked = Some(Instant::now());
         }
         self.peak

@@ -17,11 +17,15 @@ pub(super) async fn answer(door: &Door, parts: &Parts) -> Response<Bytes> {
     match path {
         "/_hothouse/health" => json(StatusCode::OK, &health()),
         "/_localstack/health" | "/_localstack/info" => json(StatusCode::OK, &localstack_health(door)),
-        "/_hothouse/environments" => json(StatusCode::OK, &json!({ "environments": door.engine.environments() })),
+        "/_hothouse/environments" => {
+            json(StatusCode::OK, &json!({ "environments": door.engine.environments() }))
+        }
         "/_hothouse/functions" => json(StatusCode::OK, &functions(door)),
         _ => match path.strip_prefix("/_hothouse/code/") {
             Some(token) => code(door, token).await,
-            None => json(StatusCode::NOT_FOUND, &json!({ "message": format!("there is nothing at `{path}`") })),
+            None => {
+                json(StatusCode::NOT_FOUND, &json!({ "message": format!("there is nothing at `{path}`") }))
+            }
         },
     }
 }

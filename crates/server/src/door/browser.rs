@@ -13,7 +13,8 @@ use http::{
 use hothouse_api::{ApiError, generated::ErrorKind};
 
 /// Names under which the service is known to be meant.
-const LOOPBACK_NAMES: &[&str] = &["localhost", ".localhost", "localhost.localstack.cloud", ".localhost.localstack.cloud"];
+const LOOPBACK_NAMES: &[&str] =
+    &["localhost", ".localhost", "localhost.localstack.cloud", ".localhost.localstack.cloud"];
 
 /// What the user allowed.
 #[derive(Debug, Clone, Default)]
@@ -57,7 +58,9 @@ impl Admission {
     fn admits_host(&self, name: &str) -> bool {
         if let Ok(address) = name.trim_start_matches('[').trim_end_matches(']').parse::<std::net::IpAddr>() {
             // Names can be rebound, addresses cannot: a page that is served from an address of ours is ours.
-            return address.is_loopback() || address.is_unspecified() || self.hosts.iter().any(|host| host == name);
+            return address.is_loopback()
+                || address.is_unspecified()
+                || self.hosts.iter().any(|host| host == name);
         }
         let configured = self.hosts.iter().map(String::as_str);
         LOOPBACK_NAMES.iter().copied().chain(configured).any(|known| match known.strip_prefix('.') {
@@ -83,7 +86,9 @@ fn host_name(host: &str) -> &str {
 impl Cors {
     /// The answer to a browser that asks before it sends the real request.
     pub(crate) fn preflight(&self, parts: &Parts) -> Option<Response<Bytes>> {
-        if parts.method != Method::OPTIONS || !parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD) {
+        if parts.method != Method::OPTIONS
+            || !parts.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD)
+        {
             return None;
         }
         let mut response = Response::new(Bytes::new());
@@ -143,7 +148,9 @@ mod tests {
         let host = "localhost:4566";
         assert!(check(&admission, host, Some("https://app.example.com")).is_ok_and(|cors| cors));
         assert!(check(&admission, host, Some("http://localhost:4566")).is_ok());
-        for origin in ["https://evil.com", "null", "http://localhost:3000", "https://app.example.com.evil.com"] {
+        for origin in
+            ["https://evil.com", "null", "http://localhost:3000", "https://app.example.com.evil.com"]
+        {
             assert!(check(&admission, host, Some(origin)).is_err(), "{origin}");
         }
     }

@@ -26,7 +26,9 @@ impl Destination {
         }
         match credential.service.as_deref() {
             Some("lambda") => Destination::Lambda,
-            None if is_lambda_path(path) && !parts.headers.contains_key("x-amz-target") => Destination::Lambda,
+            None if is_lambda_path(path) && !parts.headers.contains_key("x-amz-target") => {
+                Destination::Lambda
+            }
             Some(_) | None => Destination::Companions,
         }
     }

@@ -52,7 +52,8 @@ impl Door {
         if let Some(preflight) = cors.as_ref().and_then(|cors| cors.preflight(&parts)) {
             return whole(preflight);
         }
-        let line = tracing::enabled!(tracing::Level::DEBUG).then(|| (parts.method.clone(), parts.uri.clone()));
+        let line =
+            tracing::enabled!(tracing::Level::DEBUG).then(|| (parts.method.clone(), parts.uri.clone()));
         let mut response = self.route(request_id, parts, body).await;
         if let Some(cors) = cors {
             cors.allow(response.headers_mut());
@@ -149,6 +150,8 @@ fn whole(response: Response<Bytes>) -> Response<companions::Body> {
 fn json(status: StatusCode, body: &serde_json::Value) -> Response<Bytes> {
     let mut response = Response::new(Bytes::from(body.to_string()));
     *response.status_mut() = status;
-    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/json"));
     response
 }
