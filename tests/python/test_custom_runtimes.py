@@ -106,7 +106,7 @@ def test_awslambdaric_and_our_client_agree_on_errors(functions, awslambdaric):
     assert payloads[0] == payloads[1]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_aws_lambda_ric(functions):
     name = functions.create(
         toolchains.aws_lambda_ric(), Runtime=PROVIDED, Handler="probe.handler", MemorySize=256

@@ -15,7 +15,17 @@ use super::{
 };
 
 /// A program of the suite and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 3] = [("curl", "curl"), ("node", "nodejs"), ("npm", "npm")];
+const PROGRAMS: [(&str, &str); 8] = [
+    ("curl", "curl"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    // aws-lambda-ric builds its native part from sources.
+    ("g++", "g++"),
+    ("cmake", "cmake"),
+    ("autoconf", "autoconf"),
+    ("automake", "automake"),
+    ("libtoolize", "libtool"),
+];
 
 /// Interpreters that may carry the virtual environment, best first.
 const PYTHONS: [&str; 7] =
