@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use hothouse_api::{
-    ApiError, RequestContext,
+    ApiError, ErrorKind, RequestContext,
     generated::{
-        CreateFunctionRequest, Environment, LogFormat, LoggingConfig, Runtime, SnapStartApplyOn, TracingMode,
-        UpdateFunctionConfigurationRequest, VpcConfig,
+        ApplicationLogLevel, CreateFunctionRequest, Environment, LogFormat, LoggingConfig, Runtime,
+        SnapStartApplyOn, SystemLogLevel, TracingMode, UpdateFunctionConfigurationRequest, VpcConfig,
     },
 };
 
@@ -16,7 +16,7 @@ use crate::{
     config::ControlConfig,
     error::{invalid_parameter, validation},
     runtime,
-    state::model::{Configuration, Logging, Rare},
+    state::model::{Configuration, Logging, Rare, Variables},
 };
 
 /// The configuration of a new function.
@@ -29,6 +29,14 @@ pub(crate) fn create(
     input: &CreateFunctionRequest,
     image: bool,
 ) -> Result<Configuration, ApiError> {
+    check_built([
+        ("TenancyConfig", input.tenancy_config.is_some()),
+        ("CapacityProviderConfig", input.capacity_provider_config.is_some()),
+        ("DurableConfig", input.durable_config.is_some()),
+        ("RuntimeConfig", input.runtime_config.is_some()),
+        ("AcceleratorConfig", input.accelerator_config.is_some()),
+        ("PublishTo", input.publish_to.is_some()),
+    ])?;
     if image {
         if input.runtime.is_some() || input.handler.is_some() || input.layers.is_some() {
             return Err(invalid_parameter(
@@ -61,7 +69,7 @@ pub(crate) fn create(
             .as_ref()
             .and_then(|storage| storage.size)
             .map_or(512, unsigned),
-        environment: input.environment.clone().map(variables),
+        environment: variables(config, input.environment.clone())?,
         tracing: input
             .tracing_config
             .as_ref()
@@ -93,6 +101,12 @@ pub(crate) fn update(
     before: &Configuration,
     input: &UpdateFunctionConfigurationRequest,
 ) -> Result<Configuration, ApiError> {
+    check_built([
+        ("CapacityProviderConfig", input.capacity_provider_config.is_some()),
+        ("DurableConfig", input.durable_config.is_some()),
+        ("RuntimeConfig", input.runtime_config.is_some()),
+        ("AcceleratorConfig", input.accelerator_config.is_some()),
+    ])?;
     check_runtime(config, input.runtime)?;
     check_layers(config, context, input.layers.as_deref())?;
     let old = before.rare.as_deref().cloned().unwrap_or_default();
@@ -133,7 +147,7 @@ pub(crate) fn update(
             .as_ref()
             .and_then(|storage| storage.size)
             .map_or(before.ephemeral_storage, unsigned),
-        environment: input.environment.clone().map(variables).or_else(|| before.environment.clone()),
+        environment: variables(config, input.environment.clone())?.or_else(|| before.environment.clone()),
         tracing: input.tracing_config.as_ref().and_then(|tracing| tracing.mode).unwrap_or(before.tracing),
         snap_start: input.snap_start.as_ref().and_then(|snap| snap.apply_on).unwrap_or(before.snap_start),
         logging: merge_logging(before.logging.clone(), input.logging_config.as_ref())?,
@@ -143,12 +157,30 @@ pub(crate) fn update(
     Ok(configuration)
 }
 
+/// Refuses settings that change what a function is, and that nothing here acts on yet.
+pub(crate) fn check_built(members: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), ApiError> {
+    match members.into_iter().find(|(_, sent)| *sent) {
+        Some((name, _)) => Err(ApiError::new(
+            ErrorKind::NotImplemented,
+            format!("Hothouse does not implement {name} yet: leave it out of the request."),
+        )),
+        None => Ok(()),
+    }
+}
+
 fn boxed(rare: Rare) -> Option<Box<Rare>> {
     (rare != Rare::default()).then(|| Box::new(rare))
 }
 
-fn variables(environment: Environment) -> BTreeMap<String, String> {
-    environment.variables.unwrap_or_default()
+/// Refuses variables that AWS does.
+fn variables(
+    config: &ControlConfig,
+    environment: Option<Environment>,
+) -> Result<Option<Variables>, ApiError> {
+    let Some(environment) = environment else { return Ok(None) };
+    let variables = environment.variables.unwrap_or_default();
+    check_environment(config, &variables)?;
+    Ok(Some(variables.into()))
 }
 
 /// The model's ranges start above zero.
@@ -177,11 +209,8 @@ fn merge_logging(before: Logging, input: Option<&LoggingConfig>) -> Result<Loggi
             application_level: input
                 .application_log_level
                 .or(before.application_level)
-                .or(Some(hothouse_api::generated::ApplicationLogLevel::Info)),
-            system_level: input
-                .system_log_level
-                .or(before.system_level)
-                .or(Some(hothouse_api::generated::SystemLogLevel::Info)),
+                .or(Some(ApplicationLogLevel::Info)),
+            system_level: input.system_log_level.or(before.system_level).or(Some(SystemLogLevel::Info)),
         },
     })
 }
@@ -262,7 +291,7 @@ fn check(config: &ControlConfig, configuration: &Configuration) -> Result<(), Ap
             }
         }
     }
-    configuration.environment.as_ref().map_or(Ok(()), |variables| check_environment(config, variables))
+    Ok(())
 }
 
 fn check_environment(config: &ControlConfig, variables: &BTreeMap<String, String>) -> Result<(), ApiError> {

@@ -252,11 +252,8 @@ impl Control {
             let ran = version.environments.retire();
             if let Some(hash) = version.code.package.hash() {
                 // Invocations that are still running may yet read their code.
-                let grace = if ran {
-                    Duration::from_secs(version.configuration.timeout.into())
-                } else {
-                    Duration::ZERO
-                };
+                let longest = Duration::from_secs(version.configuration.timeout.into()) + START;
+                let grace = if ran { longest } else { Duration::ZERO };
                 self.collect_later(hash, grace);
             }
         }
@@ -265,15 +262,14 @@ impl Control {
 
     /// Removes a package after a while, if nothing uses it then.
     pub(crate) fn collect_later(&self, hash: CodeHash, grace: Duration) {
-        let inner = Arc::clone(&self.inner);
+        let control = self.clone();
         self.inner.tasks.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(grace) => {}
+            if !control.pause(grace).await {
                 // The next start collects.
-                () = inner.stop.cancelled() => return,
+                return;
             }
-            let state = Arc::clone(&inner);
-            let collected = inner.ports.code.collect(hash, move |hash| read(&state.state).uses_code(hash)).await;
+            let inner = Arc::clone(&control.inner);
+            let collected = control.code().collect(hash, move |hash| read(&inner.state).uses_code(hash)).await;
             if let Err(error) = collected {
                 tracing::warn!(%hash, error = &error as &dyn std::error::Error, "failed to remove an unused package");
             }
@@ -284,9 +280,8 @@ impl Control {
     pub(crate) fn ready_later(&self, key: FunctionKey, version: name::Version, delay: Duration) {
         let control = self.clone();
         self.inner.tasks.spawn(async move {
-            tokio::select! {
-                () = tokio::time::sleep(delay) => {}
-                () = control.inner.stop.cancelled() => return,
+            if !control.pause(delay).await {
+                return;
             }
             if let Err(error) = control.make_ready(&key, version).await {
                 tracing::error!(
@@ -296,6 +291,14 @@ impl Control {
                 );
             }
         });
+    }
+
+    /// Waits. Tells whether it was to the end; it is not if the service ends.
+    pub(crate) async fn pause(&self, delay: Duration) -> bool {
+        tokio::select! {
+            () = tokio::time::sleep(delay) => true,
+            () = self.inner.stop.cancelled() => false,
+        }
     }
 
     /// Makes a version ready, unless it is.
@@ -310,6 +313,9 @@ impl Control {
         .await
     }
 }
+
+/// More than what an environment that is starting takes before its function's time begins.
+const START: Duration = Duration::from_secs(60);
 
 /// A version becomes ready, with a revision of its own.
 pub(crate) fn ready(version: name::Version) -> Event {

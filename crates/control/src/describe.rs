@@ -65,7 +65,7 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
         environment: configuration
             .environment
             .clone()
-            .map(|variables| EnvironmentResponse { variables: Some(variables), error: None }),
+            .map(|variables| EnvironmentResponse { variables: Some(variables.into()), error: None }),
         kms_key_arn: rare.kms_key_arn,
         tracing_config: Some(TracingConfigResponse { mode: Some(configuration.tracing) }),
         revision_id: Some(version.revision_id.to_string()),

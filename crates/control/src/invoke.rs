@@ -191,7 +191,7 @@ fn spec(
         timeout: std::time::Duration::from_secs(configuration.timeout.into()),
         memory_mb: configuration.memory_size,
         ephemeral_storage_mb: configuration.ephemeral_storage,
-        environment: configuration.environment.clone().unwrap_or_default(),
+        environment: configuration.environment.clone().map(Into::into).unwrap_or_default(),
         code: version.code.package.hash().map(|hash| control.code().content(&hash)).unwrap_or_default(),
         layers: Vec::new(),
         tracing: configuration.tracing,

@@ -15,6 +15,7 @@ use hothouse_api::{
 use uuid::Uuid;
 
 use crate::{
+    configuration::check_built,
     control::Control,
     describe::{self, Detail, code_sha256},
     environments::Environments,
@@ -37,6 +38,7 @@ pub(crate) async fn publish(
     control
         .run(async move {
             let key = Target::function(&context, &input.function_name)?;
+            check_built([("PublishTo", input.publish_to.is_some())])?;
             let delay = this.config().create_delay;
             let shown = this
                 .change(&key, |state| {

@@ -122,7 +122,7 @@ async fn run(
     let mut shown = shown;
     if control.config().synchronous_create {
         if !delay.is_zero() {
-            tokio::time::sleep(delay).await;
+            control.pause(delay).await;
             for version in &versions {
                 control.make_ready(&key, *version).await?;
             }

@@ -79,6 +79,7 @@ async fn update_code(
     mut input: UpdateFunctionCodeRequest,
 ) -> Result<FunctionConfiguration, ApiError> {
     let key = Target::function(context, &input.function_name)?;
+    configuration::check_built([("PublishTo", input.publish_to.is_some())])?;
     let source = {
         let state = control.state();
         let function = updatable(&state, &key, input.revision_id.as_deref())?;

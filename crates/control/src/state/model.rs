@@ -130,7 +130,7 @@ pub struct Configuration {
     pub ephemeral_storage: u32,
     /// The customer's variables; absent if none were ever sent, which is not the same as an empty map.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub environment: Option<BTreeMap<String, String>>,
+    pub environment: Option<Variables>,
     /// `TracingConfig.Mode`.
     pub tracing: TracingMode,
     /// `SnapStart.ApplyOn`.
@@ -140,6 +140,23 @@ pub struct Configuration {
     /// What few functions have.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rare: Option<Box<Rare>>,
+}
+
+/// Environment variables, by name. A sorted list takes a quarter of a map's memory, and there may be very many versions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Variables(Box<[(Box<str>, Box<str>)]>);
+
+impl From<BTreeMap<String, String>> for Variables {
+    fn from(variables: BTreeMap<String, String>) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+impl From<Variables> for BTreeMap<String, String> {
+    fn from(variables: Variables) -> Self {
+        variables.0.into_iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
 }
 
 /// `LoggingConfig`.

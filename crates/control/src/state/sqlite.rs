@@ -147,6 +147,8 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         }
         _ => StoreError::Open { path: path.to_owned(), source: Arc::new(source) },
     };
+    make_private(path)
+        .map_err(|source| StoreError::Create { path: path.to_owned(), source: Arc::new(source) })?;
     let mut connection = Connection::open(path).map_err(open_error)?;
     // Whoever holds the lock holds it for long: waiting would not help. Exclusive from the first access on, so that
     // the write-ahead log needs no shared memory file.
@@ -184,6 +186,13 @@ fn connect(path: &Path) -> Result<Connection, StoreError> {
         .map_err(open_error)?;
     transaction.commit().map_err(open_error)?;
     Ok(connection)
+}
+
+/// Makes the database if it is not there. It holds functions' environment variables, which are its owner's alone; SQLite
+/// gives the files beside it the same mode.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt;
+    std::fs::OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
 }
 
 /// The store's thread.

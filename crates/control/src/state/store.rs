@@ -43,6 +43,15 @@ pub enum StoreError {
         /// The newest known format.
         known: u32,
     },
+    /// The database cannot be made.
+    #[error("failed to create `{path}`")]
+    Create {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: Arc<std::io::Error>,
+    },
     /// The database cannot be opened.
     #[error("failed to open `{path}`")]
     Open {

@@ -35,7 +35,7 @@ pub(crate) fn version(version: name::Version, seed: u8) -> Version {
             timeout: 3,
             memory_size: 128,
             ephemeral_storage: 512,
-            environment: seed.is_multiple_of(5).then(|| BTreeMap::from([("K".into(), "V".into())])),
+            environment: seed.is_multiple_of(5).then(|| BTreeMap::from([("K".into(), "V".into())]).into()),
             tracing: TracingMode::PassThrough,
             snap_start: SnapStartApplyOn::None,
             logging: Logging {
@@ -188,6 +188,18 @@ fn database_is_for_one_process() {
     assert!(matches!(SqliteStore::open(&path), Err(StoreError::InUse { .. })));
     drop(first);
     SqliteStore::open(&path).unwrap();
+}
+
+#[test]
+fn database_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = tempfile::tempdir().unwrap();
+    let store = SqliteStore::open(&directory.path().join("state.db")).unwrap();
+    commit(&store, &[created("f")]).unwrap();
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{:?}", entry.file_name());
+    }
 }
 
 #[test]

@@ -9,7 +9,11 @@ use std::{
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use hothouse_api::{RequestContext, dispatch, name::RequestId};
+use hothouse_api::{
+    RequestContext,
+    dispatch::{BodyLimits, dispatch},
+    name::RequestId,
+};
 use hothouse_control::{
     Control, ControlConfig, Ports,
     code::{CodeStore, ObjectError, ObjectId, ObjectSource},
@@ -111,7 +115,7 @@ impl Service {
             trace_id: None,
         };
         let (parts, body) = request.into_parts();
-        let response = dispatch(&self.control, context, &parts, body.into()).await;
+        let response = dispatch(&self.control, context, &BodyLimits::default(), &parts, body.into()).await;
         let (parts, body) = response.into_parts();
         let body = match body.is_empty() {
             true => Value::Null,
