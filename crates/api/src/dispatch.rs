@@ -22,6 +22,7 @@ use crate::{
 pub async fn dispatch<S: Lambda + ?Sized>(
     service: &S,
     context: RequestContext,
+    limits: &BodyLimits,
     parts: &Parts,
     body: Bytes,
 ) -> Response<Bytes> {
@@ -29,7 +30,7 @@ pub async fn dispatch<S: Lambda + ?Sized>(
     let path = Path::new(parts.uri.path());
     let operation = path.operation(&parts.method, &parts.uri);
     let result = match operation {
-        Some(operation) => answer(service, operation, context, &path, parts, body).await,
+        Some(operation) => answer(service, operation, context, limits, &path, parts, body).await,
         None => Err(unknown_operation()),
     };
     let mut response = match result.and_then(|reply| reply.finish(request_id)) {
@@ -51,34 +52,53 @@ pub fn operation(method: &Method, uri: &Uri) -> Option<Operation> {
     Path::new(uri.path()).operation(method, uri)
 }
 
-/// The size from which AWS refuses a request's body, in bytes.
-pub fn body_limit(operation: Operation) -> usize {
-    match operation {
-        // 50 MB of archive in base64, and what is around it.
-        Operation::CreateFunction | Operation::UpdateFunctionCode | Operation::PublishLayerVersion => {
-            70_167_211
-        }
-        Operation::InvokeAsync => 1_048_576,
-        _ => 6_291_456,
+/// The sizes from which bodies are refused, in bytes. AWS's own by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BodyLimits {
+    /// Operations that carry a deployment package: 50 MB of archive in base64, and what is around it.
+    pub package: usize,
+    /// Everything else, a synchronous invocation's event above all.
+    pub other: usize,
+    /// An asynchronous invocation's event.
+    pub event: usize,
+}
+
+impl Default for BodyLimits {
+    fn default() -> Self {
+        Self { package: 70_167_211, other: 6_291_456, event: 1_048_576 }
     }
 }
 
-/// What AWS answers to a body beyond [`body_limit`].
-pub fn body_too_large(operation: Operation) -> ApiError {
-    request_too_large(operation, body_limit(operation))
+impl BodyLimits {
+    /// The limit of an operation.
+    pub fn of(&self, operation: Operation) -> usize {
+        match operation {
+            Operation::CreateFunction | Operation::UpdateFunctionCode | Operation::PublishLayerVersion => {
+                self.package
+            }
+            Operation::InvokeAsync => self.event,
+            _ => self.other,
+        }
+    }
+
+    /// What AWS answers to a body beyond the limit.
+    pub fn refusal(&self, operation: Operation) -> ApiError {
+        request_too_large(operation, self.of(operation))
+    }
 }
 
 async fn answer<S: Lambda + ?Sized>(
     service: &S,
     operation: Operation,
     context: RequestContext,
+    limits: &BodyLimits,
     path: &Path<'_>,
     parts: &Parts,
     body: Bytes,
 ) -> Result<Reply, ApiError> {
     let is_event = operation == Operation::Invoke
         && parts.headers.get("x-amz-invocation-type").is_some_and(|kind| kind.as_bytes() == b"Event");
-    let limit = body_limit(if is_event { Operation::InvokeAsync } else { operation });
+    let limit = limits.of(if is_event { Operation::InvokeAsync } else { operation });
     if body.len() > limit {
         return Err(request_too_large(operation, limit));
     }

@@ -33,6 +33,8 @@ pub struct EngineConfig {
     pub startup_timeout: Duration,
     /// Invocations that may run at the same time (AWS: account concurrency, 1,000).
     pub concurrency: usize,
+    /// Bytes of a buffered response (AWS: 6 MB and 100 bytes).
+    pub response_limit: usize,
 }
 
 impl Default for EngineConfig {
@@ -41,6 +43,7 @@ impl Default for EngineConfig {
             keep_alive: Duration::from_secs(600),
             startup_timeout: Duration::from_secs(20),
             concurrency: 1000,
+            response_limit: 6_291_556,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use hothouse_api::name::Region;
+use hothouse_api::{dispatch::BodyLimits, name::Region};
 use hothouse_control::{
     Control, ControlConfig, OpenError,
     code::{CodeError, CodeStore},
@@ -43,6 +43,9 @@ use crate::{
 /// Logs may take this much of the disk, or of memory when nothing is kept.
 const LOG_BYTES: u64 = 1 << 30;
 const EPHEMERAL_LOG_BYTES: u64 = 64 << 20;
+
+/// A response may be so many bytes larger than an event.
+const RESPONSE_MARGIN: usize = 100;
 
 /// The service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -135,6 +138,7 @@ impl Service {
             EngineConfig {
                 keep_alive: config.keep_alive,
                 startup_timeout: config.environment_startup_timeout,
+                response_limit: config.limits.max_function_payload_size as usize + RESPONSE_MARGIN,
                 concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
             },
             hothouse_execution::Ports {
@@ -171,6 +175,11 @@ impl Service {
                 upstream_sts: false,
             },
             admission: Admission { hosts: config.allow_hosts, origins: config.allow_origins },
+            limits: BodyLimits {
+                package: config.limits.create_function_request_size as usize,
+                other: config.limits.max_function_payload_size as usize,
+                ..BodyLimits::default()
+            },
         });
         let connections = Connections::default();
         inner_door.open(door.clone(), connections.clone());

@@ -118,7 +118,7 @@ fn send_with(
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    ready(dispatch(service, context(), &parts, body))
+    ready(dispatch(service, context(), &BodyLimits::default(), &parts, body))
 }
 
 fn document(response: &Response<Bytes>) -> Value {
@@ -412,7 +412,7 @@ proptest! {
             }
         }
         let (parts, ()) = request.into_parts();
-        let response = ready(dispatch(&Nothing, context(), &parts, body.into()));
+        let response = ready(dispatch(&Nothing, context(), &BodyLimits::default(), &parts, body.into()));
         prop_assert!(response.status().is_client_error() || response.status() == 501);
         prop_assert!(serde_json::from_slice::<Value>(response.body()).is_ok());
         prop_assert!(response.headers().contains_key(header::CONTENT_TYPE));

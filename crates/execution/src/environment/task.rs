@@ -5,7 +5,6 @@
 use std::{
     collections::VecDeque,
     io,
-    os::fd::OwnedFd,
     pin::pin,
     sync::Arc,
     time::{Duration, UNIX_EPOCH},
@@ -16,8 +15,7 @@ use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use jiff::Timestamp;
 use tokio::{
-    io::unix::AsyncFd,
-    net::TcpListener,
+    net::{TcpListener, unix::pipe::Receiver},
     sync::{mpsc, oneshot},
     task::JoinSet,
     time::{Instant, sleep_until},
@@ -107,9 +105,18 @@ struct Task {
     session: Session,
     parked: VecDeque<runtime_api::Reply>,
     exited: Option<oneshot::Receiver<Exit>>,
-    output: Option<AsyncFd<OwnedFd>>,
+    output: Option<Receiver>,
     records: Records,
     log: LogWriter,
+}
+
+/// How the log pipe is read.
+#[derive(Debug, Clone, Copy)]
+enum Read {
+    /// The reactor said that there is something; it learns from the read when there is no more.
+    Announced,
+    /// Without asking the reactor: at the time of a Runtime API call the pipe may have data that it has not heard of.
+    Unannounced,
 }
 
 /// What woke the task.
@@ -187,7 +194,7 @@ impl Task {
                 }
                 Woken::Call(call) => {
                     // What the function wrote before this call belongs before what the call means.
-                    self.read_output(READ_AT_ONCE);
+                    self.read_output(Read::Unannounced, READ_AT_ONCE);
                     if let Some(event) = self.call(call) {
                         self.handle(event).await;
                     }
@@ -205,17 +212,21 @@ impl Task {
                     self.jobs = None;
                     self.handle(Event::Released).await;
                 }
-                Woken::Output => self.read_output(READ_AT_ONCE),
+                Woken::Output => self.read_output(Read::Announced, READ_AT_ONCE),
                 Woken::Connection(Ok(stream)) => {
                     // Small answers must not wait for more.
                     let _ = stream.set_nodelay(true);
-                    self.connections.spawn(runtime_api::serve(Box::new(stream), self.calls_in.clone()));
+                    self.connections.spawn(runtime_api::serve(
+                        Box::new(stream),
+                        self.calls_in.clone(),
+                        self.response_limit(),
+                    ));
                 }
                 Woken::Connection(Err(error)) => {
                     tracing::warn!(environment = %self.shared.id, %error, "failed to accept a Runtime API connection");
                 }
                 Woken::Deadline => {
-                    self.read_output(READ_AT_ONCE);
+                    self.read_output(Read::Unannounced, READ_AT_ONCE);
                     self.handle(Event::Tick).await;
                 }
             }
@@ -278,7 +289,7 @@ impl Task {
         self.session = Session::Started;
         let started = self.instance.start().await.and_then(|runtime| {
             let Runtime { connection, output, exited } = runtime;
-            let output = AsyncFd::new(output)
+            let output = Receiver::from_owned_fd(output)
                 .map_err(|source| StartError::Machine { step: "watch the log pipe", source })?;
             Ok((connection, output, exited))
         });
@@ -287,7 +298,11 @@ impl Task {
                 self.output = Some(output);
                 self.exited = Some(exited);
                 if let Some(connection) = connection {
-                    self.connections.spawn(runtime_api::serve(connection, self.calls_in.clone()));
+                    self.connections.spawn(runtime_api::serve(
+                        connection,
+                        self.calls_in.clone(),
+                        self.response_limit(),
+                    ));
                 }
                 None
             }
@@ -311,7 +326,7 @@ impl Task {
         self.exited = None;
         // Whatever it left running in the background ends with it.
         self.instance.kill();
-        self.read_output(usize::MAX);
+        self.read_output(Read::Unannounced, usize::MAX);
         if let Some(rest) = self.records.rest() {
             self.log.record(rest);
         }
@@ -322,17 +337,17 @@ impl Task {
     }
 
     /// Reads from the log pipe what is there, up to `limit` bytes.
-    ///
-    /// Reads without asking the reactor first: at the time of a Runtime API call the pipe may have data that the
-    /// reactor has not heard of.
-    fn read_output(&mut self, limit: usize) {
+    fn read_output(&mut self, how: Read, limit: usize) {
         let Some(output) = &self.output else { return };
         let mut total = 0;
         while total < limit {
             let buffer = self.records.buffer();
             let before = buffer.len();
             buffer.resize(before + 16 * 1024, 0);
-            let read = rustix::io::read(output.get_ref(), &mut buffer[before..]);
+            let read = match how {
+                Read::Announced => output.try_read(&mut buffer[before..]),
+                Read::Unannounced => rustix::io::read(output, &mut buffer[before..]).map_err(io::Error::from),
+            };
             buffer.truncate(before + *read.as_ref().unwrap_or(&0));
             match read {
                 Ok(0) => {
@@ -341,7 +356,7 @@ impl Task {
                     break;
                 }
                 Ok(count) => total += count,
-                Err(rustix::io::Errno::INTR) => continue,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(_) => break,
             }
             while let Some(record) = self.records.next() {
@@ -414,14 +429,14 @@ impl Task {
             Body::TooLarge => {
                 let document = format!(
                     r#"{{"errorMessage":"Response payload size exceeded maximum allowed payload size ({} bytes).","errorType":"Function.ResponseSizeTooLarge"}}"#,
-                    runtime_api::MAX_PAYLOAD
+                    self.response_limit()
                 );
                 let fault = Fault {
                     error_type: "Function.ResponseSizeTooLarge".to_owned(),
                     message: String::new(),
                     document: Some(Bytes::from(document)),
                 };
-                (runtime_api::too_large(), Event::Failure(fault))
+                (runtime_api::too_large(self.response_limit()), Event::Failure(fault))
             }
             Body::Truncated => {
                 (runtime_api::truncated(), Event::Failure(platform_fault("Runtime.TruncatedResponse")))
@@ -437,6 +452,10 @@ impl Task {
         };
         let _ = reply.send(answer);
         event
+    }
+
+    fn response_limit(&self) -> usize {
+        self.pool.engine().config.response_limit
     }
 
     /// Gives the current event to a runtime that waits in `next`. If none does, the next one to come gets it.
@@ -551,14 +570,10 @@ async fn wait_job(jobs: &mut Option<oneshot::Receiver<Job>>) -> Option<Job> {
     }
 }
 
-async fn readable(output: Option<&AsyncFd<OwnedFd>>) {
+async fn readable(output: Option<&Receiver>) {
     match output {
-        Some(output) => match output.readable().await {
-            // The read that follows empties the pipe or leaves it readable; either way the reactor must look again.
-            Ok(mut guard) => guard.clear_ready(),
-            Err(_) => std::future::pending().await,
-        },
-        None => std::future::pending().await,
+        Some(output) if output.readable().await.is_ok() => {}
+        Some(_) | None => std::future::pending().await,
     }
 }
 

@@ -342,7 +342,7 @@ impl Instance for ProcessInstance {
             let process = process.map_err(StartError::Sandbox)?;
             let ended =
                 process.as_fd().try_clone_to_owned().map_err(StartError::machine("watch a process"))?;
-            let ended = AsyncFd::new(ended).map_err(StartError::machine("watch a process"))?;
+            let ended = readiness(ended)?;
             let process = Arc::new(Mutex::new(process));
             let (exit, exited) = oneshot::channel();
             // Owned by the process: it ends when that does.
@@ -424,6 +424,14 @@ impl Instance for NotStartable {
     fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(std::future::ready(()))
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "an `OwnedFd` stays open and the same, which is all that the successor asks for; it is unsafe to call"
+)]
+fn readiness(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>, StartError> {
+    AsyncFd::new(descriptor).map_err(StartError::machine("watch a process"))
 }
 
 /// Waits for the end of a process tree and says how it was.

@@ -14,9 +14,6 @@ use tokio::sync::oneshot;
 pub(crate) use routes::{serve, too_large, truncated};
 pub(crate) use session::{Session, Transition};
 
-/// Largest response of a buffered invocation: 6 MiB and 100 bytes.
-pub(crate) const MAX_PAYLOAD: usize = 6 * 1024 * 1024 + 100;
-
 /// What the runtime asks for. Each carries the place for its HTTP answer.
 #[derive(Debug)]
 pub(crate) enum Call {
@@ -39,7 +36,7 @@ pub(crate) enum Body {
     Whole(Bytes),
     /// A streamed response that ended with error trailers.
     Failed(ErrorReport),
-    /// More than [`MAX_PAYLOAD`].
+    /// More than the limit.
     TooLarge,
     /// The connection ended before the body did.
     Truncated,

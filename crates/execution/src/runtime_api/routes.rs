@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Body, Call, ErrorReport, MAX_PAYLOAD, refused};
+use super::{Body, Call, ErrorReport, refused};
 use crate::executor::Connection;
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -17,10 +17,10 @@ const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 
 /// Serves one connection of a runtime until it closes.
-pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>) {
+pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>, limit: usize) {
     let service = service_fn(move |request| {
         let calls = calls.clone();
-        async move { Ok::<_, Infallible>(answer(request, &calls).await) }
+        async move { Ok::<_, Infallible>(answer(request, &calls, limit).await) }
     });
     let served = http1::Builder::new()
         .pipeline_flush(true)
@@ -32,16 +32,21 @@ pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, calls: &mpsc::Sender<Call>) -> Response<Full<Bytes>> {
+/// `limit` is the largest body that is accepted, in bytes.
+async fn answer(
+    request: Request<Incoming>,
+    calls: &mpsc::Sender<Call>,
+    limit: usize,
+) -> Response<Full<Bytes>> {
     let (parts, body) = request.into_parts();
     let (reply, response) = oneshot::channel();
     let path = parts.uri.path();
     let call = if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
         match (rest, &parts.method) {
             ("invocation/next", &Method::GET) => Call::Next(reply),
-            ("init/error", &Method::POST) => match read(body).await {
+            ("init/error", &Method::POST) => match read(body, limit).await {
                 Body::Whole(document) => Call::InitError { report: report(&parts.headers, document), reply },
-                problem => return unreadable(&problem),
+                problem => return unreadable(&problem, limit),
             },
             ("invocation/next" | "init/error", _) => return empty(StatusCode::METHOD_NOT_ALLOWED),
             (rest, method) => match rest.strip_prefix("invocation/").and_then(|rest| rest.split_once('/')) {
@@ -50,20 +55,22 @@ async fn answer(request: Request<Incoming>, calls: &mpsc::Sender<Call>) -> Respo
                 }
                 Some((id, "response")) => {
                     let id = id.to_owned();
+                    // Read in any case: the next request stands behind the body.
+                    let body = read(body, limit).await;
                     let body = match parts.headers.get(RESPONSE_MODE).map(|mode| mode.as_bytes()) {
-                        None | Some(b"" | b"streaming") => read(body).await,
+                        None | Some(b"" | b"streaming") => body,
                         Some(mode) => Body::InvalidMode(String::from_utf8_lossy(mode).into_owned()),
                     };
                     Call::Response { id, body, reply }
                 }
                 Some((id, "error")) => {
                     let id = id.to_owned();
-                    match read(body).await {
+                    match read(body, limit).await {
                         Body::Whole(document) => {
                             let report = report(&parts.headers, without_cause(&parts.headers, document));
                             Call::Error { id, report, reply }
                         }
-                        problem => return unreadable(&problem),
+                        problem => return unreadable(&problem, limit),
                     }
                 }
                 _ => return not_found(),
@@ -85,7 +92,7 @@ async fn answer(request: Request<Incoming>, calls: &mpsc::Sender<Call>) -> Respo
 
 /// Reads a body up to the payload limit. What is over the limit is read too, and thrown away, since a client that is
 /// still writing does not read the answer.
-async fn read(mut body: Incoming) -> Body {
+async fn read(mut body: Incoming, limit: usize) -> Body {
     let mut first: Option<Bytes> = None;
     let mut collected = BytesMut::new();
     let mut length = 0;
@@ -95,7 +102,7 @@ async fn read(mut body: Incoming) -> Body {
         match frame.into_data() {
             Ok(data) => {
                 length += data.len();
-                if length > MAX_PAYLOAD {
+                if length > limit {
                     first = None;
                     collected = BytesMut::new();
                 } else if length == data.len() {
@@ -120,7 +127,7 @@ async fn read(mut body: Incoming) -> Body {
             document: Bytes::from(document),
         });
     }
-    if length > MAX_PAYLOAD {
+    if length > limit {
         return Body::TooLarge;
     }
     // The usual payload came in one piece and goes on as it is.
@@ -169,19 +176,19 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
-fn unreadable(problem: &Body) -> Response<Full<Bytes>> {
+fn unreadable(problem: &Body, limit: usize) -> Response<Full<Bytes>> {
     match problem {
-        Body::TooLarge => too_large(),
+        Body::TooLarge => too_large(limit),
         Body::Whole(_) | Body::Failed(_) | Body::Truncated | Body::InvalidMode(_) => truncated(),
     }
 }
 
 /// 413, for a response that is over the limit.
-pub(crate) fn too_large() -> Response<Full<Bytes>> {
+pub(crate) fn too_large(limit: usize) -> Response<Full<Bytes>> {
     refused(
         StatusCode::PAYLOAD_TOO_LARGE,
         "RequestEntityTooLarge",
-        &format!("Exceeded maximum allowed payload size ({MAX_PAYLOAD} bytes)."),
+        &format!("Exceeded maximum allowed payload size ({limit} bytes)."),
     )
 }
 

@@ -17,7 +17,7 @@ use hyper::body::Incoming;
 
 use hothouse_api::{
     ApiError, RequestContext,
-    dispatch::{body_limit, body_too_large, dispatch, operation},
+    dispatch::{BodyLimits, dispatch, operation},
     generated::{ErrorKind, Operation},
     name::{AccountId, Region, RequestId},
 };
@@ -37,6 +37,7 @@ pub(crate) struct Door {
     pub(crate) engine: Engine,
     pub(crate) companions: Companions,
     pub(crate) admission: Admission,
+    pub(crate) limits: BodyLimits,
 }
 
 impl Door {
@@ -91,7 +92,7 @@ impl Door {
         body: Incoming,
     ) -> Response<Bytes> {
         let operation = operation(&parts.method, &parts.uri);
-        let body = match collect(body, operation).await {
+        let body = match self.collect(body, operation).await {
             Ok(body) => body,
             Err(error) => return error.respond(request_id),
         };
@@ -104,7 +105,7 @@ impl Door {
             caller_arn: None,
             trace_id: trace_id.map(str::to_owned),
         };
-        let response = dispatch(&self.control, context, parts, body).await;
+        let response = dispatch(&self.control, context, &self.limits, parts, body).await;
         if response.status().is_server_error()
             && let Some(error) = response.extensions().get::<Arc<ApiError>>()
             && error.kind() != ErrorKind::NotImplemented
@@ -114,30 +115,25 @@ impl Door {
         }
         response
     }
-}
 
-/// Bodies of requests that are for no operation.
-const OTHER_BODY: usize = 1 << 20;
-
-/// Reads a body up to what the operation may carry. A body that is too large is read to its end and dropped, up to
-/// twice the limit, since a client that is still writing does not see the answer.
-async fn collect(body: Incoming, operation: Option<Operation>) -> Result<Bytes, ApiError> {
-    let limit = operation.map_or(OTHER_BODY, body_limit);
-    match Limited::new(body, 2 * limit).collect().await {
-        Ok(collected) => {
-            let body = collected.to_bytes();
-            match operation {
-                Some(operation) if body.len() > limit => Err(body_too_large(operation)),
-                _ => Ok(body),
-            }
-        }
-        Err(error) if error.is::<LengthLimitError>() => Err(match operation {
-            Some(operation) => body_too_large(operation),
+    /// Reads a body up to what the operation may carry. A body that is too large is read and dropped, up to twice the
+    /// limit, since a client that is still writing does not see the answer.
+    async fn collect(&self, body: Incoming, operation: Option<Operation>) -> Result<Bytes, ApiError> {
+        let limit = operation.map_or(self.limits.other, |operation| self.limits.of(operation));
+        let too_large = || match operation {
+            Some(operation) => self.limits.refusal(operation),
             None => ApiError::new(ErrorKind::RequestTooLarge, "Request is too large"),
-        }),
-        Err(error) => {
-            let message = format!("The request body could not be read: {error}");
-            Err(ApiError::new(ErrorKind::InvalidRequestContent, message))
+        };
+        match Limited::new(body, 2 * limit).collect().await {
+            Ok(collected) => {
+                let body = collected.to_bytes();
+                if body.len() > limit { Err(too_large()) } else { Ok(body) }
+            }
+            Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
+            Err(error) => {
+                let message = format!("The request body could not be read: {error}");
+                Err(ApiError::new(ErrorKind::InvalidRequestContent, message))
+            }
         }
     }
 }
