@@ -49,3 +49,16 @@ impl fmt::Debug for Environments {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn retired_version_starts_nothing_whoever_still_has_it() {
+        let environments = Environments::default();
+        let held_by_an_invocation = environments.clone();
+        assert!(!environments.retire(), "nothing ever ran");
+        assert!(held_by_an_invocation.handle(|| unreachable!("a handle that nobody would retire")).is_none());
+    }
+}
