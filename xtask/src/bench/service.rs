@@ -6,6 +6,7 @@ use std::{
     io::{BufRead, Write},
     net::TcpListener,
     path::PathBuf,
+    process::Stdio,
     time::{Duration, Instant},
 };
 
@@ -62,6 +63,8 @@ impl Service {
             "--listen",
             &format!("127.0.0.1:{port}"),
         ]);
+        // What it says to people would stand between the figures.
+        command.stderr(Stdio::null());
         let started = Instant::now();
         let mut process = Owned::start(&mut command)?;
         let mut lines = process.output().lines();
