@@ -198,11 +198,13 @@ impl Control {
         self.code().archive(&location.parse().ok()?)
     }
 
-    /// Ends the tasks that wait to make versions ready: the next start does that.
+    /// Lets changes that have begun end, and stops waiting to make versions ready: the next start does that. Ephemeral
+    /// packages go, so environments should have ended before.
     pub async fn shut_down(&self) {
         self.inner.stop.cancel();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
+        self.code().close().await;
     }
 
     /// Runs an operation that changes something. It goes on if its caller goes away: a change that was committed is

@@ -6,9 +6,9 @@ use hothouse_api::{
     arn::FunctionArn,
     generated::{
         EnvironmentResponse, EphemeralStorage, FunctionConfiguration, ImageConfigResponse, LastUpdateStatus,
-        LogFormat, LoggingConfig, PackageType, RuntimeVersionConfig, SnapStartApplyOn,
-        SnapStartOptimizationStatus, SnapStartResponse, State, StateReasonCode, TracingConfigResponse,
-        VpcConfigResponse,
+        LastUpdateStatusReasonCode, LogFormat, LoggingConfig, PackageType, RuntimeVersionConfig,
+        SnapStartApplyOn, SnapStartOptimizationStatus, SnapStartResponse, State, StateReasonCode,
+        TracingConfigResponse, VpcConfigResponse,
     },
     name,
 };
@@ -123,7 +123,7 @@ fn with_status(shown: FunctionConfiguration, status: Status) -> FunctionConfigur
             state: Some(State::Active),
             last_update_status: Some(LastUpdateStatus::InProgress),
             last_update_status_reason: Some(REASON.into()),
-            last_update_status_reason_code: "Creating".parse().ok(),
+            last_update_status_reason_code: Some(LastUpdateStatusReasonCode::Creating),
             ..shown
         },
         Status::Ready => FunctionConfiguration {

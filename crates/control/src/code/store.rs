@@ -47,8 +47,10 @@ pub struct CodeStore {
     pins: Mutex<HashMap<CodeHash, usize>>,
     /// One of these is held while a package of that stripe is extracted or removed. Only blocking threads take them.
     stripes: [Mutex<()>; 16],
-    /// Makes the directory go away with the store; then nothing needs to be durable.
-    ephemeral: Option<TempDir>,
+    /// Whether packages are to outlive the machine's next crash.
+    durable: bool,
+    /// Makes the directory go away with the store, or when it is closed.
+    ephemeral: Mutex<Option<TempDir>>,
 }
 
 impl CodeStore {
@@ -75,7 +77,14 @@ impl CodeStore {
     }
 
     fn new(root: PathBuf, unzipped_limit: u64, ephemeral: Option<TempDir>) -> Self {
-        Self { root, unzipped_limit, pins: Mutex::default(), stripes: Default::default(), ephemeral }
+        Self {
+            root,
+            unzipped_limit,
+            pins: Mutex::default(),
+            stripes: Default::default(),
+            durable: ephemeral.is_none(),
+            ephemeral: Mutex::new(ephemeral),
+        }
     }
 
     /// Keeps a package, unless it is there already. It stays at least as long as the answer lives.
@@ -163,6 +172,21 @@ impl CodeStore {
         .await
     }
 
+    /// Removes an ephemeral store's directory: whoever else holds the store cannot keep it from going.
+    pub(crate) async fn close(self: &Arc<Self>) {
+        let store = Arc::clone(self);
+        let closed = blocking(move || {
+            let directory = store.ephemeral.lock().unwrap_or_else(PoisonError::into_inner).take();
+            directory.map_or(Ok(()), TempDir::close).map_err(io_error("remove", &store.root))
+        });
+        if let Err(error) = closed.await {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "failed to remove the temporary packages"
+            );
+        }
+    }
+
     fn insert(&self, hash: &CodeHash, package: &[u8]) -> Result<(), CodeError> {
         let _stripe = self.stripe(hash);
         let directory = self.directory(hash);
@@ -172,7 +196,7 @@ impl CodeStore {
         let partial = self.root.join(format!("{PARTIAL}{}", uuid::Uuid::new_v4()));
         let written = self.write(&partial, package).and_then(|()| {
             fs::rename(&partial, &directory).map_err(io_error("rename", &partial))?;
-            if self.ephemeral.is_none() { sync(&self.root) } else { Ok(()) }
+            if self.durable { sync(&self.root) } else { Ok(()) }
         });
         if written.is_err() {
             // Best effort: what stays behind goes at the next start.
@@ -191,7 +215,7 @@ impl CodeStore {
         let path = partial.join("archive.zip");
         let mut file = File::create(&path).map_err(io_error("create", &path))?;
         file.write_all(package).map_err(io_error("write", &path))?;
-        if self.ephemeral.is_none() {
+        if self.durable {
             file.sync_all().map_err(io_error("flush", &path))?;
             archive::flush(&content, &written)?;
             sync(partial)?;

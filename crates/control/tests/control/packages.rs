@@ -121,3 +121,17 @@ async fn packages_of_refused_requests_go() {
     assert_eq!(service.update_code(json!({ "ZipFile": package("longer") })).await.status, 400);
     wait_for_packages(directory.path(), 1).await;
 }
+
+#[tokio::test]
+async fn ephemeral_packages_go_when_the_service_ends() {
+    let service = service().await;
+    service.created(json!({})).await;
+    service.post("/f/invocations", json!({})).await;
+    let location = code_location(&service, "/f").await;
+    let name = location.rsplit_once('/').unwrap().1;
+    let path = service.control.package(name).unwrap();
+    service.engine.shut_down().await;
+    service.control.shut_down().await;
+    // The hash's directory, and the store's.
+    assert!(!path.parent().unwrap().parent().unwrap().exists());
+}
