@@ -149,6 +149,11 @@ pub(crate) const FRONT_ERRORS: [FrontError; 7] = [
     },
 ];
 
+/// Values that AWS sends although the model's enum does not have them. No input has these enums.
+///
+/// The recordings of UpdateFunctionCode and UpdateFunctionConfiguration have `Creating`.
+const EXTRA_VALUES: [(&str, &str); 1] = [("LastUpdateStatusReasonCode", "Creating")];
+
 /// The name of a shape in Rust.
 pub(crate) fn rust_name(shape: &str) -> &str {
     RENAMED.iter().find(|(name, _)| *name == shape).map_or(shape, |(_, renamed)| renamed)
@@ -187,6 +192,11 @@ pub(crate) fn printed_pattern<'a>(shape: &str, modelled: &'a str) -> &'a str {
 /// How messages list an enum, if not as the model does.
 pub(crate) fn printed_enum(shape: &str) -> Option<&'static [&'static str]> {
     PRINTED_ENUMS.iter().find(|(name, _)| *name == shape).map(|(_, printed)| *printed)
+}
+
+/// A value of an enum that is missing in the model.
+pub(crate) fn extra_value(shape: &str) -> Option<&'static str> {
+    EXTRA_VALUES.iter().find(|(name, _)| *name == shape).map(|(_, value)| *value)
 }
 
 /// The form of messages about a list's items.
@@ -245,6 +255,10 @@ pub(crate) fn check(model: &Model) {
     }
     for (shape, form) in LIST_MESSAGES {
         assert!(matches!(model.shape(shape).kind, Kind::List(_)), "`{shape}` is {form}, but no list");
+    }
+    for (shape, value) in EXTRA_VALUES {
+        let Kind::Enum(values) = &model.shape(shape).kind else { panic!("`{shape}` is no enum any more") };
+        assert!(!values.iter().any(|known| known == value), "the model's `{shape}` has `{value}` now");
     }
     for error in &FRONT_ERRORS {
         assert!(!model.shapes.contains_key(error.name), "the model has its own `{}` now", error.name);

@@ -20,7 +20,11 @@ pub(crate) fn generate(model: &Model) -> String {
             Kind::Structure(structure) if structure.exception.is_some() => {}
             Kind::Structure(structure) if structure.event_stream => event_stream(&mut out, name, structure),
             Kind::Structure(structure) => self::structure(&mut out, model, name, structure),
-            Kind::Enum(values) => enumeration(&mut out, name, values),
+            Kind::Enum(values) => {
+                let extra = overrides::extra_value(name).map(str::to_owned);
+                let values: Vec<String> = values.iter().cloned().chain(extra).collect();
+                enumeration(&mut out, name, &values);
+            }
             _ => {}
         }
     }

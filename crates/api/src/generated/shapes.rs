@@ -3011,6 +3011,8 @@ enumeration! {
         IncompatibleAcceleratorInstanceTypes = "IncompatibleAcceleratorInstanceTypes",
         /// `DependencyError`
         DependencyError = "DependencyError",
+        /// `Creating`
+        Creating = "Creating",
     }
 }
 
