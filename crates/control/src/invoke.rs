@@ -12,6 +12,7 @@ use hothouse_api::{
     name::{self, Qualifier},
 };
 use hothouse_execution::{
+    executor::StartError,
     invocation::{Completed, Invocation, InvokeError, Outcome},
     spec::{FunctionSpec, Logging},
 };
@@ -82,6 +83,10 @@ pub(crate) async fn invoke(
             Err(InvokeError::Retired) => {}
             Err(InvokeError::Throttled { .. }) => {
                 return Err(error::throttled("ConcurrentInvocationLimitExceeded"));
+            }
+            // Nobody but the user can help, so the message is for the user, whom a modelled error reaches.
+            Err(InvokeError::Start(error)) if matches!(*error, StartError::Runtime { .. }) => {
+                return Err(ApiError::new(ErrorKind::InvalidRuntime, error.to_string()));
             }
             Err(error @ (InvokeError::Start(_) | InvokeError::Lost | InvokeError::ShuttingDown)) => {
                 return Err(ApiError::internal(error));

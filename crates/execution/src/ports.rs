@@ -49,7 +49,7 @@ pub struct LogStream {
 pub struct LogEvent {
     /// Milliseconds since the epoch.
     pub timestamp_ms: i64,
-    /// The record, without its final newline. Not necessarily UTF-8.
+    /// The record; a line comes with its newline, as on AWS. Not necessarily UTF-8.
     pub message: Bytes,
 }
 

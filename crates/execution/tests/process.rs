@@ -11,7 +11,7 @@ use hothouse_execution::{
     invocation::Outcome,
     runtimes::{Catalog, Policy, SearchPaths},
 };
-use hothouse_sandbox::{Level, Network};
+use hothouse_sandbox::{Isolation, Level, Network};
 use support::{engine, invocation, spec};
 
 fn executor(data: &Path, isolation: Level, network: Network) -> ProcessExecutor {
@@ -34,7 +34,8 @@ fn answer(outcome: Outcome) -> String {
     }
 }
 
-const BOOTSTRAP: &str = r#"#!/bin/bash
+const BOOTSTRAP: &str = r#"
+set -o pipefail
 while true; do
   headers=$(mktemp)
   event=$(curl -sS -D "$headers" "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next")
@@ -53,8 +54,12 @@ async fn a_bootstrap_answers_at_every_level() {
         let code = directory.path().join("code");
         std::fs::create_dir(&code).unwrap();
         std::fs::set_permissions(directory.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        write(&code, "bootstrap", 0o755, BOOTSTRAP);
-        let (engine, sink) = engine(executor(directory.path(), level, network), EngineConfig::default());
+        let executor = executor(directory.path(), level, network);
+        // With a root of its own, `/bin/sh` is bash, as on Amazon Linux.
+        let plain = matches!(executor.isolation().unwrap(), Isolation::None);
+        let shell = if plain { "#!/bin/bash" } else { "#!/bin/sh" };
+        write(&code, "bootstrap", 0o755, &format!("{shell}{BOOTSTRAP}"));
+        let (engine, sink) = engine(executor, EngineConfig::default());
         let mut spec = spec();
         spec.runtime = Runtime::ProvidedAl2023;
         spec.code = code;

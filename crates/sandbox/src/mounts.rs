@@ -56,11 +56,33 @@ const COPIED_AT_MOST_BYTES: u64 = 512 * 1024;
 /// One step of a plan. Targets are relative to the working directory of whoever carries it out.
 #[derive(Debug)]
 pub(crate) enum Action {
-    Directory { target: CString, mode: libc::mode_t },
-    Link { target: CString, to: CString },
-    File { target: CString, content: Vec<u8> },
-    Bind { source: CString, target: CString, attributes: u64, tree: Cell<RawFd> },
-    Memory { target: CString, flags: libc::c_ulong, options: CString },
+    Directory {
+        target: CString,
+        mode: libc::mode_t,
+    },
+    Link {
+        target: CString,
+        to: CString,
+    },
+    File {
+        target: CString,
+        content: Vec<u8>,
+    },
+    /// A file to mount over, if there is none.
+    MountPoint {
+        target: CString,
+    },
+    Bind {
+        source: CString,
+        target: CString,
+        attributes: u64,
+        tree: Cell<RawFd>,
+    },
+    Memory {
+        target: CString,
+        flags: libc::c_ulong,
+        options: CString,
+    },
 }
 
 impl Action {
@@ -69,6 +91,7 @@ impl Action {
             Self::Directory { target, .. }
             | Self::Link { target, .. }
             | Self::File { target, .. }
+            | Self::MountPoint { target }
             | Self::Bind { target, .. }
             | Self::Memory { target, .. } => target,
         }
@@ -93,6 +116,15 @@ impl Action {
                 let result = syscall::write_all(file, content);
                 syscall::close(file);
                 result
+            }
+            Self::MountPoint { target } => {
+                match syscall::open(target, libc::O_WRONLY | libc::O_CREAT | libc::O_EXCL, 0o644) {
+                    Ok(file) => syscall::close(file),
+                    // One of the host's, or none can be made: the mount that follows knows which.
+                    Err(Errno(libc::EEXIST | libc::EROFS)) => {}
+                    Err(error) => return Err(error),
+                }
+                Ok(())
             }
             Self::Bind { target, tree, .. } => syscall::move_mount(tree.get(), target),
             Self::Memory { target, flags, options } => {
@@ -173,7 +205,8 @@ impl Plan {
         if metadata.is_dir() {
             self.directory(&mount.target, 0o755)?;
         } else {
-            self.file(&mount.target, Vec::new())?;
+            self.parents(&mount.target)?;
+            self.actions.push(Action::MountPoint { target: relative(&mount.target)? });
         }
         self.attach(mount)
     }

@@ -44,8 +44,8 @@ use crate::{
 const LOG_BYTES: u64 = 1 << 30;
 const EPHEMERAL_LOG_BYTES: u64 = 64 << 20;
 
-/// A response may be so many bytes larger than an event.
-const RESPONSE_MARGIN: usize = 100;
+/// A synchronous invocation's response may be so many bytes larger than its event.
+const RESPONSE_MARGIN: u64 = 100;
 
 /// The service did not start.
 #[derive(Debug, thiserror::Error)]
@@ -138,7 +138,7 @@ impl Service {
             EngineConfig {
                 keep_alive: config.keep_alive,
                 startup_timeout: config.environment_startup_timeout,
-                response_limit: config.limits.max_function_payload_size as usize + RESPONSE_MARGIN,
+                response_limit: config.limits.max_function_payload_size as usize,
                 concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
             },
             hothouse_execution::Ports {
@@ -177,7 +177,7 @@ impl Service {
             admission: Admission { hosts: config.allow_hosts, origins: config.allow_origins },
             limits: BodyLimits {
                 package: config.limits.create_function_request_size as usize,
-                other: config.limits.max_function_payload_size as usize,
+                other: event_limit(config.limits.max_function_payload_size),
                 ..BodyLimits::default()
             },
         });
@@ -301,11 +301,16 @@ fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig 
             code_size_zipped: config.limits.code_size_zipped,
             code_size_unzipped: config.limits.code_size_unzipped,
             environment_size: config.limits.max_function_envvar_size as usize,
-            request_payload: config.limits.max_function_payload_size as usize,
+            request_payload: event_limit(config.limits.max_function_payload_size),
             ..hothouse_control::Limits::default()
         },
         ..ControlConfig::default()
     }
+}
+
+/// The option counts as LocalStack's does: it is the limit of the response.
+fn event_limit(response_limit: u64) -> usize {
+    response_limit.saturating_sub(RESPONSE_MARGIN) as usize
 }
 
 fn store(config: &ServiceConfig) -> Result<Arc<dyn Store>, StoreError> {

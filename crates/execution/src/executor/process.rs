@@ -162,7 +162,11 @@ impl Inner {
                 name: "sbx_user1051".into(),
                 home: "/home/sbx_user1051".into(),
             },
-            mounts: shown.iter().map(|(source, target)| Mount::read_only(source, target)).collect(),
+            mounts: shown
+                .iter()
+                .map(|(source, target)| Mount::read_only(source, target))
+                .chain(bash_as_shell())
+                .collect(),
             directories: ["/var/task", "/opt", "/var/runtime", "/var/lang"].map(PathBuf::from).into(),
             files: Vec::new(),
         };
@@ -273,6 +277,14 @@ impl Inner {
         };
         Ok((instance, runtime_api, door))
     }
+}
+
+/// On Amazon Linux `/bin/sh` is bash, and bootstraps rely on it. Where the machine has another shell there, bash is
+/// shown in its place.
+fn bash_as_shell() -> Option<Mount> {
+    let shell = std::fs::canonicalize("/bin/sh").ok()?;
+    let bash = std::fs::canonicalize("/bin/bash").ok()?;
+    (shell != bash).then(|| Mount::read_only(bash, shell))
 }
 
 fn megabytes(count: u32) -> u64 {

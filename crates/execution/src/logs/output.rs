@@ -23,33 +23,20 @@ impl Records {
         &mut self.pending
     }
 
-    /// The next whole record, without its newline.
+    /// The next whole record: a raw line with its newline, or a frame as it was sent.
     pub(crate) fn next(&mut self) -> Option<Bytes> {
-        loop {
-            if let Some(length) = frame_length(&self.pending)? {
-                if self.pending.len() < FRAME_HEADER + length {
-                    return None;
-                }
-                self.pending.advance(FRAME_HEADER);
-                let mut record = self.pending.split_to(length).freeze();
-                if record.last() == Some(&b'\n') {
-                    record.truncate(record.len() - 1);
-                }
-                return Some(record);
+        if let Some(length) = frame_length(&self.pending)? {
+            if self.pending.len() < FRAME_HEADER + length {
+                return None;
             }
-            let end = self.pending.iter().position(|byte| *byte == b'\n');
-            match end {
-                Some(0) => self.pending.advance(1),
-                Some(end) if end <= MAX_RECORD => {
-                    let record = self.pending.split_to(end).freeze();
-                    self.pending.advance(1);
-                    return Some(record);
-                }
-                _ if self.pending.len() > MAX_RECORD => {
-                    return Some(self.pending.split_to(MAX_RECORD).freeze());
-                }
-                _ => return None,
-            }
+            self.pending.advance(FRAME_HEADER);
+            return Some(self.pending.split_to(length).freeze());
+        }
+        let end = self.pending.iter().position(|byte| *byte == b'\n').map(|newline| newline + 1);
+        match end {
+            Some(end) if end <= MAX_RECORD => Some(self.pending.split_to(end).freeze()),
+            _ if self.pending.len() > MAX_RECORD => Some(self.pending.split_to(MAX_RECORD).freeze()),
+            _ => None,
         }
     }
 
@@ -114,13 +101,14 @@ mod tests {
 
     #[test]
     fn lines_and_frames_keep_their_order() {
-        let mut input = b"one\ntwo\r2\n".to_vec();
+        let mut input = b"one\n\ntwo\r2\n".to_vec();
         input.extend(frame(b"[ERROR] x\nTraceback\n"));
         input.extend(b"three\nrest");
-        let expected: Vec<Vec<u8>> = [&b"one"[..], b"two\r2", b"[ERROR] x\nTraceback", b"three", b"rest"]
-            .iter()
-            .map(|record| record.to_vec())
-            .collect();
+        let expected: Vec<Vec<u8>> =
+            [&b"one\n"[..], b"\n", b"two\r2\n", b"[ERROR] x\nTraceback\n", b"three\n", b"rest"]
+                .iter()
+                .map(|record| record.to_vec())
+                .collect();
         assert_eq!(records(&[&input]), expected);
         // However the pipe cuts it.
         let bytes: Vec<&[u8]> = input.chunks(1).collect();
@@ -131,12 +119,15 @@ mod tests {
     fn long_lines_are_split_and_nothing_is_lost() {
         let long = vec![b'x'; MAX_RECORD + 10];
         let got = records(&[&long, b"\n"]);
-        assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_RECORD, 10]);
+        assert_eq!(got.iter().map(Vec::len).collect::<Vec<_>>(), [MAX_RECORD, 11]);
     }
 
     #[test]
     fn binary_output_survives() {
         let input = [&[0xA5, 0x5A, 0xFF, 0xFF, b'\n', 0xFF, b'\n'][..], b"a longer line\n"].concat();
-        assert_eq!(records(&[&input]), [vec![0xA5, 0x5A, 0xFF, 0xFF], vec![0xFF], b"a longer line".to_vec()]);
+        assert_eq!(
+            records(&[&input]),
+            [vec![0xA5, 0x5A, 0xFF, 0xFF, b'\n'], vec![0xFF, b'\n'], b"a longer line\n".to_vec()]
+        );
     }
 }

@@ -54,8 +54,9 @@ impl LogWriter {
         self.push(message);
     }
 
-    /// A line of the platform.
-    pub(crate) fn platform(&mut self, line: String) {
+    /// A line of the platform, which gets its newline here.
+    pub(crate) fn platform(&mut self, mut line: String) {
+        line.push('\n');
         self.push(Bytes::from(line));
     }
 
@@ -90,11 +91,11 @@ impl LogWriter {
 
 impl Tail {
     fn push(&mut self, record: Bytes) {
-        self.bytes += record.len() + 1;
+        self.bytes += record.len();
         self.records.push_back(record);
-        while self.records.front().is_some_and(|first| self.bytes - (first.len() + 1) >= TAIL) {
+        while self.records.front().is_some_and(|first| self.bytes - first.len() >= TAIL) {
             let first = self.records.pop_front().expect("there is a front");
-            self.bytes -= first.len() + 1;
+            self.bytes -= first.len();
         }
     }
 
@@ -102,7 +103,9 @@ impl Tail {
         let mut text = Vec::with_capacity(self.bytes);
         for record in &self.records {
             text.extend_from_slice(record);
-            text.push(b'\n');
+            if !record.ends_with(b"\n") {
+                text.push(b'\n');
+            }
         }
         Bytes::from(text.split_off(text.len().saturating_sub(TAIL)))
     }
@@ -116,7 +119,7 @@ mod tests {
     fn the_tail_is_the_last_4_kilobytes() {
         let mut tail = Tail::default();
         for n in 0..2000 {
-            tail.push(Bytes::from(format!("line {n:05}")));
+            tail.push(Bytes::from(format!("line {n:05}\n")));
         }
         let text = tail.into_bytes();
         assert_eq!(text.len(), TAIL);

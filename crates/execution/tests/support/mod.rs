@@ -36,7 +36,11 @@ impl MemorySink {
 impl LogSink for MemorySink {
     fn append(&self, _stream: &LogStream, events: Vec<LogEvent>) {
         let mut lines = self.lines.lock().unwrap();
-        lines.extend(events.iter().map(|event| String::from_utf8_lossy(&event.message).into_owned()));
+        lines.extend(
+            events
+                .iter()
+                .map(|event| String::from_utf8_lossy(&event.message).trim_end_matches('\n').to_owned()),
+        );
     }
 }
 
