@@ -94,7 +94,7 @@ fn build(workshop: &Workshop) -> Verdict {
 }
 
 fn unit(workshop: &Workshop) -> Verdict {
-    let mut command = workshop.cargo(&["test", "--quiet", "--workspace", "--locked", "--no-fail-fast"]);
+    let mut command = workshop.cargo(&["test", "--workspace", "--locked", "--no-fail-fast"]);
     command.args(&workshop.filter);
     workshop.count(&mut command)
 }

@@ -73,7 +73,7 @@ pub(crate) fn run(_: &Arguments) -> ExitCode {
 
 fn findings(root: &Path) -> Result<Vec<Finding>, TidyError> {
     let metadata = metadata(root)?;
-    let mut findings = layering::check(&metadata);
+    let mut findings = layering::check(root, &metadata);
     findings.extend(licences::check(&metadata));
     findings.extend(text::check(root, &files(root)?)?);
     findings.extend(options::check(root, &metadata)?);
