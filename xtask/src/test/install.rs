@@ -86,6 +86,11 @@ pub(super) fn npm(workshop: &Workshop) -> Verdict {
     if !there_is("npm") {
         return Verdict::Skipped("npm is not installed".to_owned());
     }
+    // The SDK wants Node.js 20, and the tests a checksum that came with 20.15.
+    let able = "process.exit(typeof require('zlib').crc32 === 'function' ? 0 : 1)";
+    if !succeeds(Command::new("node").args(["-e", able])) {
+        return Verdict::Skipped("Node.js is older than 20.15".to_owned());
+    }
     let source = workshop.root.join("tests/sdk-js");
     let folder = workshop.scratch().join("sdk-js");
     let lock = source.join("package-lock.json");
