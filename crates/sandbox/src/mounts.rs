@@ -343,6 +343,7 @@ mod tests {
             Action::Directory { target, mode } => format!("directory {} {mode:o}", text(target)),
             Action::Link { target, to } => format!("link {} to {}", text(target), text(to)),
             Action::File { target, content } => format!("file {} of {} bytes", text(target), content.len()),
+            Action::MountPoint { target } => format!("mount point {}", text(target)),
             Action::Bind { source, target, attributes, .. } => {
                 format!("bind {} at {} with {attributes}", text(source), text(target))
             }
@@ -366,7 +367,7 @@ mod tests {
                 "directory var/lang 755",
                 "directory var/lang/usr 755",
                 "bind /usr at var/lang/usr with 7",
-                "file var/lang/null of 0 bytes",
+                "mount point var/lang/null",
                 "bind /dev/null at var/lang/null with 6",
                 "directory var/task 755",
                 "memory tmp size=1",

@@ -227,9 +227,13 @@ fn make_root(spec: &TemplateSpec, mode: Mode) -> Result<(Option<OwnedFd>, Option
     for (path, content) in [
         (
             "/etc/passwd",
-            format!("root:x:0:0:root:/root:/sbin/nologin\n{name}:x:{uid}:{gid}::{home}:/sbin/nologin\n"),
+            // Whoever is not mapped into the sandbox, root for one, is seen as the user 65534: he must have a name.
+            format!(
+                "root:x:0:0:root:/root:/sbin/nologin\n{name}:x:{uid}:{gid}::{home}:/sbin/nologin\n\
+                 nobody:x:65534:65534::/:/sbin/nologin\n"
+            ),
         ),
-        ("/etc/group", format!("root:x:0:\n{name}:x:{gid}:\n")),
+        ("/etc/group", format!("root:x:0:\n{name}:x:{gid}:\nnogroup:x:65534:\n")),
         // Without the address of version 6: what listens inside does so at 127.0.0.1.
         ("/etc/hosts", "127.0.0.1 localhost\n".to_owned()),
         ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),

@@ -64,7 +64,9 @@ fn run_tests(who: &str, become_them: impl Fn(&mut Command)) {
             continue;
         };
         let copy = directory.path().join(name);
-        fs::copy(binary, &copy).unwrap();
+        // By another process: a descriptor of ours, open for writing, could be inherited by what the other test starts
+        // meanwhile, and the copy could not be executed ("text file busy").
+        assert!(Command::new("cp").arg(binary).arg(&copy).status().unwrap().success());
         let mut command = Command::new(&copy);
         command.args(["--nocapture", "--test-threads=2"]).current_dir("/").env("TMPDIR", "/tmp");
         become_them(&mut command);
