@@ -123,13 +123,12 @@ impl Process {
         self.order(OrderKind::END, 0)
     }
 
-    /// Most memory in use at one time until now, in bytes: of the whole sandbox since its creation if it has a control
-    /// group (page cache and `/tmp` included), else resident memory of the program itself.
+    /// Most memory in use at one time until now, in bytes: resident memory of the program itself, or what its control
+    /// group counts (children and `/tmp` included, what it shares with others not), whichever is more.
     pub fn peak_memory(&self) -> Option<u64> {
-        match &self.group {
-            Some(group) if group.limits_memory() => group.memory_peak(),
-            _ => self.program_peak_memory(),
-        }
+        let group =
+            self.group.as_ref().filter(|group| group.limits_memory()).and_then(|group| group.memory_peak());
+        self.program_peak_memory().max(group)
     }
 
     /// The program's id as the service's own process tree sees it, as long as it runs.

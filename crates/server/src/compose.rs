@@ -3,6 +3,7 @@
 //! Must not decide anything that a request asks for.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
@@ -19,11 +20,11 @@ use hothouse_control::{
 use hothouse_execution::{
     Engine, EngineConfig,
     executor::{
-        InnerDoor, Level, Network as SandboxNetwork, ProcessExecutor, ProcessExecutorConfig, ServiceAddress,
-        StartError as ExecutorError,
+        InnerDoor, Isolation as Isolated, Level, Network as SandboxNetwork, ProcessExecutor,
+        ProcessExecutorConfig, ServiceAddress, StartError as ExecutorError,
     },
     ports::{Clock, CredentialSource, SystemClock},
-    runtimes::{Catalog, Policy},
+    runtimes::{Catalog, Language, Line, Policy},
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -266,21 +267,23 @@ fn executor(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) -> Proc
     })
 }
 
-fn summary(executor: &ProcessExecutor, isolation: &impl std::fmt::Display) -> Vec<String> {
-    let mut found: Vec<String> = executor
-        .catalog()
-        .interpreters()
-        .iter()
-        .map(|interpreter| {
-            format!(
-                "{} {}",
-                interpreter.language,
-                interpreter.line().map_or_else(String::new, |line| interpreter.language.display(line))
-            )
+fn summary(executor: &ProcessExecutor, isolation: &Isolated) -> Vec<String> {
+    let mut found: BTreeMap<Language, BTreeSet<Line>> = BTreeMap::new();
+    for interpreter in executor.catalog().interpreters() {
+        let language = interpreter.language;
+        if let Some(line) = interpreter.line().filter(|line| *line >= language.oldest()) {
+            found.entry(language).or_default().insert(line);
+        }
+    }
+    let runtimes: Vec<String> = found
+        .into_iter()
+        .map(|(language, lines)| {
+            let lines: Vec<String> = lines.into_iter().map(|line| language.display(line)).collect();
+            format!("{language} {}", lines.join(", "))
         })
         .collect();
-    found.dedup();
-    vec![format!("Isolation: {isolation}"), format!("Runtimes: {}", found.join(", "))]
+    let runtimes = if runtimes.is_empty() { "none but custom ones".to_owned() } else { runtimes.join("; ") };
+    vec![format!("Isolation: {isolation}"), format!("Runtimes: {runtimes} (`hothouse doctor` tells more)")]
 }
 
 fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig {

@@ -42,7 +42,7 @@ impl Language {
     }
 
     /// The oldest line that our clients, or AWS's published ones, run on.
-    pub(super) fn oldest(self) -> Line {
+    pub fn oldest(self) -> Line {
         match self {
             Self::Python => Line { major: 3, minor: 8 },
             Self::Node => Line { major: 16, minor: 0 },
