@@ -104,8 +104,9 @@ def go(name="go-echo"):
     return archive(folder(_built(name, _sources(name), build)))
 
 
-def java(name="java-echo"):
-    """A function on AWS's runtime interface client for Java, with a bootstrap that starts it."""
+def java(name="java-echo", with_client=True):
+    """A function in Java: with AWS's runtime interface client and a bootstrap that starts it, or for a runtime
+    that brings its own."""
     maven, compiler = need("mvn"), need("javac")
     need("java")
 
@@ -122,7 +123,11 @@ def java(name="java-echo"):
         (library / "function.jar").write_bytes(archive(folder(classes)))
         shutil.rmtree(classes)
 
-    return archive(folder(_built(name, _sources(name), build)))
+    files = folder(_built(name, _sources(name), build))
+    if not with_client:
+        own = ("function.jar", "lambda-java-core")
+        files = {path: content for path, content in files.items() if any(part in path for part in own)}
+    return archive(files)
 
 
 def awslambdaric(name="python-probe"):
