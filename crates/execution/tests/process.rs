@@ -1,5 +1,7 @@
 //! Environments of real processes: our Python client, and a bootstrap of three lines.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::{os::unix::fs::PermissionsExt, path::Path, time::Duration};

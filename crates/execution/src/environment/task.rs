@@ -32,7 +32,7 @@ use crate::{
     logs::{LogWriter, Records, platform::Line},
     pool::{Idle, Pool, StartSlot},
     ports::{InvocationRecord, LogStream},
-    runtime_api::{self, Body, Call, Session, Transition, accepted, refused},
+    runtime_api::{self, Body, Call, Refusal, Session, Transition, accepted},
     spec::FunctionSpec,
 };
 
@@ -382,17 +382,17 @@ impl Task {
                     self.parked.push_back(reply);
                     first.then_some(Event::Parked)
                 }
-                Err(refusal) => answer(reply, refusal),
+                Err(refusal) => refuse(reply, &refusal),
             },
             Call::Response { id, body, reply } => {
                 if let Err(refusal) = self.check(&id, Transition::Response) {
-                    return answer(reply, refusal);
+                    return refuse(reply, &refusal);
                 }
                 Some(self.response(body, reply))
             }
             Call::Error { id, report, reply } => {
                 if let Err(refusal) = self.check(&id, Transition::Error) {
-                    return answer(reply, refusal);
+                    return refuse(reply, &refusal);
                 }
                 let _ = reply.send(accepted());
                 Some(Event::Failure(fault(report)))
@@ -403,20 +403,20 @@ impl Task {
                     let _ = reply.send(accepted());
                     Some(Event::InitError(fault(report)))
                 }
-                Err(refusal) => answer(reply, refusal),
+                Err(refusal) => refuse(reply, &refusal),
             },
         }
     }
 
     /// Is `id` the current invocation, and may the runtime answer it now?
-    fn check(&mut self, id: &str, transition: Transition) -> Result<(), Response<Full<Bytes>>> {
+    fn check(&mut self, id: &str, transition: Transition) -> Result<(), Refusal> {
         let current = match &self.state {
             State::Settling { run, .. } => Some(run.request_id()),
             state => state.running().map(|run| &run.job.invocation.request_id),
         };
         let known = current.is_some_and(|current| id.parse().is_ok_and(|id| *current == id));
         if !known {
-            return Err(refused(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID"));
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID"));
         }
         self.session = self.session.after(transition)?;
         Ok(())
@@ -442,11 +442,12 @@ impl Task {
                 (runtime_api::truncated(), Event::Failure(platform_fault("Runtime.TruncatedResponse")))
             }
             Body::InvalidMode(mode) => (
-                refused(
+                Refusal::new(
                     StatusCode::BAD_REQUEST,
                     "InvalidFunctionResponseMode",
-                    &format!("Invalid function response mode: {mode}"),
-                ),
+                    format!("Invalid function response mode: {mode}"),
+                )
+                .response(),
                 Event::Failure(platform_fault("Runtime.InvalidResponseModeHeader")),
             ),
         };
@@ -522,8 +523,8 @@ impl Task {
     }
 }
 
-fn answer(reply: runtime_api::Reply, response: Response<Full<Bytes>>) -> Option<Event> {
-    let _ = reply.send(response);
+fn refuse(reply: runtime_api::Reply, refusal: &Refusal) -> Option<Event> {
+    let _ = reply.send(refusal.response());
     None
 }
 

@@ -57,11 +57,14 @@ impl Executor for FakeExecutor {
     }
 }
 
+/// Says how the process ended, once.
+type ExitPromise = Arc<std::sync::Mutex<Option<oneshot::Sender<Exit>>>>;
+
 struct FakeInstance {
     script: Arc<Script>,
     launch: Launch,
     starts: usize,
-    process: Option<(JoinHandle<()>, Arc<std::sync::Mutex<Option<oneshot::Sender<Exit>>>>)>,
+    process: Option<(JoinHandle<()>, ExitPromise)>,
 }
 
 impl fmt::Debug for FakeInstance {

@@ -86,8 +86,11 @@ struct Inner {
     /// One root for all functions with the same runtime.
     templates: Mutex<HashMap<Vec<Shown>, Template>>,
     /// What was prepared for a version, as long as the version lives.
-    prepared: Mutex<HashMap<usize, (Weak<FunctionSpec>, Arc<Prepared>)>>,
+    prepared: Mutex<HashMap<usize, PreparedFor>>,
 }
+
+/// What was prepared, and for which version.
+type PreparedFor = (Weak<FunctionSpec>, Arc<Prepared>);
 
 /// A path of the host, and where it is shown.
 type Shown = (PathBuf, PathBuf);
@@ -204,7 +207,6 @@ impl Inner {
     }
 
     /// Makes the sandbox and the sockets in it. Blocks.
-    #[expect(clippy::type_complexity, reason = "three things made together, taken apart by the only caller")]
     fn create(
         &self,
         launch: Launch,

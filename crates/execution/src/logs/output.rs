@@ -52,7 +52,7 @@ fn frame_length(bytes: &[u8]) -> Option<Option<usize>> {
     const TEXT: u32 = 0xA55A_0003;
     const JSON: u32 = 0xA55A_0002;
     const LEVELS: u32 = 0x1C;
-    let Some(first) = bytes.first() else { return None };
+    let first = bytes.first()?;
     if *first != 0xA5 {
         return Some(None);
     }

@@ -59,10 +59,24 @@ pub(crate) fn accepted() -> Response<Full<Bytes>> {
 }
 
 /// An error answer of the Runtime API.
-pub(crate) fn refused(status: StatusCode, error_type: &str, message: &str) -> Response<Full<Bytes>> {
-    let mut body = serde_json::json!({ "errorMessage": message, "errorType": error_type }).to_string();
-    body.push('\n');
-    json_response(status, Bytes::from(body))
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) status: StatusCode,
+    pub(crate) error_type: &'static str,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(status: StatusCode, error_type: &'static str, message: impl Into<String>) -> Refusal {
+        Refusal { status, error_type, message: message.into() }
+    }
+
+    pub(crate) fn response(&self) -> Response<Full<Bytes>> {
+        let document = serde_json::json!({ "errorMessage": self.message, "errorType": self.error_type });
+        let mut body = document.to_string();
+        body.push('\n');
+        json_response(self.status, Bytes::from(body))
+    }
 }
 
 fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {

@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Body, Call, ErrorReport, refused};
+use super::{Body, Call, ErrorReport, Refusal};
 use crate::executor::Connection;
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -87,7 +87,7 @@ async fn answer(
         return response;
     }
     // The environment is going away, and the process behind this connection with it.
-    refused(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error")
+    Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error").response()
 }
 
 /// Reads a body up to the payload limit. What is over the limit is read too, and thrown away, since a client that is
@@ -185,16 +185,18 @@ fn unreadable(problem: &Body, limit: usize) -> Response<Full<Bytes>> {
 
 /// 413, for a response that is over the limit.
 pub(crate) fn too_large(limit: usize) -> Response<Full<Bytes>> {
-    refused(
+    Refusal::new(
         StatusCode::PAYLOAD_TOO_LARGE,
         "RequestEntityTooLarge",
-        &format!("Exceeded maximum allowed payload size ({limit} bytes)."),
+        format!("Exceeded maximum allowed payload size ({limit} bytes)."),
     )
+    .response()
 }
 
 /// 400, for a body that ended early.
 pub(crate) fn truncated() -> Response<Full<Bytes>> {
-    refused(StatusCode::BAD_REQUEST, "TruncatedHTTPRequest", "HTTP request detected as truncated")
+    Refusal::new(StatusCode::BAD_REQUEST, "TruncatedHTTPRequest", "HTTP request detected as truncated")
+        .response()
 }
 
 fn not_found() -> Response<Full<Bytes>> {

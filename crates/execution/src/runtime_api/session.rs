@@ -4,7 +4,7 @@
 
 use http::StatusCode;
 
-use super::refused;
+use super::Refusal;
 
 /// Where the runtime stands, since its process was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,10 +30,7 @@ pub(crate) enum Transition {
 
 impl Session {
     /// The state after the call, or the 403 that refuses it.
-    pub(crate) fn after(
-        self,
-        call: Transition,
-    ) -> Result<Session, http::Response<http_body_util::Full<bytes::Bytes>>> {
+    pub(crate) fn after(self, call: Transition) -> Result<Session, Refusal> {
         match (self, call) {
             (Session::Started | Session::ResponseSent | Session::Ready, Transition::Next) => {
                 Ok(Session::Ready)
@@ -54,7 +51,7 @@ impl Session {
                     self.name(),
                     call.target()
                 );
-                Err(refused(StatusCode::FORBIDDEN, "InvalidStateTransition", &message))
+                Err(Refusal::new(StatusCode::FORBIDDEN, "InvalidStateTransition", message))
             }
         }
     }

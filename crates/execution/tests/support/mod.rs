@@ -1,5 +1,7 @@
 //! An engine over the fake executor, with a log that can be read back.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 use std::{
     collections::BTreeMap,
     sync::{Arc, Mutex},

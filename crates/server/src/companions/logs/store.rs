@@ -1,14 +1,14 @@
 //! The handle of the log store, and the one thread that owns its database.
 //!
-//! Everything goes through one bounded queue, so a read sees all events that were accepted before it. Must not know
-//! the API's wire format.
+//! Each request takes along what was appended before it, so a read sees all events that were accepted before. Must not
+//! know the API's wire format.
 
 use std::{
     fmt,
     path::PathBuf,
     sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::{Duration, UNIX_EPOCH},
@@ -26,8 +26,10 @@ use super::database::{Database, NewEvent, StoreError};
 const QUEUE_LENGTH: usize = 4096;
 /// Bytes of messages that may wait for the thread.
 const QUEUE_BYTES: usize = 32 << 20;
-/// Bytes of messages that one transaction takes in before it commits.
-const BATCH_BYTES: usize = 4 << 20;
+/// What an event costs besides its message.
+const EVENT_OVERHEAD: usize = 64;
+/// After the first event of a batch, others may join it for so long.
+const GATHER: Duration = Duration::from_millis(10);
 /// An event of CloudWatch Logs is at most 256 KB, 26 of them bookkeeping.
 const EVENT_BYTES: usize = 262_144 - 26;
 /// How often expired events are looked for.
@@ -51,17 +53,26 @@ pub(crate) struct LogStore {
 }
 
 struct Shared {
-    queued_bytes: AtomicUsize,
+    appended: Mutex<Appended>,
     dropped: AtomicU64,
     evicted: AtomicU64,
     drop_reported: AtomicBool,
 }
 
+/// Events that have not been stored yet. The next request, or a moment, takes them along.
+#[derive(Default)]
+struct Appended {
+    batch: Vec<(LogStream, Vec<LogEvent>)>,
+    bytes: usize,
+    /// The thread has ended: nobody takes anything any more.
+    closed: bool,
+}
+
 type Work = Box<dyn FnOnce(&mut Database) + Send>;
 
 enum Request {
-    /// Events of a function's environment.
-    Append { stream: LogStream, events: Vec<LogEvent>, bytes: usize },
+    /// There are events of functions' environments.
+    Appended,
     /// A call of the API; it answers by itself.
     Run(Work),
     /// The service stops: commit what came before, then end.
@@ -77,7 +88,7 @@ impl LogStore {
         let database = Database::open(config.directory.as_deref(), config.maximum_bytes)?;
         let (requests, queue) = mpsc::channel(QUEUE_LENGTH);
         let shared = Arc::new(Shared {
-            queued_bytes: AtomicUsize::new(0),
+            appended: Mutex::default(),
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
             drop_reported: AtomicBool::new(false),
@@ -136,17 +147,28 @@ impl LogStore {
 
 impl LogSink for LogStore {
     fn append(&self, stream: &LogStream, events: Vec<LogEvent>) {
-        if events.is_empty() {
+        let bytes =
+            events.iter().map(|event| event.message.len()).sum::<usize>() + EVENT_OVERHEAD * events.len();
+        let mut appended = self.shared.appended();
+        if appended.closed || appended.bytes + bytes > QUEUE_BYTES {
+            let why = if appended.closed {
+                "the store is closed"
+            } else {
+                "they come faster than the store takes them"
+            };
+            drop(appended);
+            self.shared.count_dropped(events.len() as u64, why);
             return;
         }
-        let count = events.len() as u64;
-        let bytes = events.iter().map(|event| event.message.len()).sum();
-        let queued = self.shared.queued_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let accepted = queued + bytes <= QUEUE_BYTES
-            && self.requests.try_send(Request::Append { stream: stream.clone(), events, bytes }).is_ok();
-        if !accepted {
-            self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
-            self.shared.count_dropped(count, "they come faster than the store takes them");
+        // Waking the thread costs more than an invocation may: it is told of the first events only, and waits a
+        // little for those that follow.
+        let first = appended.batch.is_empty();
+        appended.bytes += bytes;
+        appended.batch.push((stream.clone(), events));
+        drop(appended);
+        if first {
+            // A full queue is being worked on: whatever is in it takes the events along.
+            let _ = self.requests.try_send(Request::Appended);
         }
     }
 }
@@ -163,6 +185,11 @@ impl fmt::Debug for LogStore {
 // === impl Shared ===
 
 impl Shared {
+    fn appended(&self) -> MutexGuard<'_, Appended> {
+        // Nothing that is done under this lock can leave the data half-changed.
+        self.appended.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn count_dropped(&self, count: u64, reason: &str) {
         self.dropped.fetch_add(count, Ordering::Relaxed);
         if !self.drop_reported.swap(true, Ordering::Relaxed) {
@@ -207,7 +234,7 @@ impl Writer {
                     None => return,
                 },
             };
-            if let Some(closed) = self.perform(request) {
+            if let Some(closed) = self.perform(request).await {
                 // Senders find a closed queue from here on, before the caller of `close` goes on.
                 drop(self);
                 let _ = closed.send(());
@@ -216,36 +243,34 @@ impl Writer {
         }
     }
 
-    /// Performs a request and, if it appends, the appends that wait behind it.
-    fn perform(&mut self, request: Request) -> Option<oneshot::Sender<()>> {
-        let mut next = Some(request);
-        let mut batch = Vec::new();
-        let mut batch_bytes = 0;
-        while let Some(request) = next.take() {
-            match request {
-                Request::Append { stream, events, bytes } => {
-                    batch_bytes += bytes;
-                    batch.push((stream, events));
-                    if batch_bytes < BATCH_BYTES && batch.len() < QUEUE_LENGTH {
-                        next = self.queue.try_recv().ok();
-                    }
-                }
-                Request::Run(work) => {
-                    self.commit(std::mem::take(&mut batch), std::mem::take(&mut batch_bytes));
-                    work(&mut self.database);
-                    self.settle();
-                }
-                Request::Close(closed) => {
-                    self.commit(batch, batch_bytes);
-                    return Some(closed);
-                }
+    /// Performs a request. Events that were appended before it are stored first.
+    async fn perform(&mut self, request: Request) -> Option<oneshot::Sender<()>> {
+        let request = match request {
+            Request::Appended => match tokio::time::timeout(GATHER, self.queue.recv()).await {
+                Ok(Some(request)) => request,
+                Ok(None) | Err(_) => Request::Appended,
+            },
+            other => other,
+        };
+        let batch = {
+            let mut appended = self.shared.appended();
+            appended.bytes = 0;
+            appended.closed = matches!(request, Request::Close(_));
+            std::mem::take(&mut appended.batch)
+        };
+        self.commit(batch);
+        match request {
+            Request::Appended => None,
+            Request::Run(work) => {
+                work(&mut self.database);
+                self.settle();
+                None
             }
+            Request::Close(closed) => Some(closed),
         }
-        self.commit(batch, batch_bytes);
-        None
     }
 
-    fn commit(&mut self, batch: Vec<(LogStream, Vec<LogEvent>)>, bytes: usize) {
+    fn commit(&mut self, batch: Vec<(LogStream, Vec<LogEvent>)>) {
         if batch.is_empty() {
             return;
         }
@@ -254,7 +279,6 @@ impl Writer {
         if let Err(error) = self.database.append(batch.into_iter().map(split_large), now) {
             self.shared.count_dropped(count, &describe(&error));
         }
-        self.shared.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
         self.settle();
     }
 

@@ -240,8 +240,10 @@ async fn a_full_queue_drops_and_counts() {
     });
     wait.await.unwrap();
     let overflow = 10;
-    for number in 0..QUEUE_LENGTH + overflow {
-        store.append(&stream("a"), vec![event(START_MS + number as i64, "x")]);
+    let message = bytes::Bytes::from("x".repeat(200_000));
+    let room = QUEUE_BYTES / (message.len() + EVENT_OVERHEAD);
+    for number in 0..room + overflow {
+        store.append(&stream("a"), vec![event(START_MS + number as i64, message.clone())]);
     }
     assert_eq!(store.dropped(), overflow as u64);
     release.send(()).unwrap();
@@ -251,7 +253,7 @@ async fn a_full_queue_drops_and_counts() {
             database.connection.query_row("SELECT COUNT(*) FROM event", [], |row| row.get(0))?,
         )
     });
-    assert_eq!(count.await.unwrap(), QUEUE_LENGTH as i64);
+    assert_eq!(count.await.unwrap(), room as i64);
 }
 
 #[tokio::test]
