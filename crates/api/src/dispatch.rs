@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{Method, Response, Uri, request::Parts};
+use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, request::Parts};
 
 use crate::{
     bind,
@@ -15,6 +15,8 @@ use crate::{
     respond::Reply,
     validate,
 };
+
+const REMAPPED_LENGTH: HeaderName = HeaderName::from_static("x-amzn-remapped-content-length");
 
 /// Routes, binds, validates, calls and renders.
 ///
@@ -42,6 +44,10 @@ pub async fn dispatch<S: Lambda + ?Sized>(
         }
     };
     if let Some(operation) = operation {
+        // On every answer of a synchronous invocation, for a reason of AWS's gateway.
+        if operation == Operation::Invoke && response.status() == StatusCode::OK {
+            response.headers_mut().insert(REMAPPED_LENGTH, HeaderValue::from_static("0"));
+        }
         response.extensions_mut().insert(operation);
     }
     response

@@ -3,7 +3,7 @@
 //! Must not know invocations or the Runtime API: it makes the socket, others speak on it.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::OsString,
     fmt, io,
     net::{Ipv4Addr, SocketAddrV4},
@@ -87,6 +87,8 @@ struct Inner {
     templates: Mutex<HashMap<Vec<Shown>, Template>>,
     /// What was prepared for a version, as long as the version lives.
     prepared: Mutex<HashMap<usize, PreparedFor>>,
+    /// Warnings that were given: one function has many versions, and many functions one runtime.
+    warned: Mutex<HashSet<String>>,
 }
 
 /// What was prepared, and for which version.
@@ -106,7 +108,12 @@ impl ProcessExecutor {
     /// An executor; nothing runs before the first environment is asked for.
     pub fn new(config: ProcessExecutorConfig) -> ProcessExecutor {
         ProcessExecutor {
-            inner: Arc::new(Inner { config, templates: Mutex::default(), prepared: Mutex::default() }),
+            inner: Arc::new(Inner {
+                config,
+                templates: Mutex::default(),
+                prepared: Mutex::default(),
+                warned: Mutex::default(),
+            }),
         }
     }
 
@@ -193,7 +200,9 @@ impl Inner {
             Layout::Host { opt: spec.layers.first().cloned().unwrap_or_else(|| PathBuf::from("/opt")) }
         };
         let plan = self.config.catalog.plan(spec, &layout).map_err(plan_error)?;
-        if let Some(warning) = &plan.warning {
+        if let Some(warning) = &plan.warning
+            && lock(&self.warned).insert(warning.clone())
+        {
             tracing::warn!(function = %spec.function_name, "{warning}");
         }
         let shown = plan.mounts.iter().map(|mount| (mount.source.clone(), mount.target.clone())).collect();

@@ -100,8 +100,7 @@ impl Project {
         plan: Plan,
         mut records: mpsc::Receiver<InvocationRecord>,
     ) -> Result<(), CommandError> {
-        self.deploy(client, &plan).await?;
-        print(format_args!("\n{READY}"))?;
+        // Before the first deployment, so that no change falls between the two.
         let mut watcher = match self.watched.then(|| watch::Watcher::start(&self.folder, &plan)) {
             Some(Ok(watcher)) => Some(watcher),
             Some(Err(error)) => {
@@ -110,6 +109,8 @@ impl Project {
             }
             None => None,
         };
+        self.deploy(client, &plan).await?;
+        print(format_args!("\n{READY}"))?;
         loop {
             let changed = async {
                 match &mut watcher {

@@ -20,6 +20,8 @@ const QUIET: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(super) struct Watcher {
     changes: mpsc::Receiver<()>,
+    /// Something changed that [`Watcher::changed`] has not told yet.
+    pending: bool,
     /// Ends the watch when it is dropped.
     _watch: RecommendedWatcher,
 }
@@ -39,15 +41,17 @@ impl Watcher {
         for folder in folders {
             watch.watch(folder, RecursiveMode::Recursive)?;
         }
-        Ok(Self { changes, _watch: watch })
+        Ok(Self { changes, pending: false, _watch: watch })
     }
 
-    /// Returns when something changed and no more changes come.
+    /// Returns when something changed and no more changes come. May be dropped and called again: nothing is lost.
     pub(super) async fn changed(&mut self) {
-        if self.changes.recv().await.is_none() {
+        if !self.pending && self.changes.recv().await.is_none() {
             return std::future::pending().await;
         }
+        self.pending = true;
         while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changes.recv()).await {}
+        self.pending = false;
     }
 }
 

@@ -4,11 +4,13 @@
 //! other events.
 
 mod database;
+mod event_operations;
 mod events;
 mod filter;
 mod input;
 mod json_filter;
 mod operations;
+mod schema;
 mod store;
 
 pub(crate) use database::{Scope, StoreError};
