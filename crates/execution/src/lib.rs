@@ -18,13 +18,17 @@ mod trace;
 pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};
 pub use pool::VersionHandle;
 
-/// The error and its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
+/// The error and its causes on one line, for logs. A cause that the text has already is left out, as some libraries
+/// repeat theirs.
+pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text.push_str(": ");
+            text.push_str(&cause_text);
+        }
         source = cause.source();
     }
     text

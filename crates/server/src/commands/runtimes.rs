@@ -176,7 +176,7 @@ fn sync_all(catalog: &Catalog, names: &[String]) -> Result<ExitCode, CommandErro
                 say_note(format_args!("{} is left out: {error}", target.name));
             }
             Err(error) if names.is_empty() => {
-                say_note(format_args!("{} is left out: {}", target.name, chain(&error)))
+                say_note(format_args!("{} is left out: {}", target.name, hothouse_execution::chain(&error)))
             }
             Err(error) => {
                 return Err(
@@ -221,14 +221,4 @@ fn sync_one(catalog: &Catalog, target: &Target<'_>) -> Result<(), SyncError> {
     });
     spinner.finish_and_clear();
     outcome
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }

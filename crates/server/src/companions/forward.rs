@@ -6,7 +6,7 @@ use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hothouse_api::name::{AccountId, Region};
-use hothouse_execution::ports::Clock;
+use hothouse_execution::{chain, ports::Clock};
 use http::{
     HeaderMap, HeaderValue, Request, Response, StatusCode, Uri, Version,
     header::{self, HeaderName},
@@ -336,21 +336,6 @@ fn explain(error: &ForwardError, headers: &HeaderMap, credential: &Credential) -
         ),
     };
     protocol::error(headers, credential, status, code, &message)
-}
-
-/// An error and its causes in one line, without repetitions.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 // === TLS ===

@@ -110,7 +110,7 @@ impl Door {
             && let Some(error) = response.extensions().get::<Arc<ApiError>>()
             && error.kind() != ErrorKind::NotImplemented
         {
-            let causes = companions::forward::chain(&**error);
+            let causes = hothouse_execution::chain(&**error);
             tracing::error!(%request_id, operation = ?operation, error = causes, "a request failed");
         }
         response

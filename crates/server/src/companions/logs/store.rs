@@ -14,7 +14,10 @@ use std::{
     time::{Duration, UNIX_EPOCH},
 };
 
-use hothouse_execution::ports::{Clock, LogEvent, LogSink, LogStream};
+use hothouse_execution::{
+    chain,
+    ports::{Clock, LogEvent, LogSink, LogStream},
+};
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -277,7 +280,7 @@ impl Writer {
         let count = batch.iter().map(|(_, events)| events.len() as u64).sum();
         let now = milliseconds(&*self.clock);
         if let Err(error) = self.database.append(batch.into_iter().map(split_large), now) {
-            self.shared.count_dropped(count, &describe(&error));
+            self.shared.count_dropped(count, &chain(&error));
         }
         self.settle();
     }
@@ -291,7 +294,7 @@ impl Writer {
                     tracing::warn!("the log store is full: the oldest events make room for new ones");
                 }
             }
-            Err(error) => tracing::warn!("failed to make room in the log store: {}", describe(&error)),
+            Err(error) => tracing::warn!("failed to make room in the log store: {}", chain(&error)),
         }
     }
 
@@ -299,7 +302,7 @@ impl Writer {
     fn sweep(&mut self) -> bool {
         let now = milliseconds(&*self.clock);
         self.database.delete_expired(now).unwrap_or_else(|error| {
-            tracing::warn!("failed to delete expired log events: {}", describe(&error));
+            tracing::warn!("failed to delete expired log events: {}", chain(&error));
             false
         })
     }
@@ -308,17 +311,6 @@ impl Writer {
 fn milliseconds(clock: &dyn Clock) -> i64 {
     let since = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 /// Cuts records that are too large for one event, at a character's start where the text is UTF-8.
