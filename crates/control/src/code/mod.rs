@@ -3,6 +3,7 @@
 //! Must not know functions: it is asked about hashes, and whoever asks says which hashes are in use.
 
 mod archive;
+mod ephemeral;
 mod hash;
 mod source;
 mod store;

@@ -12,11 +12,11 @@ use std::{
 };
 
 use bytes::Bytes;
-use tempfile::TempDir;
 
 use super::{
     CodeHash,
     archive::{self, ArchiveError},
+    ephemeral::EphemeralDirectory,
 };
 
 /// Why a package could not be kept.
@@ -50,7 +50,7 @@ pub struct CodeStore {
     /// Whether packages are to outlive the machine's next crash.
     durable: bool,
     /// Makes the directory go away with the store, or when it is closed.
-    ephemeral: Mutex<Option<TempDir>>,
+    ephemeral: Mutex<Option<EphemeralDirectory>>,
 }
 
 impl CodeStore {
@@ -63,20 +63,18 @@ impl CodeStore {
         Ok(Arc::new(Self::new(root, unzipped_limit, None)))
     }
 
-    /// A new directory below `parent` that is removed with the store.
+    /// A new directory below `parent` that is removed with the store, or after a crash by the next one to start.
     ///
     /// # Errors
     /// If the directory cannot be made.
     pub fn ephemeral(parent: &Path, unzipped_limit: u64) -> Result<Arc<Self>, CodeError> {
-        let directory = tempfile::Builder::new()
-            .prefix("hothouse-code-")
-            .tempdir_in(parent)
-            .map_err(io_error("create a directory in", parent))?;
+        let directory =
+            EphemeralDirectory::create(parent).map_err(io_error("create a directory in", parent))?;
         open_up(directory.path())?;
         Ok(Arc::new(Self::new(directory.path().to_owned(), unzipped_limit, Some(directory))))
     }
 
-    fn new(root: PathBuf, unzipped_limit: u64, ephemeral: Option<TempDir>) -> Self {
+    fn new(root: PathBuf, unzipped_limit: u64, ephemeral: Option<EphemeralDirectory>) -> Self {
         Self {
             root,
             unzipped_limit,
@@ -177,7 +175,7 @@ impl CodeStore {
         let store = Arc::clone(self);
         let closed = blocking(move || {
             let directory = store.ephemeral.lock().unwrap_or_else(PoisonError::into_inner).take();
-            directory.map_or(Ok(()), TempDir::close).map_err(io_error("remove", &store.root))
+            directory.map_or(Ok(()), EphemeralDirectory::remove).map_err(io_error("remove", &store.root))
         });
         if let Err(error) = closed.await {
             tracing::warn!(

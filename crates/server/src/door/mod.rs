@@ -106,9 +106,9 @@ impl Door {
             trace_id: trace_id.map(str::to_owned),
         };
         let response = dispatch(&self.control, context, &self.limits, parts, body).await;
-        if response.status().is_server_error()
-            && let Some(error) = response.extensions().get::<Arc<ApiError>>()
-            && error.kind() != ErrorKind::NotImplemented
+        // Ours alone are told here: what a function or its configuration did wrong is the caller's to read.
+        if let Some(error) = response.extensions().get::<Arc<ApiError>>()
+            && error.kind() == ErrorKind::Service
         {
             let causes = hothouse_execution::chain(&**error);
             tracing::error!(%request_id, operation = ?operation, error = causes, "a request failed");

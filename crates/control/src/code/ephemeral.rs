@@ -1,0 +1,84 @@
+//! A directory that is gone with the service, even if the service was killed: the next one to start removes it.
+//!
+//! Must not touch a directory that is in use: its owner holds a lock on a file in it.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::Path,
+};
+
+use tempfile::TempDir;
+
+const PREFIX: &str = "hothouse-code-";
+const LOCK: &str = ".lock";
+
+/// Removed when it is dropped.
+#[derive(Debug)]
+pub(super) struct EphemeralDirectory {
+    directory: TempDir,
+    /// Says that the directory is in use; the system lets go of it however the process ends.
+    _lock: File,
+}
+
+impl EphemeralDirectory {
+    /// Makes one below `parent`, and removes those that killed services left there.
+    pub(super) fn create(parent: &Path) -> io::Result<Self> {
+        sweep(parent);
+        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+        // Locked before it has its name, so that nobody who sweeps can be faster.
+        let unnamed = directory.path().join(".unlocked");
+        let lock = File::create_new(&unnamed)?;
+        lock.lock()?;
+        fs::rename(unnamed, directory.path().join(LOCK))?;
+        Ok(Self { directory, _lock: lock })
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// As dropping it, but tells what went wrong.
+    pub(super) fn remove(self) -> io::Result<()> {
+        self.directory.close()
+    }
+}
+
+/// What cannot be removed stays: it harms nobody but the disk.
+fn sweep(parent: &Path) {
+    for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
+        let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
+        if is_ours
+            && let Ok(lock) = File::open(entry.path().join(LOCK))
+            && lock.try_lock().is_ok()
+            && let Err(error) = fs::remove_dir_all(entry.path())
+        {
+            tracing::debug!(path = %entry.path().display(), %error, "failed to remove what a killed service left");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_service_left_is_removed_and_what_is_in_use_stays() {
+        let parent = tempfile::tempdir().unwrap();
+        let used = EphemeralDirectory::create(parent.path()).unwrap();
+        let left = parent.path().join("hothouse-code-left");
+        fs::create_dir(&left).unwrap();
+        fs::write(left.join(LOCK), "").unwrap();
+        let strange = parent.path().join("something-else");
+        fs::create_dir(&strange).unwrap();
+        fs::write(strange.join(LOCK), "").unwrap();
+
+        let other = EphemeralDirectory::create(parent.path()).unwrap();
+        assert!(!left.exists());
+        assert!(used.path().exists() && other.path().exists() && strange.exists());
+
+        let gone = other.path().to_owned();
+        drop(other);
+        assert!(!gone.exists());
+    }
+}
