@@ -4,10 +4,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, Weak,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, Weak},
     time::{Duration, SystemTime},
 };
 
@@ -16,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    concurrency::{Concurrency, Permit},
     environment::{EnvironmentId, Shared, Status},
     executor::Executor,
     invocation::InvokeError,
@@ -79,29 +77,9 @@ pub(crate) struct Inner {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
-    running: Arc<AtomicUsize>,
+    concurrency: Concurrency,
     pools: Mutex<Vec<Weak<Pool>>>,
     environments: Mutex<HashMap<EnvironmentId, Arc<Shared>>>,
-}
-
-/// One running invocation, counted against the concurrency limit while it lives.
-#[derive(Debug)]
-pub(crate) struct Permit {
-    running: Arc<AtomicUsize>,
-}
-
-impl Permit {
-    /// One that counts for itself alone.
-    #[cfg(test)]
-    pub(crate) fn unlimited() -> Permit {
-        Permit { running: Arc::new(AtomicUsize::new(1)) }
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.running.fetch_sub(1, Ordering::Relaxed);
-    }
 }
 
 /// A living environment, as `ps` shows it.
@@ -131,6 +109,7 @@ impl Engine {
     pub fn new(config: EngineConfig, ports: Ports) -> Engine {
         let Ports { executor, sink, credentials, clock, observer } = ports;
         let inner = Arc::new(Inner {
+            concurrency: Concurrency::new(config.concurrency),
             config,
             executor,
             sink,
@@ -139,7 +118,6 @@ impl Engine {
             observer,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
-            running: Arc::new(AtomicUsize::new(0)),
             pools: Mutex::default(),
             environments: Mutex::default(),
         });
@@ -170,7 +148,7 @@ impl Engine {
 
     /// Invocations that are running or waiting for an environment.
     pub fn running(&self) -> usize {
-        self.inner.running.load(Ordering::Relaxed)
+        self.inner.concurrency.running()
     }
 
     /// Ends every environment; running invocations are answered with [`InvokeError::ShuttingDown`]. Returns when all
@@ -184,15 +162,10 @@ impl Engine {
 
 impl Inner {
     pub(crate) fn permit(&self) -> Result<Permit, InvokeError> {
-        let limit = self.config.concurrency;
         if self.stop.is_cancelled() {
             return Err(InvokeError::ShuttingDown);
         }
-        let permit = Permit { running: self.running.clone() };
-        if self.running.fetch_add(1, Ordering::Relaxed) >= limit {
-            return Err(InvokeError::Throttled { limit });
-        }
-        Ok(permit)
+        self.concurrency.enter()
     }
 
     pub(crate) fn register(self: &Arc<Self>, shared: Arc<Shared>) -> Registration {

@@ -2,6 +2,7 @@
 //!
 //! Must not know functions' control state: it is handed immutable [`spec::FunctionSpec`]s.
 
+mod concurrency;
 mod engine;
 pub mod environment;
 pub mod executor;

@@ -392,11 +392,11 @@ async fn shutting_down_answers_who_waits_and_ends_every_environment() {
 
 #[tokio::test]
 async fn many_callers_and_rude_runtimes_lose_no_event_and_answer_each_once() {
-    let served = Arc::new(AtomicUsize::new(0));
-    let counter = served.clone();
-    // Every 97th event of an environment ends its process.
+    let (served, crashes) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (counter, crash_counter) = (served.clone(), crashes.clone());
+    // Every 98th event of an environment ends its process.
     let executor = FakeExecutor::new(move |mut runtime| {
-        let counter = counter.clone();
+        let (counter, crash_counter) = (counter.clone(), crash_counter.clone());
         async move {
             for _ in 0..97 {
                 let event = runtime.next().await;
@@ -405,6 +405,7 @@ async fn many_callers_and_rude_runtimes_lose_no_event_and_answer_each_once() {
             }
             runtime.next().await;
             counter.fetch_add(1, SeqCst);
+            crash_counter.fetch_add(1, SeqCst);
             EXIT_0
         }
     });
@@ -428,7 +429,7 @@ async fn many_callers_and_rude_runtimes_lose_no_event_and_answer_each_once() {
     }
     let crashed: usize = callers.join_all().await.into_iter().sum();
     assert_eq!(served.load(SeqCst), 16 * 300);
-    assert!(crashed > 0);
+    assert_eq!(crashed, crashes.load(SeqCst));
     engine.shut_down().await;
     assert!(engine.environments().is_empty());
 }

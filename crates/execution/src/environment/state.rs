@@ -22,7 +22,7 @@ use hothouse_api::name::RequestId;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
-    engine::Permit,
+    concurrency::Permit,
     executor::StartError,
     fault::{Exit, Fault},
     invocation::{Completed, Invocation, InvokeError, Outcome},
@@ -376,7 +376,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::fault::ExitStatus;
+    use crate::{concurrency::Concurrency, fault::ExitStatus};
 
     const LIMITS: Limits = Limits { init: INIT_LIMIT, timeout: Duration::from_secs(3) };
 
@@ -422,7 +422,7 @@ mod tests {
             trace_id: None,
             tail,
         };
-        (Job { invocation, reply, permit: Permit::unlimited() }, answer)
+        (Job { invocation, reply, permit: Concurrency::new(1).enter().unwrap() }, answer)
     }
 
     fn fault() -> Fault {
