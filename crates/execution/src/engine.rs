@@ -20,6 +20,7 @@ use crate::{
     pool::{Pool, VersionHandle},
     ports::{Clock, CredentialSource, LogSink, Observer},
     spec::FunctionSpec,
+    trace,
 };
 
 /// What the user set.
@@ -149,6 +150,11 @@ impl Engine {
     /// Invocations that are running or waiting for an environment.
     pub fn running(&self) -> usize {
         self.inner.concurrency.running()
+    }
+
+    /// The X-Ray trace header of an invocation: the caller's, with what it lacks filled in.
+    pub fn trace(&self, header: Option<&str>) -> String {
+        trace::complete(header, self.inner.clock.now())
     }
 
     /// Ends every environment; running invocations are answered with [`InvokeError::ShuttingDown`]. Returns when all

@@ -11,7 +11,7 @@ mod destination;
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use http::{Request, Response, StatusCode, request::Parts};
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
@@ -29,6 +29,8 @@ use crate::companions::{self, Companions, caller::Credential};
 pub(crate) use browser::Admission;
 pub(crate) use connections::Connections;
 use destination::Destination;
+
+const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
 /// What a request can reach.
 #[derive(Debug)]
@@ -96,16 +98,16 @@ impl Door {
             Ok(body) => body,
             Err(error) => return error.respond(request_id),
         };
-        let trace_id = parts.headers.get("x-amzn-trace-id").and_then(|trace| trace.to_str().ok());
+        let sent = parts.headers.get(TRACE_ID).and_then(|trace| trace.to_str().ok());
+        // Completed here, so that the caller is told the trace that the function sees.
+        let trace_id = (operation == Some(Operation::Invoke)).then(|| self.engine.trace(sent));
         let (account, region) = self.caller(credential);
-        let context = RequestContext {
-            account,
-            region,
-            request_id,
-            caller_arn: None,
-            trace_id: trace_id.map(str::to_owned),
-        };
-        let response = dispatch(&self.control, context, &self.limits, parts, body).await;
+        let trace_header = trace_id.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok());
+        let context = RequestContext { account, region, request_id, caller_arn: None, trace_id };
+        let mut response = dispatch(&self.control, context, &self.limits, parts, body).await;
+        if let Some(trace) = trace_header {
+            response.headers_mut().insert(TRACE_ID, trace);
+        }
         // Ours alone are told here: what a function or its configuration did wrong is the caller's to read.
         if let Some(error) = response.extensions().get::<Arc<ApiError>>()
             && error.kind() == ErrorKind::Service

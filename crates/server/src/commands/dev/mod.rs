@@ -217,10 +217,6 @@ fn program(path: &[PathBuf]) -> String {
     if path.iter().any(|folder| folder.join(NAME).is_file()) {
         return NAME.to_owned();
     }
-    let Ok(own) = std::env::current_exe() else { return NAME.to_owned() };
-    let here = std::env::current_dir().unwrap_or_default();
-    match own.strip_prefix(&here) {
-        Ok(relative) => format!("./{}", relative.display()),
-        Err(_) => own.display().to_string(),
-    }
+    // The whole path: what is printed is pasted into another terminal, which may be anywhere.
+    std::env::current_exe().map_or_else(|_| NAME.to_owned(), |own| own.display().to_string())
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use notify::{Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use super::{package::SKIPPED, plan::Plan};
 
@@ -20,8 +20,8 @@ const QUIET: Duration = Duration::from_millis(150);
 #[derive(Debug)]
 pub(super) struct Watcher {
     changes: mpsc::Receiver<()>,
-    /// Something changed that [`Watcher::changed`] has not told yet.
-    pending: bool,
+    /// When something changed last that [`Watcher::changed`] has not told yet.
+    pending: Option<Instant>,
     /// Ends the watch when it is dropped.
     _watch: RecommendedWatcher,
 }
@@ -41,17 +41,28 @@ impl Watcher {
         for folder in folders {
             watch.watch(folder, RecursiveMode::Recursive)?;
         }
-        Ok(Self { changes, pending: false, _watch: watch })
+        Ok(Self { changes, pending: None, _watch: watch })
     }
 
-    /// Returns when something changed and no more changes come. May be dropped and called again: nothing is lost.
+    /// Returns when something changed and no more changes come. May be dropped and called again: nothing is lost, and
+    /// the wait goes on where it was.
     pub(super) async fn changed(&mut self) {
-        if !self.pending && self.changes.recv().await.is_none() {
-            return std::future::pending().await;
+        loop {
+            let change = match self.pending {
+                None => self.changes.recv().await,
+                Some(last) => match tokio::time::timeout_at(last + QUIET, self.changes.recv()).await {
+                    Ok(change) => change,
+                    Err(_) => {
+                        self.pending = None;
+                        return;
+                    }
+                },
+            };
+            match change {
+                Some(()) => self.pending = Some(Instant::now()),
+                None => return std::future::pending().await,
+            }
         }
-        self.pending = true;
-        while let Ok(Some(())) = tokio::time::timeout(QUIET, self.changes.recv()).await {}
-        self.pending = false;
     }
 }
 
