@@ -7,7 +7,7 @@ use std::{
     io,
     net::{IpAddr, SocketAddr},
     path::PathBuf,
-    sync::{Arc, OnceLock},
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -104,6 +104,7 @@ pub(crate) struct Running {
     control: Control,
     engine: Engine,
     logs: LogStore,
+    inner_door: Arc<LateDoor>,
     grace: Duration,
 }
 
@@ -183,11 +184,20 @@ impl Service {
             },
         });
         let connections = Connections::default();
-        inner_door.open(door.clone(), connections.clone());
+        inner_door.set(Some((door.clone(), connections.clone())));
         for listener in listeners {
             connections.serve(listener, door.clone(), CancellationToken::new());
         }
-        Ok(Running { addresses, summary, connections, control, engine, logs, grace: config.shutdown_timeout })
+        Ok(Running {
+            addresses,
+            summary,
+            connections,
+            control,
+            engine,
+            logs,
+            inner_door,
+            grace: config.shutdown_timeout,
+        })
     }
 }
 
@@ -201,6 +211,9 @@ impl Running {
     pub(crate) async fn shutdown(self) {
         self.connections.close(self.grace).await;
         self.engine.shut_down().await;
+        // The executor has the door and the door the executor: whoever parts them lets both go, and with them what
+        // they hold of the machine.
+        self.inner_door.set(None);
         self.control.shut_down().await;
         self.logs.close().await;
     }
@@ -209,19 +222,19 @@ impl Running {
 /// The service's door into environments: made before the door itself, as environments are what is behind it.
 #[derive(Debug, Default)]
 struct LateDoor {
-    door: OnceLock<(Arc<Door>, Connections)>,
+    door: Mutex<Option<(Arc<Door>, Connections)>>,
 }
 
 impl LateDoor {
-    fn open(&self, door: Arc<Door>, connections: Connections) {
-        // Called once; a second door would be no other one.
-        let _ = self.door.set((door, connections));
+    fn set(&self, door: Option<(Arc<Door>, Connections)>) {
+        *self.door.lock().unwrap_or_else(PoisonError::into_inner) = door;
     }
 }
 
 impl InnerDoor for LateDoor {
     fn serve(&self, listener: TcpListener, gone: CancellationToken) {
-        if let Some((door, connections)) = self.door.get() {
+        let door = self.door.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((door, connections)) = &*door {
             connections.serve(listener, door.clone(), gone);
         }
     }
