@@ -90,6 +90,13 @@ pub(crate) enum StartError {
     Endpoint(#[from] EndpointError),
 }
 
+impl StartError {
+    /// Whether another service has the data directory.
+    pub(crate) fn is_directory_in_use(&self) -> bool {
+        matches!(self, StartError::Store(StoreError::InUse { .. }))
+    }
+}
+
 /// The service, before it runs.
 #[derive(Debug)]
 pub(crate) struct Service;

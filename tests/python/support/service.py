@@ -70,7 +70,8 @@ class Service:
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-        threading.Thread(target=self._read, args=(self.process.stdout, said), daemon=True).start()
+        self.reader = threading.Thread(target=self._read, args=(self.process.stdout, said), daemon=True)
+        self.reader.start()
         if wait:
             deadline = started + START_LIMIT
             while True:
@@ -119,6 +120,14 @@ class Service:
         self.process = None
         nothing_left(below)
         return seconds
+
+    def refusal(self, limit=STOP_LIMIT):
+        """Waits for a service that must not come up to end by itself; returns all that it said."""
+        self.exit_code = self.process.wait(limit)
+        self.reader.join(limit)
+        self.process = None
+        assert self.exit_code != 0, self.log
+        return self.log
 
     def kill(self):
         """Ends it the hard way, as a crash or a power cut would."""

@@ -95,7 +95,13 @@ impl Signals {
 
 async fn explain(error: StartError, listen: &[SocketAddr]) -> CommandError {
     let kind = io_kind(&error);
+    let shared = error.is_directory_in_use();
     let this = CommandError::new("failed to start the service").because(error);
+    if shared {
+        return this.hint(
+            "another Hothouse uses this data directory: use that one, or choose another with --data-dir",
+        );
+    }
     match kind {
         Some(io::ErrorKind::AddrInUse) => match listen.iter().find(|address| is_in_use(address)) {
             Some(&address) => this.hint(who_is_there(address).await),
