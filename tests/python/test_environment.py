@@ -1,9 +1,10 @@
 """What a function finds around itself: variables, files, limits, credentials."""
 
 import re
+import socket
 
 import pytest
-from support.functions import NODE, NODE_PROBE, PYTHON, ROLE, probe
+from support.functions import NODE, NODE_PROBE, PYTHON, ROLE, Functions, probe
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +85,34 @@ def test_what_full_isolation_hides(functions, python, service):
     assert view["writable"] == {"/tmp": True, "/var/task": False, "/": False, "/usr": False, "/opt": False}
     assert view["processes"] <= 3
     assert view["uid"] != 0
+
+
+CALLS = """
+import os, socket, urllib.request
+
+def handler(event, context):
+    endpoint = os.environ["AWS_ENDPOINT_URL"]
+    health = urllib.request.urlopen(endpoint + "/_hothouse/health", timeout=10).status
+    try:
+        socket.create_connection(("127.0.0.1", event["port"]), 10).close()
+        host = "reached"
+    except OSError as error:
+        host = type(error).__name__
+    return [os.environ["AWS_LAMBDA_RUNTIME_API"], health, host]
+"""
+
+
+def test_an_isolated_network_holds_the_service_and_nothing_of_the_host(start_service):
+    service = start_service("--network=isolated")
+    if "isolation: full" not in service.log.lower():
+        pytest.skip("the service reports less than full isolation on this machine")
+    functions = Functions(service.client())
+    name = functions.create({"main.py": CALLS}, Runtime=PYTHON, Handler="main.handler", Timeout=30)
+    with socket.socket() as host:
+        host.bind(("127.0.0.1", 0))
+        host.listen()
+        answer = functions.invoke(name, {"port": host.getsockname()[1]}).value()
+    assert answer == ["127.0.0.1:9001", 200, "ConnectionRefusedError"]
 
 
 def test_tmp_is_kept_between_invocations_and_not_shared(functions):

@@ -296,6 +296,7 @@ fn mismatch(value: &Value, shape: &Shape) -> ApiError {
     serialization(&format!("{given} can not be converted to {wanted}"))
 }
 
+/// Unverified: the wording is that of AWS's other JSON services, no answer of Lambda was at hand.
 fn serialization(message: &str) -> ApiError {
     ApiError::new(ErrorKind::Serialization, message)
 }

@@ -121,6 +121,8 @@ async fn answer<S: Lambda + ?Sized>(
 }
 
 /// AWS authorizes before it routes, so a path that belongs to no operation is forbidden rather than not found.
+///
+/// Unverified: the message is from a user's report of Lambda that did not show the status.
 fn unknown_operation() -> ApiError {
     ApiError::new(ErrorKind::AccessDenied, "Unable to determine service/operation name to be authorized")
 }

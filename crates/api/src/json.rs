@@ -1,6 +1,7 @@
 //! Whether bytes are a JSON document, and if not, what Jackson says about them: AWS passes Jackson's words on.
 //!
-//! One pass, no allocation, nothing is built. Must not judge what the document says.
+//! Words and columns of bytes that are no UTF-8 and of control characters are recorded; those of other faults follow
+//! Jackson's own rules, unverified at AWS. One pass, no allocation, nothing is built. Must not judge what the document says.
 
 /// Why bytes are no JSON document.
 #[derive(Debug, Clone, PartialEq, Eq)]

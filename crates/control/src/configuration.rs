@@ -45,6 +45,7 @@ pub(crate) fn create(
         }
     } else if input.runtime.is_none() || input.handler.is_none() {
         return Err(invalid_parameter(
+            // Unverified wording.
             "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
         ));
     }

@@ -129,6 +129,7 @@ fn resolve<'a>(
         Some(Qualifier::LatestPublished) => {
             let newest = function.versions.values().next_back();
             Some(newest.ok_or_else(|| {
+                // Unverified wording.
                 ApiError::new(ErrorKind::NoPublishedVersion, "The function has no published version.")
             })?)
         }
@@ -148,6 +149,7 @@ fn decode_client_context(encoded: &str) -> Result<String, ApiError> {
     let invalid = || {
         ApiError::new(
             ErrorKind::InvalidRequestContent,
+            // Unverified wording.
             "Client context must be a valid Base64-encoded JSON object.",
         )
     };

@@ -41,6 +41,7 @@ impl Source {
                 s3_object_version,
                 ..
             } => Ok(Self::Object(ObjectId { bucket, key, version: s3_object_version })),
+            // Unverified wording.
             _ => Err(invalid_parameter("Please provide a source for function code.")),
         }
     }
