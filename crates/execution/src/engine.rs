@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     concurrency::{Concurrency, Permit},
+    debug::DebugMode,
     environment::{EnvironmentId, Shared, Status},
     executor::Executor,
     invocation::InvokeError,
@@ -34,6 +35,13 @@ pub struct EngineConfig {
     pub concurrency: usize,
     /// Bytes of a buffered response (AWS: 6 MB and 100 bytes).
     pub response_limit: usize,
+    /// An idle environment's processes are stopped until the next event, as on AWS.
+    pub freeze: bool,
+    /// The answer of an invocation is held back for so long after the runtime asked for the next event, so that its log
+    /// has what the function still writes in the background.
+    pub post_invoke_wait: Duration,
+    /// Which functions are debugged.
+    pub debug: DebugMode,
 }
 
 impl Default for EngineConfig {
@@ -43,6 +51,9 @@ impl Default for EngineConfig {
             startup_timeout: Duration::from_secs(20),
             concurrency: 1000,
             response_limit: 6_291_556,
+            freeze: true,
+            post_invoke_wait: Duration::ZERO,
+            debug: DebugMode::Off,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know functions' control state: it is handed immutable [`spec::FunctionSpec`]s.
 
 mod concurrency;
+pub mod debug;
 mod engine;
 pub mod environment;
 pub mod executor;

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hothouse_api::name::{AccountId, Region};
 
-use crate::spec::FunctionSpec;
+use crate::{environment::EnvironmentId, spec::FunctionSpec};
 
 /// Wall clock; tests can put another in its place.
 pub trait Clock: Send + Sync + fmt::Debug {
@@ -87,6 +87,24 @@ pub struct CredentialError {
     pub role: String,
     /// What the token service said.
     pub reason: String,
+}
+
+/// Takes what functions send to the address of the X-Ray daemon.
+pub trait SegmentSink: Send + Sync + fmt::Debug {
+    /// One datagram as it came, of this environment where that is known. Must not block: a full sink drops, and counts
+    /// what it dropped.
+    fn datagram(&self, from: Option<&SegmentOrigin>, datagram: Bytes);
+}
+
+/// Where a trace segment came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SegmentOrigin {
+    /// Account of the function.
+    pub account: AccountId,
+    /// Region of the function.
+    pub region: Region,
+    /// The environment.
+    pub environment: EnvironmentId,
 }
 
 /// What an observer (the `dev` command, metrics) hears about invocations and environments.

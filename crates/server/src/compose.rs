@@ -149,6 +149,7 @@ impl Service {
                 startup_timeout: config.environment_startup_timeout,
                 response_limit: config.limits.max_function_payload_size as usize,
                 concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
+                ..EngineConfig::default()
             },
             hothouse_execution::Ports {
                 executor: Arc::new(executor),

@@ -60,6 +60,26 @@ impl FromStr for EnvironmentId {
     }
 }
 
+/// Why an environment was started (`AWS_LAMBDA_INITIALIZATION_TYPE`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum InitializationType {
+    /// An invocation wanted one.
+    OnDemand,
+    /// Kept ready whether or not anyone invokes.
+    ProvisionedConcurrency,
+}
+
+impl InitializationType {
+    /// As AWS spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            InitializationType::OnDemand => "on-demand",
+            InitializationType::ProvisionedConcurrency => "provisioned-concurrency",
+        }
+    }
+}
+
 /// The status that users see in `ps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]

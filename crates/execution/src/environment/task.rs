@@ -22,7 +22,7 @@ use tokio::{
 };
 
 use super::{
-    EnvironmentId, Shared, Status as UserStatus,
+    EnvironmentId, InitializationType, Shared, Status as UserStatus,
     state::{self, Action, Event, INIT_LIMIT, Job, Limits, Process, State},
 };
 use crate::{
@@ -74,7 +74,14 @@ async fn create(pool: &Pool, id: EnvironmentId) -> Result<(Created, LogWriter), 
     let stream =
         log_stream(spec, id, Timestamp::try_from(engine.clock.now()).unwrap_or(Timestamp::UNIX_EPOCH));
     let log = LogWriter::new(stream.clone(), engine.sink.clone(), engine.clock.clone());
-    let launch = Launch { spec: spec.clone(), environment: id, credentials, log_stream: stream.name };
+    let launch = Launch {
+        spec: spec.clone(),
+        environment: id,
+        credentials,
+        log_stream: stream.name,
+        initialization: InitializationType::OnDemand,
+        debug: engine.config.debug.of(spec),
+    };
     Ok((engine.executor.create(launch).await?, log))
 }
 

@@ -14,7 +14,8 @@ use tokio::{
 };
 
 use crate::{
-    environment::EnvironmentId,
+    debug::Debugging,
+    environment::{EnvironmentId, InitializationType},
     fault::{Exit, Fault},
     ports::Credentials,
     spec::FunctionSpec,
@@ -40,6 +41,10 @@ pub struct Launch {
     pub credentials: Credentials,
     /// Name of the log stream.
     pub log_stream: String,
+    /// What `AWS_LAMBDA_INITIALIZATION_TYPE` says.
+    pub initialization: InitializationType,
+    /// Set if the function is being debugged.
+    pub debug: Option<Debugging>,
 }
 
 /// A place for processes.
@@ -55,7 +60,15 @@ pub struct Created {
 pub trait Instance: Send + fmt::Debug {
     /// Starts the runtime process. Between two starts the file system of the environment (`/tmp`) stays.
     fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>>;
-    /// Ends the whole process tree at once.
+    /// Stops the clock for the whole process tree: nothing in it runs until [`Instance::thaw`].
+    fn freeze(&mut self) {}
+    /// Lets a frozen process tree go on.
+    fn thaw(&mut self) {}
+    /// INIT, which has all the CPU it can get, is over: from now on the function has the share that its memory buys.
+    fn limit_cpu(&mut self) {}
+    /// Asks the runtime process to end (`SIGTERM`): the SHUTDOWN phase of environments with extensions.
+    fn terminate(&mut self) {}
+    /// Ends the whole process tree at once, frozen or not.
     fn kill(&mut self);
     /// Peak memory of the process tree, in bytes, as far as it is known.
     fn peak_memory(&mut self) -> u64;

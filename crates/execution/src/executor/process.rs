@@ -41,6 +41,10 @@ const RUNTIME_API_PORT: u16 = 9001;
 /// Port of the X-Ray daemon's address that is advertised to functions.
 const XRAY_PORT: u16 = 2000;
 
+const STOP: i32 = rustix::process::Signal::STOP.as_raw();
+const CONTINUE: i32 = rustix::process::Signal::CONT.as_raw();
+const TERMINATE: i32 = rustix::process::Signal::TERM.as_raw();
+
 /// Memory is looked at this often at most: reading it costs as much as an invocation.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -272,7 +276,7 @@ impl Inner {
                     port: service.port,
                     announce: service.announce,
                 }),
-                initialization_type: "on-demand",
+                initialization_type: launch.initialization.as_str(),
                 timeout: spec.timeout,
             },
         );
@@ -380,12 +384,20 @@ impl Instance for ProcessInstance {
         })
     }
 
+    fn freeze(&mut self) {
+        self.order("freeze a process tree", |process| process.signal_all(STOP));
+    }
+
+    fn thaw(&mut self) {
+        self.order("thaw a process tree", |process| process.signal_all(CONTINUE));
+    }
+
+    fn terminate(&mut self) {
+        self.order("ask a process to end", |process| process.signal(TERMINATE));
+    }
+
     fn kill(&mut self) {
-        if let Some(process) = &self.process
-            && let Err(error) = lock(process).kill()
-        {
-            tracing::error!(function = %self.spec.function_name, %error, "failed to end a process tree");
-        }
+        self.order("end a process tree", Process::kill);
     }
 
     fn peak_memory(&mut self) -> u64 {
@@ -408,6 +420,14 @@ impl Instance for ProcessInstance {
 }
 
 impl ProcessInstance {
+    fn order(&self, what: &str, order: impl FnOnce(&Process) -> io::Result<()>) {
+        if let Some(process) = &self.process
+            && let Err(error) = order(&lock(process))
+        {
+            tracing::error!(function = %self.spec.function_name, %error, "failed to {what}");
+        }
+    }
+
     fn command(&self, output: &OwnedFd) -> Result<Command, StartError> {
         let duplicate = || output.try_clone().map_err(StartError::machine("duplicate the log pipe"));
         let mut descriptors = vec![(duplicate()?, 1), (duplicate()?, 2)];
