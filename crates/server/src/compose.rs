@@ -19,6 +19,7 @@ use hothouse_control::{
 };
 use hothouse_execution::{
     Engine, EngineConfig,
+    debug::{DebugFunctions, DebugMode},
     executor::{
         InnerDoor, Isolation as Isolated, Level, Network as SandboxNetwork, ProcessExecutor,
         ProcessExecutorConfig, ServiceAddress, StartError as ExecutorError,
@@ -37,7 +38,8 @@ use crate::{
         objects::Objects,
         sts::{SecretError, Sts},
     },
-    config::{Isolation, Limits, Network, ServiceConfig},
+    config::{DebugSetting, Isolation, Limits, Network, ServiceConfig},
+    debug_file::DebugFile,
     door::{Admission, Connections, Door},
 };
 
@@ -112,6 +114,8 @@ pub(crate) struct Running {
     engine: Engine,
     logs: LogStore,
     inner_door: Arc<LateDoor>,
+    /// Ends the following of the debug configuration.
+    _debug_file: Option<DebugFile>,
     grace: Duration,
 }
 
@@ -142,13 +146,16 @@ impl Service {
         let inner_door = Arc::new(LateDoor::default());
         let executor = executor(&config, addresses[0].port(), inner_door.clone());
         let isolation = executor.isolation().map_err(StartError::Isolation)?;
-        let summary = summary(&executor, &isolation);
+        let (debug, debug_file) = debug(&config.debug);
+        let mut summary = summary(&executor, &isolation);
+        summary.extend(debug_summary(&config.debug));
         let engine = Engine::new(
             EngineConfig {
                 keep_alive: config.keep_alive,
                 startup_timeout: config.environment_startup_timeout,
                 response_limit: config.limits.max_function_payload_size as usize,
                 concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
+                debug,
                 ..EngineConfig::default()
             },
             hothouse_execution::Ports {
@@ -204,6 +211,7 @@ impl Service {
             engine,
             logs,
             inner_door,
+            _debug_file: debug_file,
             grace: config.shutdown_timeout,
         })
     }
@@ -305,6 +313,41 @@ fn summary(executor: &ProcessExecutor, isolation: &Isolated) -> Vec<String> {
         .collect();
     let runtimes = if runtimes.is_empty() { "none but custom ones".to_owned() } else { runtimes.join("; ") };
     vec![format!("Isolation: {isolation}"), format!("Runtimes: {runtimes} (`hothouse doctor` tells more)")]
+}
+
+/// Which functions are debugged, and what follows the file that says it.
+fn debug(setting: &DebugSetting) -> (DebugMode, Option<DebugFile>) {
+    let (path, functions) = match setting {
+        DebugSetting::Off => return (DebugMode::Off, None),
+        DebugSetting::All => return (DebugMode::All, None),
+        DebugSetting::File { path, functions } => (path, functions),
+    };
+    let live = DebugFunctions::from(functions.clone());
+    let file = DebugFile::follow(path.clone(), functions.clone(), live.clone())
+        .inspect_err(|error| {
+            tracing::warn!(
+                %error,
+                "failed to watch `{}`: changes of it need a restart", path.display()
+            );
+        })
+        .ok();
+    (DebugMode::Functions(live), file)
+}
+
+fn debug_summary(setting: &DebugSetting) -> Option<String> {
+    let which = match setting {
+        DebugSetting::Off => return None,
+        DebugSetting::All => "all functions".to_owned(),
+        DebugSetting::File { path, functions } => {
+            let names: Vec<String> = functions
+                .keys()
+                .map(|target| format!("{}:{}", target.function_arn.name(), target.version))
+                .collect();
+            let names = if names.is_empty() { "none yet".to_owned() } else { names.join(", ") };
+            format!("{names} (`{}`)", path.display())
+        }
+    };
+    Some(format!("Debugging: {which}; time limits are 1 h there"))
 }
 
 fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig {

@@ -13,12 +13,14 @@ use std::{
 
 use hothouse_execution::{ports::Observer, runtimes::SearchPaths};
 
+pub(crate) mod debug;
 mod file;
 mod flags;
 mod settings;
 mod table;
 mod values;
 
+pub(crate) use debug::{DebugFileError, DebugSetting};
 pub(crate) use flags::{ClientFlags, Flags, ServiceFlags};
 pub(crate) use settings::{SETTINGS, Setting};
 pub(crate) use table::{markdown, with_markdown};
@@ -42,6 +44,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) keep_alive: Duration,
     /// Ceiling for bringing an environment up.
     pub(crate) environment_startup_timeout: Duration,
+    /// Which functions are debugged.
+    pub(crate) debug: DebugSetting,
     /// Whether functions get `AWS_ENDPOINT_URL`, so that their SDK calls come back here.
     pub(crate) inject_aws_endpoint: bool,
     /// CreateFunction and UpdateFunction* answer when the function is `Active`.
@@ -254,6 +258,9 @@ pub(crate) enum ConfigError {
         /// What was probably meant.
         hint: String,
     },
+    /// The file that `--debug-config` names cannot be used.
+    #[error(transparent)]
+    DebugFile(#[from] DebugFileError),
     /// Neither `--data-dir` nor a home directory.
     #[error("failed to choose a data directory: no home directory is known")]
     NoHome,
@@ -265,6 +272,7 @@ impl ConfigError {
         match self {
             Self::Value { hint, .. } | Self::UnknownKey { hint, .. } => Some(hint.clone()),
             Self::Incomplete { needs, .. } => Some(format!("give `--{needs}` too")),
+            Self::DebugFile(error) => Some(error.hint()),
             Self::NoHome => Some("give `--data-dir DIR`, or `--ephemeral` to keep nothing".to_owned()),
             Self::ReadFile { .. } => Some("`--config FILE` names another file".to_owned()),
             Self::Syntax { .. } => None,
@@ -346,6 +354,7 @@ impl Configuration {
             allow_origins: self.list("allow-origin", values::origin)?,
             keep_alive: self.one("keep-alive", values::duration)?,
             environment_startup_timeout: self.one("environment-startup-timeout", values::duration)?,
+            debug: self.debug()?,
             inject_aws_endpoint: self.one("inject-aws-endpoint", values::boolean)?,
             synchronous_create: self.one("synchronous-create", values::boolean)?,
             limits: Limits {
@@ -405,6 +414,22 @@ impl Configuration {
     /// Directories in which the user's shell looks for programs.
     pub(crate) fn program_path(&self) -> &[PathBuf] {
         &self.machine.path
+    }
+
+    /// A file is enough to debug its functions; `--debug false` makes it have no effect.
+    fn debug(&self) -> Result<DebugSetting, ConfigError> {
+        let all = self.one("debug", values::boolean)?;
+        let path = self.optional("debug-config", values::path)?;
+        let refused = !all && self.find("debug").source != Source::Default;
+        Ok(match path {
+            Some(path) if !refused => {
+                let functions = debug::read(&path)?;
+                DebugSetting::File { path, functions }
+            }
+            Some(_) => DebugSetting::Off,
+            None if all => DebugSetting::All,
+            None => DebugSetting::Off,
+        })
     }
 
     fn aws_endpoint(&self) -> Result<Option<AwsEndpoint>, ConfigError> {

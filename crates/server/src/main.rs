@@ -12,6 +12,7 @@ mod commands;
 mod companions;
 mod compose;
 mod config;
+mod debug_file;
 mod door;
 
 fn main() -> ExitCode {

@@ -17,7 +17,7 @@ use crate::{
     cli::StartArgs,
     client::Client,
     compose::{Running, Service, StartError},
-    config::{ClientConfig, ServiceConfig},
+    config::{ClientConfig, DebugSetting, ServiceConfig},
 };
 
 /// What testcontainers and scripts wait for on stdout.
@@ -62,7 +62,12 @@ pub(super) async fn stop(running: Running, signals: &mut Signals) -> ExitCode {
 
 /// Writes the log to stderr, at the configured level.
 pub(super) fn start_log(config: &ServiceConfig) {
-    let filter = tracing_subscriber::EnvFilter::new(&config.log_level);
+    let mut directives = config.log_level.clone();
+    // Where a debugger finds its function is what people who debug have to know, at any level.
+    if config.debug != DebugSetting::Off && directives != "off" {
+        directives.push_str(",hothouse::debugger=info");
+    }
+    let filter = tracing_subscriber::EnvFilter::new(directives);
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(anstream::stderr).finish();
     // Fails only if there is a subscriber already, which is then as good.
     let _ = tracing::subscriber::set_global_default(subscriber);

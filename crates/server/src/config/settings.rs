@@ -157,6 +157,20 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
     Setting {
         form: Form::Switch,
+        default: &["false"],
+        aliases: &[same("LAMBDA_DEBUG_MODE")],
+        ..service("debug", "BOOLEAN", "Let debuggers attach to functions, and lift their time limits")
+    },
+    Setting {
+        aliases: &[same("LAMBDA_DEBUG_MODE_CONFIG_PATH")],
+        ..service(
+            "debug-config",
+            "FILE",
+            "YAML file with the functions to debug and their ports; no others are",
+        )
+    },
+    Setting {
+        form: Form::Switch,
         default: &["true"],
         aliases: &[Alias {
             name: "LAMBDA_DISABLE_AWS_ENDPOINT_URL",

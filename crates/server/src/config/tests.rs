@@ -225,3 +225,42 @@ fn secrets_stay_out_of_debug_output() {
     assert_eq!(config.aws_endpoint.as_ref().unwrap().keys.as_ref().unwrap().secret, "hush");
     assert!(!format!("{config:?}").contains("hush"));
 }
+
+fn debug_of(flags: &Flags, variables: &Variables) -> DebugSetting {
+    service(flags, variables).unwrap().debug
+}
+
+#[test]
+fn debugging_is_for_all_functions_or_for_those_of_a_file() {
+    assert_eq!(debug_of(&Flags::default(), &variables([])), DebugSetting::Off);
+    assert_eq!(debug_of(&flags([("debug", "true")]), &variables([])), DebugSetting::All);
+    assert_eq!(debug_of(&Flags::default(), &variables([("LAMBDA_DEBUG_MODE", "1")])), DebugSetting::All);
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("debug.yaml");
+    std::fs::write(&path, "functions:\n  arn:aws:lambda:us-east-1:000000000000:function:f:\n").unwrap();
+    let file = flags([("debug-config", path.to_str().unwrap())]);
+    for variables in [variables([]), variables([("LAMBDA_DEBUG_MODE", "1")])] {
+        let DebugSetting::File { path: read, functions } = debug_of(&file, &variables) else {
+            panic!("a file was given");
+        };
+        assert_eq!((read, functions.len()), (path.clone(), 1));
+    }
+    assert_eq!(debug_of(&file, &variables([("LAMBDA_DEBUG_MODE", "0")])), DebugSetting::Off);
+}
+
+#[test]
+fn a_wrong_debug_configuration_stops_the_start() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("debug.yaml");
+    std::fs::write(&path, "functions:\n  f:\n    debug-port: 1\n").unwrap();
+    let error = service(&flags([("debug-config", path.to_str().unwrap())]), &variables([])).unwrap_err();
+    let message = message(&error).replace(folder.path().to_str().unwrap(), "~");
+    assert_eq!(
+        message,
+        "failed to understand the debug configuration `~/debug.yaml`, line 2: `f` is not a function's ARN: write \
+         arn:aws:lambda:REGION:ACCOUNT:function:NAME, with or without :VERSION\n\
+         hint: below `functions:`, write `ARN:` and indented under it `debug-port: NUMBER` and `enforce-timeouts: \
+         true` or `false`"
+    );
+}
