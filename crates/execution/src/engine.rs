@@ -3,7 +3,7 @@
 //! Must not know functions' control state; it makes a pool for whatever version it is given.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, Weak},
     time::{Duration, SystemTime},
 };
@@ -15,7 +15,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     concurrency::{Concurrency, Permit},
     debug::DebugMode,
-    environment::{EnvironmentId, Shared, Status},
+    environment::{EnvironmentId, InitializationType, Shared, Status},
     executor::Executor,
     invocation::InvokeError,
     pool::{Pool, VersionHandle},
@@ -29,7 +29,8 @@ use crate::{
 pub struct EngineConfig {
     /// An environment that has been idle for so long is stopped.
     pub keep_alive: Duration,
-    /// The place and the first INIT of an environment may take this long together with nothing else.
+    /// The place and the first INIT of an environment may take this long together. Whoever waits for one that does not
+    /// make it gets an error; AWS's own limit for INIT, ten seconds, only ends the process.
     pub startup_timeout: Duration,
     /// Invocations that may run at the same time (AWS: account concurrency, 1,000).
     pub concurrency: usize,
@@ -92,9 +93,13 @@ pub(crate) struct Inner {
     concurrency: Concurrency,
     pools: Mutex<Vec<Weak<Pool>>>,
     environments: Mutex<HashMap<EnvironmentId, Arc<Shared>>>,
+    ended: Mutex<VecDeque<EnvironmentInfo>>,
 }
 
-/// A living environment, as `ps` shows it.
+/// So many environments that have ended are remembered, the latest ones.
+const ENDED: usize = 100;
+
+/// An environment, as `ps` shows it.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct EnvironmentInfo {
@@ -108,9 +113,13 @@ pub struct EnvironmentInfo {
     pub function_name: String,
     /// The version.
     pub version: String,
+    /// `on-demand` or `provisioned-concurrency`.
+    pub initialization_type: InitializationType,
     /// What it is doing.
     pub status: Status,
-    /// How long it has existed, in milliseconds.
+    /// Whether its processes stand still until the next event.
+    pub frozen: bool,
+    /// How long it has existed, in milliseconds; of one that has ended, how long it did.
     pub age_ms: u64,
     /// Invocations that it has been given.
     pub invocations: u64,
@@ -132,6 +141,7 @@ impl Engine {
             stop: CancellationToken::new(),
             pools: Mutex::default(),
             environments: Mutex::default(),
+            ended: Mutex::default(),
         });
         inner.tasks.spawn(reap(Arc::downgrade(&inner), inner.stop.clone()));
         Engine { inner }
@@ -156,6 +166,11 @@ impl Engine {
             lock(&self.inner.environments).values().map(|shared| info(shared, now)).collect();
         all.sort_by(|a, b| (&a.function_name, b.age_ms, &a.id).cmp(&(&b.function_name, a.age_ms, &b.id)));
         all
+    }
+
+    /// The latest environments that have ended, oldest first.
+    pub fn ended_environments(&self) -> Vec<EnvironmentInfo> {
+        lock(&self.inner.ended).iter().cloned().collect()
     }
 
     /// Invocations that are running or waiting for an environment.
@@ -201,7 +216,12 @@ pub(crate) struct Registration {
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        lock(&self.engine.environments).remove(&self.id);
+        let Some(shared) = lock(&self.engine.environments).remove(&self.id) else { return };
+        let mut ended = lock(&self.engine.ended);
+        if ended.len() == ENDED {
+            ended.pop_front();
+        }
+        ended.push_back(info(&shared, self.engine.clock.now()));
     }
 }
 
@@ -212,7 +232,9 @@ fn info(shared: &Shared, now: SystemTime) -> EnvironmentInfo {
         region: shared.spec.region.to_string(),
         function_name: shared.spec.function_name.to_string(),
         version: shared.spec.version.to_string(),
+        initialization_type: shared.initialization,
         status: shared.status(),
+        frozen: shared.is_frozen(),
         age_ms: now.duration_since(shared.started).unwrap_or_default().as_millis() as u64,
         invocations: shared.invocations(),
     }

@@ -1,6 +1,6 @@
 //! The environments of one function version: idle ones on a stack, waiting invocations in a queue.
 //!
-//! Must not know what an environment does: it hands jobs to tokens.
+//! Must not know what an environment does: it hands orders to tokens.
 
 use std::{
     collections::VecDeque,
@@ -12,22 +12,33 @@ use tokio::{sync::oneshot, time::Instant};
 
 use crate::{
     engine::Inner,
-    environment::{self, state::Job},
+    environment::{self, InitializationType, state::Job},
     invocation::{Completed, Invocation, InvokeError},
     spec::FunctionSpec,
     trace,
 };
 
-/// An idle environment. Sending the job reserves it; dropping the token stops it.
+/// An idle environment. Sending an order reserves it; dropping the token stops it.
 #[derive(Debug)]
 pub(crate) struct Idle {
-    jobs: oneshot::Sender<Job>,
+    orders: oneshot::Sender<Order>,
+    initialization: InitializationType,
     since: Instant,
 }
 
+/// What an idle environment is told.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box for the job would cost every invocation")]
+pub(crate) enum Order {
+    /// Work on this.
+    Invoke(Job),
+    /// You have been idle for too long: stop.
+    KeepAlivePassed,
+}
+
 impl Idle {
-    pub(crate) fn new(jobs: oneshot::Sender<Job>) -> Idle {
-        Idle { jobs, since: Instant::now() }
+    pub(crate) fn new(orders: oneshot::Sender<Order>, initialization: InitializationType) -> Idle {
+        Idle { orders, initialization, since: Instant::now() }
     }
 
     /// Gives the job back if the environment died meanwhile.
@@ -36,7 +47,19 @@ impl Idle {
         reason = "the job comes back as it was; a box would cost every invocation"
     )]
     fn run(self, job: Job) -> Result<(), Job> {
-        self.jobs.send(job)
+        match self.orders.send(Order::Invoke(job)) {
+            Err(Order::Invoke(job)) => Err(job),
+            Ok(()) | Err(Order::KeepAlivePassed) => Ok(()),
+        }
+    }
+
+    fn time_out(self) {
+        // One that died meanwhile needs no telling.
+        let _ = self.orders.send(Order::KeepAlivePassed);
+    }
+
+    fn is_provisioned(&self) -> bool {
+        self.initialization == InitializationType::ProvisionedConcurrency
     }
 }
 
@@ -45,18 +68,48 @@ impl Idle {
 pub(crate) struct Pool {
     spec: Arc<FunctionSpec>,
     engine: Arc<Inner>,
+    /// Invocations of a debugged function wait for the one environment that the debugger is attached to.
+    single: bool,
     queue: Mutex<Queue>,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
-    /// Last in, first out: the warmest first. Non-empty only while nobody waits.
+    /// On demand. Last in, first out: the warmest first. Non-empty only while nobody waits.
     idle: Vec<Idle>,
+    provisioned: Provisioned,
     /// First come, first served.
     waiting: VecDeque<Job>,
     /// Environments that have been asked for and have not been idle yet.
     starting: usize,
+    /// Environments that have been asked for and have not ended.
+    living: usize,
     retired: bool,
+}
+
+/// Environments that are kept ready whether or not anyone invokes.
+#[derive(Debug, Default)]
+struct Provisioned {
+    wanted: usize,
+    living: usize,
+    ready: usize,
+    /// Taken before those on demand.
+    idle: Vec<Idle>,
+    /// Why the last one did not start. Nobody tries again until the number is set anew.
+    failure: Option<String>,
+}
+
+/// How far provisioned concurrency is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProvisionedConcurrency {
+    /// Environments that are wanted.
+    pub requested: usize,
+    /// Environments that exist.
+    pub allocated: usize,
+    /// Environments whose INIT is done.
+    pub available: usize,
+    /// Why one could not be started; there will be no more of them.
+    pub failure: Option<String>,
 }
 
 /// The pool's promise that an environment is being started. It ends in [`StartSlot::succeed`] or
@@ -64,6 +117,7 @@ struct Queue {
 #[derive(Debug)]
 pub(crate) struct StartSlot {
     pool: Option<Arc<Pool>>,
+    initialization: InitializationType,
 }
 
 impl StartSlot {
@@ -77,7 +131,7 @@ impl StartSlot {
     /// No environment came of it. One waiting invocation is told why, unless others were served meanwhile.
     pub(crate) fn fail(mut self, error: InvokeError) {
         if let Some(pool) = self.pool.take() {
-            pool.start_failed(error);
+            pool.start_failed(self.initialization, error);
         }
     }
 }
@@ -85,14 +139,28 @@ impl StartSlot {
 impl Drop for StartSlot {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
-            pool.start_failed(InvokeError::Lost);
+            pool.start_failed(self.initialization, InvokeError::Lost);
         }
+    }
+}
+
+/// An environment counts while this lives.
+#[derive(Debug)]
+struct Living {
+    pool: Arc<Pool>,
+    initialization: InitializationType,
+}
+
+impl Drop for Living {
+    fn drop(&mut self) {
+        self.pool.ended(self.initialization);
     }
 }
 
 impl Pool {
     pub(crate) fn new(spec: Arc<FunctionSpec>, engine: Arc<Inner>) -> Pool {
-        Pool { spec, engine, queue: Mutex::default() }
+        let single = engine.config.debug.of(&spec).is_some();
+        Pool { spec, engine, single, queue: Mutex::default() }
     }
 
     pub(crate) fn spec(&self) -> &Arc<FunctionSpec> {
@@ -116,7 +184,7 @@ impl Pool {
             let _ = job.reply.send(Err(InvokeError::Retired));
             return;
         }
-        while let Some(idle) = queue.idle.pop() {
+        while let Some(idle) = queue.take_idle() {
             match idle.run(job) {
                 Ok(()) => return,
                 // It died while idle: take another.
@@ -124,18 +192,57 @@ impl Pool {
             }
         }
         queue.waiting.push_back(job);
-        let start = queue.starting < queue.waiting.len();
-        queue.starting += usize::from(start);
+        self.start_wanted(queue);
+    }
+
+    /// Starts what is missing: an environment for each invocation that waits, and the provisioned ones.
+    fn start_wanted(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+        let for_waiting = match self.single {
+            false => queue.waiting.len().saturating_sub(queue.starting),
+            true => usize::from(queue.living == 0 && !queue.waiting.is_empty()),
+        };
+        let provisioned = match queue.retired || queue.provisioned.failure.is_some() {
+            false => queue.provisioned.wanted.saturating_sub(queue.provisioned.living),
+            true => 0,
+        };
+        queue.starting += for_waiting + provisioned;
+        queue.living += for_waiting + provisioned;
+        queue.provisioned.living += provisioned;
         drop(queue);
-        if start {
-            let slot = StartSlot { pool: Some(self.clone()) };
-            self.engine.tasks.spawn(environment::run(self.clone(), slot));
+        for _ in 0..provisioned {
+            self.start(InitializationType::ProvisionedConcurrency);
+        }
+        for _ in 0..for_waiting {
+            self.start(InitializationType::OnDemand);
         }
     }
 
-    /// Takes an idle environment: for who waits longest, else for the stack.
-    pub(crate) fn give(&self, mut idle: Idle) {
+    fn start(self: &Arc<Self>, initialization: InitializationType) {
+        let slot = StartSlot { pool: Some(self.clone()), initialization };
+        let living = Living { pool: self.clone(), initialization };
+        self.engine.tasks.spawn(async move {
+            environment::run(living.pool.clone(), slot, initialization).await;
+            drop(living);
+        });
+    }
+
+    /// An environment is over: others may be wanted in its place.
+    fn ended(self: &Arc<Self>, initialization: InitializationType) {
         let mut queue = self.lock();
+        queue.living -= 1;
+        if initialization == InitializationType::ProvisionedConcurrency {
+            queue.provisioned.living -= 1;
+            queue.provisioned.ready = queue.provisioned.ready.min(queue.provisioned.living);
+        }
+        self.start_wanted(queue);
+    }
+
+    /// Takes an idle environment: for who waits longest, else for the stack. `first` is the environment's first token.
+    pub(crate) fn give(&self, mut idle: Idle, first: bool) {
+        let mut queue = self.lock();
+        if idle.is_provisioned() {
+            queue.provisioned.ready += usize::from(first);
+        }
         if let Some(job) = queue.waiting.pop_front() {
             // The giver holds the other end, so the token takes the job.
             if let Err(job) = idle.run(job) {
@@ -143,18 +250,25 @@ impl Pool {
             }
             return;
         }
-        if queue.retired {
+        let surplus = idle.is_provisioned() && queue.provisioned.living > queue.provisioned.wanted;
+        if queue.retired || surplus {
             drop(queue);
             drop(idle);
-        } else {
-            idle.since = Instant::now();
-            queue.idle.push(idle);
+            return;
         }
+        idle.since = Instant::now();
+        let stack = if idle.is_provisioned() { &mut queue.provisioned.idle } else { &mut queue.idle };
+        stack.push(idle);
     }
 
-    fn start_failed(&self, error: InvokeError) {
+    fn start_failed(&self, initialization: InitializationType, error: InvokeError) {
         let mut queue = self.lock();
         queue.starting -= 1;
+        if initialization == InitializationType::ProvisionedConcurrency {
+            // Whoever waits gets one on demand, once this one has ended.
+            queue.provisioned.failure = Some(crate::chain(&error));
+            return;
+        }
         let job = if queue.waiting.len() > queue.starting { queue.waiting.pop_front() } else { None };
         drop(queue);
         if let Some(job) = job {
@@ -163,21 +277,37 @@ impl Pool {
     }
 
     /// Stops the environments that have been idle for longer than `keep_alive`: oldest first, each by its token, so
-    /// that a reserved one cannot be meant.
+    /// that a reserved one cannot be meant. Provisioned ones stay.
     pub(crate) fn reap(&self, keep_alive: Duration, now: Instant) {
         let mut queue = self.lock();
         let expired = queue.idle.iter().take_while(|idle| now - idle.since >= keep_alive).count();
         let tokens: Vec<Idle> = queue.idle.drain(..expired).collect();
         drop(queue);
+        tokens.into_iter().for_each(Idle::time_out);
+    }
+
+    fn provision(self: &Arc<Self>, count: usize) {
+        let mut queue = self.lock();
+        queue.provisioned.wanted = count;
+        queue.provisioned.failure = None;
+        let surplus = queue.provisioned.living.saturating_sub(count).min(queue.provisioned.idle.len());
+        let tokens: Vec<Idle> = queue.provisioned.idle.drain(..surplus).collect();
+        self.start_wanted(queue);
         drop(tokens);
     }
 
     fn retire(&self) {
         let mut queue = self.lock();
         queue.retired = true;
-        let tokens = std::mem::take(&mut queue.idle);
+        let tokens = (std::mem::take(&mut queue.idle), std::mem::take(&mut queue.provisioned.idle));
         drop(queue);
         drop(tokens);
+    }
+}
+
+impl Queue {
+    fn take_idle(&mut self) -> Option<Idle> {
+        self.provisioned.idle.pop().or_else(|| self.idle.pop())
     }
 }
 
@@ -208,6 +338,24 @@ impl VersionHandle {
         let (reply, answer) = oneshot::channel();
         self.pool.submit(Job { invocation, reply, permit });
         answer.await.unwrap_or(Err(InvokeError::Lost))
+    }
+
+    /// Keeps so many environments started (AWS: provisioned concurrency): they are used first, never stopped for
+    /// idleness, and replaced when they end. 0 keeps none.
+    pub fn provision(&self, count: usize) {
+        self.pool.provision(count);
+    }
+
+    /// How far [`VersionHandle::provision`] is.
+    pub fn provisioned(&self) -> ProvisionedConcurrency {
+        let queue = self.pool.lock();
+        let Provisioned { wanted, living, ready, failure, .. } = &queue.provisioned;
+        ProvisionedConcurrency {
+            requested: *wanted,
+            allocated: *living,
+            available: *ready,
+            failure: failure.clone(),
+        }
     }
 
     /// No new invocations; running and waiting ones finish, idle environments stop.

@@ -1,6 +1,7 @@
 //! One execution environment: its identity, its state machine, and the task that owns it.
 
 pub mod env_vars;
+mod limits;
 pub(crate) mod state;
 mod task;
 
@@ -9,7 +10,7 @@ use std::{
     str::FromStr,
     sync::{
         Arc,
-        atomic::{AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -83,17 +84,57 @@ impl InitializationType {
 /// The status that users see in `ps`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[repr(u8)]
 pub enum Status {
+    /// Without a process: it has not been started, or was reset; an invocation begins with INIT.
+    Inactive,
     /// The place is being made, or INIT runs.
     Starting,
     /// Idle; the next invocation finds it warm.
     Ready,
-    /// Idle without a process: the next invocation begins with INIT.
-    Cold,
     /// Works on an invocation.
     Invoking,
-    /// Its processes are being ended.
-    Stopping,
+    /// It was idle for longer than the keep-alive, and is being stopped.
+    TimingOut,
+    /// Over, or about to be.
+    Stopped,
+    /// It could not be started; an on-demand environment whose INIT failed tries again in the next invocation.
+    StartupFailed,
+    /// As above, because it took too long.
+    StartupTimedOut,
+}
+
+impl Status {
+    const ALL: [Status; 8] = [
+        Status::Inactive,
+        Status::Starting,
+        Status::Ready,
+        Status::Invoking,
+        Status::TimingOut,
+        Status::Stopped,
+        Status::StartupFailed,
+        Status::StartupTimedOut,
+    ];
+
+    /// As `ps` shows it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Status::Inactive => "inactive",
+            Status::Starting => "starting",
+            Status::Ready => "ready",
+            Status::Invoking => "invoking",
+            Status::TimingOut => "timing-out",
+            Status::Stopped => "stopped",
+            Status::StartupFailed => "startup-failed",
+            Status::StartupTimedOut => "startup-timed-out",
+        }
+    }
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// What the rest of the engine may know of a living environment.
@@ -101,38 +142,45 @@ pub enum Status {
 pub(crate) struct Shared {
     pub(crate) id: EnvironmentId,
     pub(crate) spec: Arc<FunctionSpec>,
+    pub(crate) initialization: InitializationType,
     pub(crate) started: SystemTime,
     status: AtomicU8,
+    frozen: AtomicBool,
     invocations: AtomicU64,
 }
 
 impl Shared {
-    pub(crate) fn new(id: EnvironmentId, spec: Arc<FunctionSpec>, started: SystemTime) -> Shared {
-        Shared { id, spec, started, status: AtomicU8::new(0), invocations: AtomicU64::new(0) }
+    pub(crate) fn new(
+        id: EnvironmentId,
+        spec: Arc<FunctionSpec>,
+        initialization: InitializationType,
+        started: SystemTime,
+    ) -> Shared {
+        Shared {
+            id,
+            spec,
+            initialization,
+            started,
+            status: AtomicU8::new(Status::Inactive as u8),
+            frozen: AtomicBool::new(false),
+            invocations: AtomicU64::new(0),
+        }
     }
 
-    pub(crate) fn set(&self, status: Status) {
-        let code = match status {
-            Status::Starting => 0,
-            Status::Ready => 1,
-            Status::Cold => 2,
-            Status::Invoking => 3,
-            Status::Stopping => 4,
-        };
-        let before = self.status.swap(code, Ordering::Relaxed);
-        if code == 3 && before != 3 {
+    pub(crate) fn set(&self, status: Status, frozen: bool) {
+        let before = self.status.swap(status as u8, Ordering::Relaxed);
+        self.frozen.store(frozen, Ordering::Relaxed);
+        if status == Status::Invoking && before != Status::Invoking as u8 {
             self.invocations.fetch_add(1, Ordering::Relaxed);
         }
     }
 
     pub(crate) fn status(&self) -> Status {
-        match self.status.load(Ordering::Relaxed) {
-            0 => Status::Starting,
-            1 => Status::Ready,
-            2 => Status::Cold,
-            3 => Status::Invoking,
-            _ => Status::Stopping,
-        }
+        Status::ALL[usize::from(self.status.load(Ordering::Relaxed))]
+    }
+
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen.load(Ordering::Relaxed)
     }
 
     pub(crate) fn invocations(&self) -> u64 {

@@ -9,18 +9,20 @@
 //!       ▼ Tick                 ▼                    ▼                    ▼
 //!    Idle{cold} ──Invoke──▶ Reinitializing ──Parked──▶ Busy           Resetting ──Exited──▶ Idle{cold}
 //!
-//!  Idle ──Released──▶ Stopping ──Exited──▶ Stopped          (any) ──Stop──▶ Stopping
+//!  Idle ──KeepAlivePassed, Released──▶ Stopping ──Exited──▶ Stopped          (any) ──Stop──▶ Stopping
 //! ```
 //!
 //! A cold environment has no process. AWS keeps such an environment after a timeout, a crash or a failed INIT, and
-//! repeats INIT inside the next invocation, under the function's own timeout ("suppressed init").
+//! repeats INIT inside the next invocation, under the function's own timeout ("suppressed init"). One of provisioned
+//! concurrency that fails its INIT is over instead.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use hothouse_api::name::RequestId;
 use tokio::{sync::oneshot, time::Instant};
 
+use super::{InitializationType, Status as UserStatus, limits::Limits};
 use crate::{
     concurrency::Permit,
     executor::StartError,
@@ -29,11 +31,11 @@ use crate::{
     logs::platform::{Line, Status},
 };
 
+#[cfg(test)]
+mod tests;
+
 /// After `init/error` a runtime is expected to exit; this long it may take before it is ended.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
-
-/// INIT of an on-demand environment may take this long (AWS: Lambda execution environment, INIT phase).
-pub(crate) const INIT_LIMIT: Duration = Duration::from_secs(10);
 
 /// An invocation on its way to an environment.
 #[derive(Debug)]
@@ -46,42 +48,70 @@ pub(crate) struct Job {
 /// Where the answer to a [`Job`] goes. Lives in exactly one place, so answering twice cannot be written.
 pub(crate) type Reply = oneshot::Sender<Result<Completed, InvokeError>>;
 
-/// The limits that the machine applies.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Limits {
-    /// INIT of a new environment.
-    pub(crate) init: Duration,
-    /// The function's own timeout.
-    pub(crate) timeout: Duration,
-}
-
 #[derive(Debug)]
 pub(crate) enum State {
-    /// The first INIT: the runtime process was started and has not asked for an event yet.
-    Initializing { begun: Instant, until: Instant, fault: Option<Fault> },
+    /// The first INIT: the runtime process was started and has not asked for an event yet. `until` is AWS's limit,
+    /// `ceiling` ours.
+    Initializing { begun: Instant, until: Instant, ceiling: Instant, fault: Option<Fault> },
     /// The token is out: on the stack of the pool, or in the hands of a caller who is about to send a job.
     Idle { process: Process },
     /// INIT repeated inside an invocation.
     Reinitializing { run: Running, until: Instant, fault: Option<Fault> },
     /// The runtime has the event.
     Busy { run: Running, until: Instant },
-    /// The runtime has answered but not asked for more, so the environment is not idle yet.
-    Settling { run: Settled, until: Instant },
-    /// The process tree was killed; once it is gone the environment is idle and cold.
-    Resetting,
-    /// The process tree was killed; once it is gone the environment is over.
-    Stopping,
+    /// The runtime has answered but not asked for more, so the environment is not idle yet. Once it has (`parked`), it
+    /// stays only where the user wants invocations to linger.
+    Settling { run: Settled, until: Instant, parked: bool },
+    /// The process tree is being ended; once it is gone the environment is idle and cold.
+    Resetting { cold: Cold, kill_at: Option<Instant> },
+    /// The process tree is being ended; once it is gone the environment is over.
+    Stopping { end: End, kill_at: Option<Instant> },
     /// Over. Nothing happens any more.
-    Stopped,
+    Stopped { end: End },
 }
 
 /// What an idle environment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Process {
     /// The runtime waits in `next`. `init` is how long INIT took, until a REPORT has told it.
-    Warm { init: Option<Duration> },
+    Warm { init: Option<Duration>, rest: Rest },
     /// There is no process.
-    Cold,
+    Cold(Cold),
+}
+
+/// Whether the processes of a warm environment run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// They do.
+    Awake,
+    /// They do until then.
+    AwakeUntil(Instant),
+    /// They do not.
+    Frozen,
+}
+
+/// Why an environment has no process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cold {
+    /// It crashed, or an invocation ran into its timeout.
+    Reset,
+    /// INIT failed.
+    InitFailed,
+    /// INIT took too long.
+    InitTimedOut,
+}
+
+/// Why an environment is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It was idle for too long.
+    KeepAlive,
+    /// Its version or the service ended.
+    Stopped,
+    /// It could not be started.
+    StartFailed,
+    /// It could not be started in time.
+    StartTimedOut,
 }
 
 /// An invocation that the environment works on.
@@ -125,7 +155,9 @@ pub(crate) enum Event {
     Exited(Exit),
     /// A deadline may have passed.
     Tick,
-    /// The token was dropped: keep-alive passed, or the version is retired.
+    /// The pool took the token back because it was idle for too long.
+    KeepAlivePassed,
+    /// The token was dropped: the version is retired.
     Released,
     /// The service shuts down.
     Stop,
@@ -135,10 +167,20 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     /// Start the runtime process.
     Spawn,
+    /// Ask the runtime process to end.
+    Terminate,
     /// End the process tree; `Exited` follows.
     Kill,
+    /// Stop the processes' clock.
+    Freeze,
+    /// Let it go on.
+    Thaw,
+    /// INIT is over: from now on the function has the CPU share that its memory buys.
+    LimitCpu,
     /// Make a token and give it to the pool.
     JoinIdle,
+    /// The environment could not be started: no token will come of it.
+    FailStart(Arc<StartError>),
     /// Hand the current job's event to the runtime that is parked in `next`.
     Deliver,
     /// Answer the caller.
@@ -147,20 +189,37 @@ pub(crate) enum Action {
     Log(Line),
 }
 
+/// An event that means nothing in the state in which it came. Nothing has changed.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    event: &'static str,
+    status: UserStatus,
+    /// The job that came with it, to be answered by whoever offered it.
+    pub(crate) job: Option<Job>,
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "an environment that is {} does not take `{}`", self.status, self.event)
+    }
+}
+
 impl State {
-    /// The machine of a new environment, whose process has just been started.
-    pub(crate) fn new(limits: &Limits, now: Instant) -> State {
-        State::Initializing { begun: now, until: now + limits.init, fault: None }
+    /// The machine of a new environment, whose process has just been started. `ceiling` ends the start-up as a whole.
+    pub(crate) fn new(limits: &Limits, now: Instant, ceiling: Instant) -> State {
+        State::Initializing { begun: now, until: now + limits.init, ceiling, fault: None }
     }
 
     /// When [`Event::Tick`] has something to say.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         match self {
-            State::Initializing { until, .. }
-            | State::Reinitializing { until, .. }
+            State::Initializing { until, ceiling, .. } => Some(*until.min(ceiling)),
+            State::Reinitializing { until, .. }
             | State::Busy { until, .. }
-            | State::Settling { until, .. } => Some(*until),
-            State::Idle { .. } | State::Resetting | State::Stopping | State::Stopped => None,
+            | State::Settling { until, .. }
+            | State::Idle { process: Process::Warm { rest: Rest::AwakeUntil(until), .. } } => Some(*until),
+            State::Resetting { kill_at, .. } | State::Stopping { kill_at, .. } => *kill_at,
+            State::Idle { .. } | State::Stopped { .. } => None,
         }
     }
 
@@ -171,171 +230,297 @@ impl State {
             State::Initializing { .. }
             | State::Idle { .. }
             | State::Settling { .. }
-            | State::Resetting
-            | State::Stopping
-            | State::Stopped => None,
+            | State::Resetting { .. }
+            | State::Stopping { .. }
+            | State::Stopped { .. } => None,
         }
+    }
+
+    /// What users see.
+    pub(crate) fn status(&self) -> UserStatus {
+        match self {
+            State::Initializing { .. } => UserStatus::Starting,
+            State::Idle { process: Process::Warm { .. } } => UserStatus::Ready,
+            State::Idle { process: Process::Cold(cold) } | State::Resetting { cold, .. } => match cold {
+                Cold::Reset => UserStatus::Inactive,
+                Cold::InitFailed => UserStatus::StartupFailed,
+                Cold::InitTimedOut => UserStatus::StartupTimedOut,
+            },
+            State::Reinitializing { .. } | State::Busy { .. } | State::Settling { .. } => {
+                UserStatus::Invoking
+            }
+            State::Stopping { end: End::KeepAlive, .. } => UserStatus::TimingOut,
+            State::Stopping { end, .. } | State::Stopped { end } => match end {
+                End::KeepAlive | End::Stopped => UserStatus::Stopped,
+                End::StartFailed => UserStatus::StartupFailed,
+                End::StartTimedOut => UserStatus::StartupTimedOut,
+            },
+        }
+    }
+
+    /// Whether its processes stand still.
+    pub(crate) fn is_frozen(&self) -> bool {
+        matches!(self, State::Idle { process: Process::Warm { rest: Rest::Frozen, .. } })
     }
 }
 
-/// What happens next. Events that mean nothing in a state leave it as it is and ask for nothing.
-pub(crate) fn step(state: State, event: Event, limits: &Limits, now: Instant) -> (State, Vec<Action>) {
+/// What happens next: the state, and what is to be done; or the same state and why the event is refused.
+pub(crate) fn step(
+    state: State,
+    event: Event,
+    limits: &Limits,
+    now: Instant,
+) -> (State, Result<Vec<Action>, Refused>) {
     use State::{Busy, Idle, Initializing, Reinitializing, Resetting, Settling, Stopped, Stopping};
-    match (state, event) {
+    let (state, actions) = match (state, event) {
         // --- INIT -------------------------------------------------------------------------------------------
         // Initializing ── Parked ──> Idle: INIT is done when the runtime asks for work.
         (Initializing { begun, .. }, Event::Parked) => {
-            (Idle { process: Process::Warm { init: Some(now - begun) } }, vec![Action::JoinIdle])
+            let took = now - begun;
+            let mut actions = vec![Action::LimitCpu, Action::JoinIdle];
+            // AWS reports a successful INIT only where no REPORT will.
+            let provisioned = limits.initialization == InitializationType::ProvisionedConcurrency;
+            if provisioned {
+                actions.insert(0, Action::Log(Line::init_report(took, Status::Success)));
+            }
+            (idle((!provisioned).then_some(took), limits, now), actions)
         }
-        (Initializing { begun, until, .. }, Event::InitError(fault)) => {
-            (Initializing { begun, until: until.min(now + EXIT_GRACE), fault: Some(fault) }, vec![])
+        (Initializing { begun, until, ceiling, .. }, Event::InitError(fault)) => {
+            let until = until.min(now + EXIT_GRACE);
+            (Initializing { begun, until, ceiling, fault: Some(fault) }, vec![])
         }
         // Initializing ── Exited ──> Idle cold: AWS tries once more, inside the first invocation.
         (Initializing { begun, fault, .. }, Event::Exited(exit)) => {
-            let fault = fault.unwrap_or_else(|| Fault::exited(exit));
-            let report = Action::Log(Line::init_failed(now - begun, Status::of(&fault)));
-            (Idle { process: Process::Cold }, vec![report, Action::JoinIdle])
+            init_failed(fault.unwrap_or_else(|| Fault::exited(exit)), now - begun, limits)
         }
-        (Initializing { begun, .. }, Event::StartFailed(fault)) => {
-            let report = Action::Log(Line::init_failed(now - begun, Status::of(&fault)));
-            (Idle { process: Process::Cold }, vec![report, Action::JoinIdle])
+        (Initializing { begun, .. }, Event::StartFailed(fault)) => init_failed(fault, now - begun, limits),
+        (Initializing { .. }, Event::Broken(error)) => {
+            (Stopped { end: End::StartFailed }, vec![Action::FailStart(error)])
         }
-        // Initializing ── Tick ──> Resetting: 10 seconds passed, or the runtime lingers after `init/error`.
-        (Initializing { begun, until, fault }, Event::Tick) if now >= until => {
-            let status = fault.map_or(Status::Timeout, |fault| Status::of(&fault));
-            (Resetting, vec![Action::Log(Line::init_failed(now - begun, status)), Action::Kill])
+        // Initializing ── Tick ──> Resetting: 10 seconds passed, or the runtime lingers after `init/error`. One that
+        // is not tried again is over, and so is one that meets the ceiling.
+        (Initializing { begun, until, ceiling, fault }, Event::Tick) if now >= until.min(ceiling) => {
+            let (cold, end, status) = match &fault {
+                Some(fault) => (Cold::InitFailed, End::StartFailed, Status::of(fault)),
+                None => (Cold::InitTimedOut, End::StartTimedOut, Status::Timeout),
+            };
+            let report = Action::Log(Line::init_report(now - begun, status));
+            let retried = limits.initialization == InitializationType::OnDemand;
+            if retried && now >= until {
+                let (kill_at, mut actions) = end_process(false, limits, now);
+                actions.insert(0, report);
+                (Resetting { cold, kill_at }, actions)
+            } else {
+                let error = match fault {
+                    Some(fault) => StartError::Function(fault),
+                    None => StartError::TimedOut { limit: now - begun },
+                };
+                let (kill_at, mut actions) = end_process(false, limits, now);
+                actions.splice(0..0, [report, Action::FailStart(Arc::new(error))]);
+                (Stopping { end, kill_at }, actions)
+            }
         }
 
         // --- an invocation arrives --------------------------------------------------------------------------
-        (Idle { process: Process::Warm { init } }, Event::Invoke(job)) => {
-            let start = Action::Log(Line::start(&job.invocation));
+        (Idle { process: Process::Warm { init, rest } }, Event::Invoke(job)) => {
+            let mut actions = vec![Action::Log(Line::start(&job.invocation)), Action::Deliver];
+            if rest == Rest::Frozen {
+                actions.insert(0, Action::Thaw);
+            }
             let run = Running { job, begun: now, init };
-            (Busy { run, until: now + limits.timeout }, vec![start, Action::Deliver])
+            (Busy { run, until: now + limits.timeout }, actions)
         }
-        (Idle { process: Process::Cold }, Event::Invoke(job)) => {
+        (Idle { process: Process::Cold(_) }, Event::Invoke(job)) => {
             let start = Action::Log(Line::start(&job.invocation));
             let run = Running { job, begun: now, init: None };
             (Reinitializing { run, until: now + limits.timeout, fault: None }, vec![start, Action::Spawn])
         }
         // Idle ── Exited ──> Idle cold: nobody was waiting for it, the next invocation starts it again.
-        (Idle { .. }, Event::Exited(_)) => (Idle { process: Process::Cold }, vec![]),
-        (Idle { process: Process::Warm { .. } }, Event::Released) => (Stopping, vec![Action::Kill]),
-        (Idle { process: Process::Cold }, Event::Released) => (Stopped, vec![]),
+        (Idle { .. }, Event::Exited(_)) => (cold(Cold::Reset), vec![]),
+        (Idle { process: Process::Warm { init, rest: Rest::AwakeUntil(until) } }, Event::Tick)
+            if now >= until =>
+        {
+            (Idle { process: Process::Warm { init, rest: Rest::Frozen } }, vec![Action::Freeze])
+        }
+        (Idle { process }, Event::KeepAlivePassed) => leave(process, End::KeepAlive, limits, now),
+        (Idle { process }, Event::Released | Event::Stop) => leave(process, End::Stopped, limits, now),
 
         // --- suppressed INIT --------------------------------------------------------------------------------
-        (Reinitializing { run, until, .. }, Event::Parked) => (Busy { run, until }, vec![Action::Deliver]),
+        (Reinitializing { run, until, .. }, Event::Parked) => {
+            (Busy { run, until }, vec![Action::LimitCpu, Action::Deliver])
+        }
         (Reinitializing { run, until, .. }, Event::InitError(fault)) => {
             (Reinitializing { run, until: until.min(now + EXIT_GRACE), fault: Some(fault) }, vec![])
         }
         (Reinitializing { run, fault, .. }, Event::Exited(exit)) => {
             let fault = fault.unwrap_or_else(|| Fault::exited(exit));
-            let mut actions = failed(run, &fault, now);
-            actions.push(Action::JoinIdle);
-            (Idle { process: Process::Cold }, actions)
+            (cold(Cold::InitFailed), then_idle(failed(run, &fault, now)))
         }
         (Reinitializing { run, .. }, Event::StartFailed(fault)) => {
-            let mut actions = failed(run, &fault, now);
-            actions.push(Action::JoinIdle);
-            (Idle { process: Process::Cold }, actions)
+            (cold(Cold::InitFailed), then_idle(failed(run, &fault, now)))
         }
         (Reinitializing { run, until, fault }, Event::Tick) if now >= until => {
+            let cold = if fault.is_some() { Cold::InitFailed } else { Cold::InitTimedOut };
             let fault = fault.unwrap_or_else(|| Fault::timed_out(limits.timeout));
-            let mut actions = failed(run, &fault, now);
-            actions.push(Action::Kill);
-            (Resetting, actions)
+            reset(cold, failed(run, &fault, now), limits, now)
+        }
+        (Reinitializing { run, .. }, Event::Broken(error)) => {
+            let answer = Action::Complete(run.job.reply, Err(InvokeError::Start(error.clone())));
+            (Stopped { end: End::StartFailed }, vec![Action::FailStart(error), answer])
         }
 
         // --- the invocation ---------------------------------------------------------------------------------
         // Busy ── Response ──> Settling: the caller has its answer, but the runtime has not asked for more.
         (Busy { run, until }, Event::Response(body)) => {
-            let (run, actions) = settle(run, Outcome::Success(body), Status::Success);
-            (Settling { run, until }, actions)
+            let (run, actions) = settle(run, Outcome::Success(body), Status::Success, limits);
+            (Settling { run, until, parked: false }, actions)
         }
         (Busy { run, until }, Event::Failure(fault)) => {
             let payload = fault.payload(&run.job.invocation.request_id);
             let status = Status::HandlerError { error_type: fault.error_type };
-            let (run, actions) = settle(run, Outcome::Error(payload), status);
-            (Settling { run, until }, actions)
+            let (run, actions) = settle(run, Outcome::Error(payload), status, limits);
+            (Settling { run, until, parked: false }, actions)
         }
         // Busy ── Exited ──> Idle cold: the crash is the answer; the environment itself lives on.
         (Busy { run, .. }, Event::Exited(exit)) => {
-            let mut actions = failed(run, &Fault::exited(exit), now);
-            actions.push(Action::JoinIdle);
-            (Idle { process: Process::Cold }, actions)
+            (cold(Cold::Reset), then_idle(failed(run, &Fault::exited(exit), now)))
         }
         // Busy ── Tick ──> Resetting: the function's timeout.
         (Busy { run, until }, Event::Tick) if now >= until => {
-            let mut actions = failed(run, &Fault::timed_out(limits.timeout), now);
-            actions.push(Action::Kill);
-            (Resetting, actions)
+            let actions = failed(run, &Fault::timed_out(limits.timeout), now);
+            reset(Cold::Reset, actions, limits, now)
         }
 
         // --- after the answer -------------------------------------------------------------------------------
-        (Settling { run, .. }, Event::Parked) => {
-            let mut actions = run.finish(None, now);
-            actions.push(Action::JoinIdle);
-            (Idle { process: Process::Warm { init: None } }, actions)
+        (Settling { run, parked: false, .. }, Event::Parked) if !limits.post_invoke_wait.is_zero() => {
+            (Settling { run, until: now + limits.post_invoke_wait, parked: true }, vec![])
         }
-        (Settling { run, .. }, Event::Exited(exit)) => {
-            let mut actions = run.finish(Some(Status::of(&Fault::exited(exit))), now);
-            actions.push(Action::JoinIdle);
-            (Idle { process: Process::Cold }, actions)
+        (Settling { run, parked: false, .. }, Event::Parked) => {
+            (idle(None, limits, now), then_idle(run.finish(None, now)))
         }
-        (Settling { run, until }, Event::Tick) if now >= until => {
-            let mut actions = run.finish(Some(Status::Timeout), now);
-            actions.push(Action::Kill);
-            (Resetting, actions)
+        (Settling { run, until, parked: true }, Event::Tick) if now >= until => {
+            (idle(None, limits, now), then_idle(run.finish(None, now)))
         }
-
-        // --- the machine failed us --------------------------------------------------------------------------
-        (Reinitializing { run, .. }, Event::Broken(error)) => {
-            (Stopped, vec![Action::Complete(run.job.reply, Err(InvokeError::Start(error)))])
+        (Settling { run, parked, .. }, Event::Exited(exit)) => {
+            let status = (!parked).then(|| Status::of(&Fault::exited(exit)));
+            (cold(Cold::Reset), then_idle(run.finish(status, now)))
         }
-        (Initializing { .. }, Event::Broken(_)) => (Stopped, vec![]),
+        (Settling { run, until, parked: false }, Event::Tick) if now >= until => {
+            reset(Cold::Reset, run.finish(Some(Status::Timeout), now), limits, now)
+        }
 
         // --- the end ----------------------------------------------------------------------------------------
-        (Resetting, Event::Exited(_)) => (Idle { process: Process::Cold }, vec![Action::JoinIdle]),
-        (Stopping, Event::Exited(_)) => (Stopped, vec![]),
-        (Idle { process: Process::Cold }, Event::Stop) => (Stopped, vec![]),
-        (Initializing { .. } | Idle { process: Process::Warm { .. } }, Event::Stop) => {
-            (Stopping, vec![Action::Kill])
+        (Resetting { cold, kill_at: Some(at) }, Event::Tick) if now >= at => {
+            (Resetting { cold, kill_at: None }, vec![Action::Kill])
         }
+        (Stopping { end, kill_at: Some(at) }, Event::Tick) if now >= at => {
+            (Stopping { end, kill_at: None }, vec![Action::Kill])
+        }
+        (Resetting { cold: why, .. }, Event::Exited(_)) => (cold(why), vec![Action::JoinIdle]),
+        (Stopping { end, .. }, Event::Exited(_)) => (Stopped { end }, vec![]),
+        (Initializing { .. }, Event::Stop) => stop(vec![], limits, now),
         (Reinitializing { run, .. } | Busy { run, .. }, Event::Stop) => {
-            (Stopping, vec![Action::Complete(run.job.reply, Err(InvokeError::ShuttingDown)), Action::Kill])
+            let answer = Action::Complete(run.job.reply, Err(InvokeError::ShuttingDown));
+            stop(vec![answer], limits, now)
         }
-        (Settling { run, .. }, Event::Stop) => {
-            let mut actions = run.finish(None, now);
-            actions.push(Action::Kill);
-            (Stopping, actions)
-        }
-        (Resetting, Event::Stop) => (Stopping, vec![]),
+        (Settling { run, .. }, Event::Stop) => stop(run.finish(None, now), limits, now),
+        (Resetting { kill_at, .. }, Event::Stop) => (Stopping { end: End::Stopped, kill_at }, vec![]),
 
-        // The token was out when the service began to shut down.
-        (state, Event::Invoke(job)) => {
-            (state, vec![Action::Complete(job.reply, Err(InvokeError::ShuttingDown))])
+        // A deadline that has not passed, or has been moved.
+        (state, Event::Tick) => (state, vec![]),
+        // News that comes too late to matter, and jobs that come while the service shuts down.
+        (state, event) => return refuse(state, event),
+    };
+    (state, Ok(actions))
+}
+
+fn refuse(state: State, event: Event) -> (State, Result<Vec<Action>, Refused>) {
+    let (event, job) = match event {
+        Event::Invoke(job) => ("invoke", Some(job)),
+        Event::Parked => ("next", None),
+        Event::Response(_) => ("response", None),
+        Event::Failure(_) => ("error", None),
+        Event::InitError(_) => ("init error", None),
+        Event::StartFailed(_) => ("start failed", None),
+        Event::Broken(_) => ("start broken", None),
+        Event::Exited(_) => ("exit", None),
+        Event::Tick => ("tick", None),
+        Event::KeepAlivePassed => ("keep-alive passed", None),
+        Event::Released => ("release", None),
+        Event::Stop => ("stop", None),
+    };
+    let refused = Refused { event, status: state.status(), job };
+    (state, Err(refused))
+}
+
+/// The runtime waits in `next`.
+fn idle(init: Option<Duration>, limits: &Limits, now: Instant) -> State {
+    let rest = limits.freeze_after.map_or(Rest::Awake, |after| Rest::AwakeUntil(now + after));
+    State::Idle { process: Process::Warm { init, rest } }
+}
+
+fn cold(why: Cold) -> State {
+    State::Idle { process: Process::Cold(why) }
+}
+
+fn then_idle(mut actions: Vec<Action>) -> Vec<Action> {
+    actions.push(Action::JoinIdle);
+    actions
+}
+
+/// Ends the process tree: at once, or with the time that extensions have for their SHUTDOWN phase.
+fn end_process(frozen: bool, limits: &Limits, now: Instant) -> (Option<Instant>, Vec<Action>) {
+    if limits.shutdown.is_zero() {
+        return (None, vec![Action::Kill]);
+    }
+    let mut actions = vec![Action::Terminate];
+    if frozen {
+        actions.insert(0, Action::Thaw);
+    }
+    (Some(now + limits.shutdown), actions)
+}
+
+fn init_failed(fault: Fault, took: Duration, limits: &Limits) -> (State, Vec<Action>) {
+    let report = Action::Log(Line::init_report(took, Status::of(&fault)));
+    match limits.initialization {
+        InitializationType::OnDemand => (cold(Cold::InitFailed), vec![report, Action::JoinIdle]),
+        InitializationType::ProvisionedConcurrency => {
+            let failure = Action::FailStart(Arc::new(StartError::Function(fault)));
+            (State::Stopped { end: End::StartFailed }, vec![report, failure])
         }
-        // Deadlines that have not passed, and news that comes too late to matter.
-        (
-            state,
-            Event::Tick
-            | Event::Parked
-            | Event::Response(_)
-            | Event::Failure(_)
-            | Event::InitError(_)
-            | Event::StartFailed(_)
-            | Event::Broken(_)
-            | Event::Exited(_)
-            | Event::Released
-            | Event::Stop,
-        ) => (state, vec![]),
     }
 }
 
-/// The runtime answered: the caller hears it now, or with `LogType=Tail` once the REPORT line is written.
-fn settle(run: Running, outcome: Outcome, status: Status) -> (Settled, Vec<Action>) {
+/// The environment stays, its process does not.
+fn reset(cold: Cold, mut actions: Vec<Action>, limits: &Limits, now: Instant) -> (State, Vec<Action>) {
+    let (kill_at, ending) = end_process(false, limits, now);
+    actions.extend(ending);
+    (State::Resetting { cold, kill_at }, actions)
+}
+
+/// An idle environment goes.
+fn leave(process: Process, end: End, limits: &Limits, now: Instant) -> (State, Vec<Action>) {
+    match process {
+        Process::Warm { rest, .. } => {
+            let (kill_at, actions) = end_process(rest == Rest::Frozen, limits, now);
+            (State::Stopping { end, kill_at }, actions)
+        }
+        Process::Cold(_) => (State::Stopped { end }, vec![]),
+    }
+}
+
+/// The service ends, and with it an environment that works.
+fn stop(mut actions: Vec<Action>, limits: &Limits, now: Instant) -> (State, Vec<Action>) {
+    let (kill_at, ending) = end_process(false, limits, now);
+    actions.extend(ending);
+    (State::Stopping { end: End::Stopped, kill_at }, actions)
+}
+
+/// The runtime answered: the caller hears it now, or later if it is to see a log that is complete.
+fn settle(run: Running, outcome: Outcome, status: Status, limits: &Limits) -> (Settled, Vec<Action>) {
     let Running { job: Job { invocation, reply, permit }, begun, init } = run;
     let mut settled = Settled { request: invocation, _permit: permit, begun, init, status, held: None };
-    if settled.request.tail {
+    if settled.request.tail || !limits.post_invoke_wait.is_zero() {
         settled.held = Some((reply, outcome));
         (settled, vec![])
     } else {
@@ -368,137 +553,5 @@ impl Settled {
         ];
         actions.extend(self.held.map(|(reply, outcome)| Action::Complete(reply, Ok(outcome))));
         actions
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::{concurrency::Concurrency, fault::ExitStatus};
-
-    const LIMITS: Limits = Limits { init: INIT_LIMIT, timeout: Duration::from_secs(3) };
-
-    /// What may happen to an environment, as far as the test chooses it.
-    #[derive(Debug, Clone, Copy)]
-    enum Happening {
-        Invoke { tail: bool },
-        Parked,
-        Response,
-        Failure,
-        InitError,
-        StartFailed,
-        Broken,
-        Exited,
-        Tick { after_ms: u64 },
-        Released,
-        Stop,
-    }
-
-    fn happening() -> impl Strategy<Value = Happening> {
-        prop_oneof![
-            4 => any::<bool>().prop_map(|tail| Happening::Invoke { tail }),
-            4 => Just(Happening::Parked),
-            3 => Just(Happening::Response),
-            1 => Just(Happening::Failure),
-            1 => Just(Happening::InitError),
-            1 => Just(Happening::StartFailed),
-            1 => Just(Happening::Broken),
-            2 => Just(Happening::Exited),
-            2 => (0..12_000_u64).prop_map(|after_ms| Happening::Tick { after_ms }),
-            1 => Just(Happening::Released),
-            1 => Just(Happening::Stop),
-        ]
-    }
-
-    fn job(tail: bool) -> (Job, oneshot::Receiver<Result<Completed, InvokeError>>) {
-        let (reply, answer) = oneshot::channel();
-        let invocation = Invocation {
-            request_id: RequestId::random(),
-            payload: Bytes::from_static(b"{}"),
-            invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".parse().unwrap(),
-            client_context: None,
-            trace_id: None,
-            tail,
-        };
-        (Job { invocation, reply, permit: Concurrency::new(1).enter().unwrap() }, answer)
-    }
-
-    fn fault() -> Fault {
-        Fault { error_type: "Runtime.X".to_owned(), message: "x".to_owned(), document: None }
-    }
-
-    proptest! {
-        /// Whatever happens in whatever order: each job is answered exactly once and only through an action, a token
-        /// is out exactly while the environment is idle, and nothing is asked for once it is over.
-        #[test]
-        fn every_job_is_answered_once_and_every_token_is_good(happenings in proptest::collection::vec(happening(), 1..80)) {
-            let mut now = Instant::from_std(std::time::Instant::now());
-            let mut state = State::new(&LIMITS, now);
-            let mut token = false;
-            let mut answers = Vec::new();
-            for happening in happenings {
-                let over = matches!(state, State::Stopped);
-                let event = match happening {
-                    // A job comes through the token, which it uses up; so does the release.
-                    Happening::Invoke { tail } if token => {
-                        token = false;
-                        let (job, answer) = job(tail);
-                        answers.push(answer);
-                        Event::Invoke(job)
-                    }
-                    Happening::Released if token => {
-                        token = false;
-                        Event::Released
-                    }
-                    Happening::Invoke { .. } | Happening::Released => continue,
-                    Happening::Parked => Event::Parked,
-                    Happening::Response => Event::Response(Bytes::from_static(b"1")),
-                    Happening::Failure => Event::Failure(fault()),
-                    Happening::InitError => Event::InitError(fault()),
-                    Happening::StartFailed => Event::StartFailed(fault()),
-                    Happening::Broken => Event::Broken(Arc::new(StartError::Runtime { message: String::new() })),
-                    Happening::Exited => Event::Exited(Exit { status: ExitStatus::Code(1), out_of_memory: false }),
-                    Happening::Tick { after_ms } => {
-                        now += Duration::from_millis(after_ms);
-                        Event::Tick
-                    }
-                    Happening::Stop => Event::Stop,
-                };
-                let (next, actions) = step(state, event, &LIMITS, now);
-                state = next;
-                let only_refuses = actions.iter().all(|action| matches!(action, Action::Complete(_, Err(_))));
-                prop_assert!(!over || only_refuses, "asked for something after the end");
-                for action in actions {
-                    match action {
-                        Action::Complete(reply, outcome) => {
-                            let completed = outcome.map(|outcome| Completed { outcome, log_tail: None });
-                            prop_assert!(reply.send(completed).is_ok());
-                        }
-                        Action::JoinIdle => {
-                            prop_assert!(!token, "two tokens of one environment");
-                            token = true;
-                        }
-                        Action::Deliver => prop_assert!(matches!(state, State::Busy { .. }), "delivered while not busy"),
-                        Action::Spawn => prop_assert!(matches!(state, State::Reinitializing { .. }), "started twice"),
-                        Action::Kill => prop_assert!(matches!(state, State::Resetting | State::Stopping)),
-                        Action::Log(_) => {}
-                    }
-                }
-                let may_have_token = matches!(state, State::Idle { .. } | State::Stopping | State::Stopped);
-                prop_assert!(!token || may_have_token, "a token is out while it works");
-            }
-            // Whatever still runs is answered when the service stops.
-            let (_, actions) = step(state, Event::Stop, &LIMITS, now);
-            for action in actions {
-                if let Action::Complete(reply, outcome) = action {
-                    let _ = reply.send(outcome.map(|outcome| Completed { outcome, log_tail: None }));
-                }
-            }
-            for mut answer in answers {
-                prop_assert!(answer.try_recv().is_ok(), "a job without an answer");
-            }
-        }
     }
 }

@@ -22,15 +22,16 @@ use tokio::{
 };
 
 use super::{
-    EnvironmentId, InitializationType, Shared, Status as UserStatus,
-    state::{self, Action, Event, INIT_LIMIT, Job, Limits, Process, State},
+    EnvironmentId, InitializationType, Shared, Status,
+    limits::Limits,
+    state::{self, Action, Event, Job, State},
 };
 use crate::{
     executor::{Created, Instance, Launch, Runtime, StartError},
     fault::{Exit, ExitStatus, Fault},
     invocation::{Completed, InvokeError},
     logs::{LogWriter, Records, platform::Line},
-    pool::{Idle, Pool, StartSlot},
+    pool::{Idle, Order, Pool, StartSlot},
     ports::{InvocationRecord, LogStream},
     runtime_api::{self, Body, Call, Refusal, Session, Transition, accepted},
     spec::FunctionSpec,
@@ -40,34 +41,41 @@ use crate::{
 const READ_AT_ONCE: usize = 64 * 1024;
 
 /// Runs an environment from its start to its end. `slot` is the pool's promise that someone is being started.
-pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot) {
+pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot, initialization: InitializationType) {
+    let engine = pool.engine();
     let id = EnvironmentId::random();
-    let shared = Arc::new(Shared::new(id, pool.spec().clone(), pool.engine().clock.now()));
-    let registration = pool.engine().register(shared.clone());
-    let stop = pool.engine().stop.clone();
-    let limit = pool.engine().config.startup_timeout;
+    let shared = Arc::new(Shared::new(id, pool.spec().clone(), initialization, engine.clock.now()));
+    let registration = engine.register(shared.clone());
+    let debug = engine.config.debug.of(pool.spec());
+    let limits = Limits::new(pool.spec(), &engine.config, initialization, debug);
+    let ceiling = Instant::now() + limits.ceiling;
+    shared.set(Status::Starting, false);
 
     let created = tokio::select! {
         biased;
-        () = stop.cancelled() => return slot.fail(InvokeError::ShuttingDown),
-        created = tokio::time::timeout(limit, create(&pool, id)) => created,
+        () = engine.stop.cancelled() => {
+            shared.set(Status::Stopped, false);
+            return slot.fail(InvokeError::ShuttingDown);
+        }
+        created = tokio::time::timeout_at(ceiling, create(&pool, id, &limits)) => created,
     };
-    let created = created.unwrap_or(Err(StartError::TimedOut { limit }));
-    match created {
-        Ok((created, log)) => Task::new(pool, shared, created, log, slot).run().await,
+    match created.unwrap_or(Err(StartError::TimedOut { limit: limits.ceiling })) {
+        Ok((created, log)) => {
+            let state = State::new(&limits, Instant::now(), ceiling);
+            Task::new(pool, shared, limits, state, created, log, slot).run().await;
+        }
         Err(error) => {
+            let timed_out = matches!(error, StartError::TimedOut { .. });
+            shared.set(if timed_out { Status::StartupTimedOut } else { Status::StartupFailed }, false);
             let error = Arc::new(error);
-            tracing::warn!(
-                environment = %id, function = %pool.spec().function_name, error = crate::chain(&*error),
-                "failed to start an environment"
-            );
+            warn_of_failed_start(&shared, &error);
             slot.fail(InvokeError::Start(error));
         }
     }
     drop(registration);
 }
 
-async fn create(pool: &Pool, id: EnvironmentId) -> Result<(Created, LogWriter), StartError> {
+async fn create(pool: &Pool, id: EnvironmentId, limits: &Limits) -> Result<(Created, LogWriter), StartError> {
     let engine = pool.engine();
     let spec = pool.spec();
     let credentials = engine.credentials.assume_role(spec).await?;
@@ -79,10 +87,18 @@ async fn create(pool: &Pool, id: EnvironmentId) -> Result<(Created, LogWriter), 
         environment: id,
         credentials,
         log_stream: stream.name,
-        initialization: InitializationType::OnDemand,
+        timeout: limits.timeout,
+        initialization: limits.initialization,
         debug: engine.config.debug.of(spec),
     };
     Ok((engine.executor.create(launch).await?, log))
+}
+
+fn warn_of_failed_start(shared: &Shared, error: &Arc<StartError>) {
+    tracing::warn!(
+        environment = %shared.id, function = %shared.spec.function_name, error = crate::chain(&**error),
+        "failed to start an environment (hint: look at what the function does at start-up; `hothouse logs --environment` shows its log)"
+    );
 }
 
 /// `YYYY/MM/DD/[VERSION]ID`; with a configured group the function's name stands before the version.
@@ -103,7 +119,7 @@ struct Task {
     limits: Limits,
     state: State,
     slot: Option<StartSlot>,
-    jobs: Option<oneshot::Receiver<Job>>,
+    orders: Option<oneshot::Receiver<Order>>,
     instance: Box<dyn Instance>,
     listener: Option<TcpListener>,
     connections: JoinSet<()>,
@@ -131,26 +147,30 @@ enum Woken {
     Stop,
     Call(Call),
     Exited(Exit),
-    Job(Option<Job>),
+    Order(Option<Order>),
     Output,
     Connection(io::Result<tokio::net::TcpStream>),
     Deadline,
 }
 
 impl Task {
-    fn new(pool: Arc<Pool>, shared: Arc<Shared>, created: Created, log: LogWriter, slot: StartSlot) -> Task {
-        let limits = Limits {
-            init: INIT_LIMIT.min(pool.engine().config.startup_timeout),
-            timeout: pool.spec().timeout,
-        };
+    fn new(
+        pool: Arc<Pool>,
+        shared: Arc<Shared>,
+        limits: Limits,
+        state: State,
+        created: Created,
+        log: LogWriter,
+        slot: StartSlot,
+    ) -> Task {
         let (calls_in, calls) = mpsc::channel(8);
         Task {
-            state: State::new(&limits, Instant::now()),
+            state,
             pool,
             shared,
             limits,
             slot: Some(slot),
-            jobs: None,
+            orders: None,
             instance: created.instance,
             listener: created.runtime_api,
             connections: JoinSet::new(),
@@ -173,7 +193,7 @@ impl Task {
         let stop = self.pool.engine().stop.clone();
         let mut stopping = false;
         let mut alarm = pin!(sleep_until(Instant::now() + Duration::from_secs(3600)));
-        while !matches!(self.state, State::Stopped) {
+        while !matches!(self.state, State::Stopped { .. }) {
             // The alarm is only ever moved forward to an earlier time: most deadlines are never reached, and one that
             // rings too early costs less than moving it for every invocation.
             if let Some(deadline) = self.state.deadline()
@@ -189,7 +209,7 @@ impl Task {
                 // What the runtime said before it ended comes before its end.
                 call = self.calls.recv() => Woken::Call(call.expect("the task holds a sender")),
                 exit = wait(&mut self.exited) => Woken::Exited(exit),
-                job = wait_job(&mut self.jobs) => Woken::Job(job),
+                order = wait_order(&mut self.orders) => Woken::Order(order),
                 _ = readable(self.output.as_ref()) => Woken::Output,
                 connection = accept(self.listener.as_ref()) => Woken::Connection(connection),
                 () = alarm.as_mut(), if armed => Woken::Deadline,
@@ -210,14 +230,17 @@ impl Task {
                     self.process_ended();
                     self.handle(Event::Exited(exit)).await;
                 }
-                Woken::Job(Some(job)) => {
-                    self.jobs = None;
-                    self.log.begin(job.invocation.tail, self.pool.engine().observer.is_some());
-                    self.handle(Event::Invoke(job)).await;
-                }
-                Woken::Job(None) => {
-                    self.jobs = None;
-                    self.handle(Event::Released).await;
+                Woken::Order(order) => {
+                    self.orders = None;
+                    let event = match order {
+                        Some(Order::Invoke(job)) => {
+                            self.log.begin(job.invocation.tail, self.pool.engine().observer.is_some());
+                            Event::Invoke(job)
+                        }
+                        Some(Order::KeepAlivePassed) => Event::KeepAlivePassed,
+                        None => Event::Released,
+                    };
+                    self.handle(event).await;
                 }
                 Woken::Output => self.read_output(Read::Announced, READ_AT_ONCE),
                 Woken::Connection(Ok(stream)) => {
@@ -239,10 +262,10 @@ impl Task {
             }
             self.log.flush();
         }
-        if let Some(mut jobs) = self.jobs.take() {
+        if let Some(mut orders) = self.orders.take() {
             // The token may have been used after the last look.
-            jobs.close();
-            if let Ok(job) = jobs.try_recv() {
+            orders.close();
+            if let Ok(Order::Invoke(job)) = orders.try_recv() {
                 let _ = job.reply.send(Err(InvokeError::ShuttingDown));
             }
         }
@@ -255,15 +278,36 @@ impl Task {
     async fn handle(&mut self, event: Event) {
         let mut next = Some(event);
         while let Some(event) = next.take() {
-            let state = std::mem::replace(&mut self.state, State::Stopped);
+            let placeholder = State::Stopped { end: state::End::Stopped };
+            let state = std::mem::replace(&mut self.state, placeholder);
             let (state, actions) = state::step(state, event, &self.limits, Instant::now());
             self.state = state;
-            self.publish();
+            self.shared.set(self.state.status(), self.state.is_frozen());
+            let actions = match actions {
+                Ok(actions) => actions,
+                Err(refused) => {
+                    tracing::debug!(environment = %self.shared.id, "{refused}");
+                    if let Some(job) = refused.job {
+                        let _ = job.reply.send(Err(InvokeError::ShuttingDown));
+                    }
+                    return;
+                }
+            };
             for action in actions {
                 match action {
                     Action::Spawn => next = self.spawn().await,
+                    Action::Terminate => self.instance.terminate(),
                     Action::Kill => self.instance.kill(),
+                    Action::Freeze => self.instance.freeze(),
+                    Action::Thaw => self.instance.thaw(),
+                    Action::LimitCpu => self.instance.limit_cpu(),
                     Action::JoinIdle => self.join_idle(),
+                    Action::FailStart(error) => {
+                        warn_of_failed_start(&self.shared, &error);
+                        if let Some(slot) = self.slot.take() {
+                            slot.fail(InvokeError::Start(error));
+                        }
+                    }
                     Action::Deliver => self.deliver(),
                     Action::Complete(reply, outcome) => {
                         let completed =
@@ -275,18 +319,6 @@ impl Task {
                 }
             }
         }
-    }
-
-    fn publish(&self) {
-        self.shared.set(match &self.state {
-            State::Initializing { .. } => UserStatus::Starting,
-            State::Idle { process: Process::Warm { .. } } => UserStatus::Ready,
-            State::Idle { process: Process::Cold } | State::Resetting => UserStatus::Cold,
-            State::Reinitializing { .. } | State::Busy { .. } | State::Settling { .. } => {
-                UserStatus::Invoking
-            }
-            State::Stopping | State::Stopped => UserStatus::Stopping,
-        });
     }
 
     // === the process ===
@@ -314,17 +346,7 @@ impl Task {
                 None
             }
             Err(StartError::Function(fault)) => Some(Event::StartFailed(fault)),
-            Err(error) => {
-                let error = Arc::new(error);
-                tracing::warn!(
-                    environment = %self.shared.id, function = %self.pool.spec().function_name,
-                    error = crate::chain(&*error), "failed to start a runtime"
-                );
-                if let Some(slot) = self.slot.take() {
-                    slot.fail(InvokeError::Start(error.clone()));
-                }
-                Some(Event::Broken(error))
-            }
+            Err(error) => Some(Event::Broken(Arc::new(error))),
         }
     }
 
@@ -494,11 +516,13 @@ impl Task {
 
     fn join_idle(&mut self) {
         let (sender, receiver) = oneshot::channel();
-        self.jobs = Some(receiver);
-        if let Some(slot) = self.slot.take() {
+        self.orders = Some(receiver);
+        let slot = self.slot.take();
+        let first = slot.is_some();
+        if let Some(slot) = slot {
             slot.succeed();
         }
-        self.pool.give(Idle::new(sender));
+        self.pool.give(Idle::new(sender, self.limits.initialization), first);
     }
 
     // === the log ===
@@ -571,9 +595,9 @@ async fn wait(exited: &mut Option<oneshot::Receiver<Exit>>) -> Exit {
     }
 }
 
-async fn wait_job(jobs: &mut Option<oneshot::Receiver<Job>>) -> Option<Job> {
-    match jobs {
-        Some(jobs) => jobs.await.ok(),
+async fn wait_order(orders: &mut Option<oneshot::Receiver<Order>>) -> Option<Order> {
+    match orders {
+        Some(orders) => orders.await.ok(),
         None => std::future::pending().await,
     }
 }

@@ -20,6 +20,23 @@ type Script = dyn Fn(FakeRuntime) -> BoxFuture<'static, Exit> + Send + Sync;
 /// Runs a script in place of each runtime process.
 pub struct FakeExecutor {
     script: Arc<Script>,
+    orders: Orders,
+}
+
+/// What environments were told, in order.
+type Orders = Arc<std::sync::Mutex<Vec<Order>>>;
+
+/// What an environment was told to do with its processes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// [`Instance::freeze`].
+    Freeze,
+    /// [`Instance::thaw`].
+    Thaw,
+    /// [`Instance::limit_cpu`].
+    LimitCpu,
+    /// [`Instance::kill`].
+    Kill,
 }
 
 impl fmt::Debug for FakeExecutor {
@@ -34,7 +51,12 @@ impl FakeExecutor {
     where
         F: Future<Output = Exit> + Send + 'static,
     {
-        FakeExecutor { script: Arc::new(move |runtime| Box::pin(script(runtime))) }
+        FakeExecutor { script: Arc::new(move |runtime| Box::pin(script(runtime))), orders: Orders::default() }
+    }
+
+    /// What all environments were told so far, and will be.
+    pub fn orders(&self) -> Arc<std::sync::Mutex<Vec<Order>>> {
+        self.orders.clone()
     }
 
     /// Processes that answer every event with itself, for ever.
@@ -51,7 +73,13 @@ impl FakeExecutor {
 impl Executor for FakeExecutor {
     fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
         Box::pin(async move {
-            let instance = FakeInstance { script: self.script.clone(), launch, starts: 0, process: None };
+            let instance = FakeInstance {
+                script: self.script.clone(),
+                orders: self.orders.clone(),
+                launch,
+                starts: 0,
+                process: None,
+            };
             Ok(Created { instance: Box::new(instance), runtime_api: None })
         })
     }
@@ -62,6 +90,7 @@ type ExitPromise = Arc<std::sync::Mutex<Option<oneshot::Sender<Exit>>>>;
 
 struct FakeInstance {
     script: Arc<Script>,
+    orders: Orders,
     launch: Launch,
     starts: usize,
     process: Option<(JoinHandle<()>, ExitPromise)>,
@@ -102,7 +131,20 @@ impl Instance for FakeInstance {
         })
     }
 
+    fn freeze(&mut self) {
+        self.told(Order::Freeze);
+    }
+
+    fn thaw(&mut self) {
+        self.told(Order::Thaw);
+    }
+
+    fn limit_cpu(&mut self) {
+        self.told(Order::LimitCpu);
+    }
+
     fn kill(&mut self) {
+        self.told(Order::Kill);
         if let Some((task, exit)) = self.process.take() {
             task.abort();
             if let Some(sender) = exit.lock().expect("no panics").take() {
@@ -116,8 +158,16 @@ impl Instance for FakeInstance {
     }
 
     fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
-        self.kill();
+        if self.process.is_some() {
+            self.kill();
+        }
         Box::pin(std::future::ready(()))
+    }
+}
+
+impl FakeInstance {
+    fn told(&self, order: Order) {
+        self.orders.lock().expect("no panics").push(order);
     }
 }
 

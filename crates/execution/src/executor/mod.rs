@@ -4,7 +4,7 @@
 pub mod fake;
 mod process;
 
-use std::{fmt, io, os::fd::OwnedFd, sync::Arc};
+use std::{fmt, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio::{
@@ -21,7 +21,7 @@ use crate::{
     spec::FunctionSpec,
 };
 
-pub use hothouse_sandbox::{Isolation, Level, Network};
+pub use hothouse_sandbox::{Identity, Isolation, Level, Network};
 pub use process::{InnerDoor, ProcessExecutor, ProcessExecutorConfig, ServiceAddress};
 
 /// Makes the place in which an environment's processes run.
@@ -41,6 +41,8 @@ pub struct Launch {
     pub credentials: Credentials,
     /// Name of the log stream.
     pub log_stream: String,
+    /// Time limit of an invocation: the function's own, or the longer one of debugging.
+    pub timeout: Duration,
     /// What `AWS_LAMBDA_INITIALIZATION_TYPE` says.
     pub initialization: InitializationType,
     /// Set if the function is being debugged.
@@ -134,6 +136,6 @@ pub enum StartError {
     )]
     TimedOut {
         /// The limit.
-        limit: std::time::Duration,
+        limit: Duration,
     },
 }

@@ -91,7 +91,7 @@ impl Line {
         }
     }
 
-    pub(crate) fn init_failed(duration: Duration, status: Status) -> Line {
+    pub(crate) fn init_report(duration: Duration, status: Status) -> Line {
         Line::InitReport { duration, status }
     }
 

@@ -1,0 +1,118 @@
+//! The time limits of an environment's phases.
+//!
+//! Must not wait for anything: the state machine asks, the task's clock answers.
+
+use std::time::Duration;
+
+use super::InitializationType;
+use crate::{
+    debug::{self, Debugging},
+    engine::EngineConfig,
+    spec::FunctionSpec,
+};
+
+/// INIT of an on-demand environment may take this long (AWS: Lambda execution environment, INIT phase).
+const INIT: Duration = Duration::from_secs(10);
+
+/// INIT of provisioned concurrency may take this long, or as long as the function's timeout if that is more.
+const PROVISIONED_INIT: Duration = Duration::from_secs(130);
+
+/// An idle environment runs on for so long before it is frozen. AWS freezes at once; the wait spares a function that
+/// is invoked again and again the cost of being frozen and thawed each time.
+const FREEZE_AFTER: Duration = Duration::from_millis(10);
+
+/// The limits that the state machine applies.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) initialization: InitializationType,
+    /// The first INIT.
+    pub(crate) init: Duration,
+    /// Making the place and the first INIT together.
+    pub(crate) ceiling: Duration,
+    /// An invocation.
+    pub(crate) timeout: Duration,
+    /// SHUTDOWN phase (AWS): 0 without extensions, 500 ms with internal ones, 2 s with external ones. Nothing can
+    /// register an extension yet, so the runtime is killed at once, as on AWS.
+    pub(crate) shutdown: Duration,
+    /// How long an idle environment stays awake; `None` is for ever.
+    pub(crate) freeze_after: Option<Duration>,
+    /// How long an invocation lingers before it is answered.
+    pub(crate) post_invoke_wait: Duration,
+}
+
+impl Limits {
+    pub(crate) fn new(
+        spec: &FunctionSpec,
+        config: &EngineConfig,
+        initialization: InitializationType,
+        debugging: Option<Debugging>,
+    ) -> Limits {
+        let (init, ceiling) = match initialization {
+            InitializationType::OnDemand => (INIT, config.startup_timeout),
+            // AWS allows it more than our ceiling does.
+            InitializationType::ProvisionedConcurrency => {
+                let init = spec.timeout.max(PROVISIONED_INIT);
+                (init, config.startup_timeout.max(init))
+            }
+        };
+        let limits = Limits {
+            initialization,
+            init,
+            ceiling,
+            timeout: spec.timeout,
+            shutdown: Duration::ZERO,
+            freeze_after: config.freeze.then_some(FREEZE_AFTER),
+            post_invoke_wait: config.post_invoke_wait,
+        };
+        match debugging {
+            None => limits,
+            // A debugger that finds a frozen process finds nothing.
+            Some(Debugging { enforce_timeouts: true, .. }) => Limits { freeze_after: None, ..limits },
+            Some(_) => Limits {
+                init: debug::LIMIT,
+                ceiling: debug::LIMIT,
+                timeout: debug::LIMIT,
+                freeze_after: None,
+                ..limits
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::runtimes::fixtures;
+
+    fn limits(initialization: InitializationType, debugging: Option<Debugging>) -> Limits {
+        let mut spec = fixtures::spec("python3.12");
+        spec.timeout = Duration::from_secs(7);
+        Limits::new(&spec, &EngineConfig::default(), initialization, debugging)
+    }
+
+    #[test]
+    fn on_demand_has_ten_seconds_for_init_and_twenty_for_all() {
+        let limits = limits(InitializationType::OnDemand, None);
+        assert_eq!((limits.init.as_secs(), limits.ceiling.as_secs(), limits.timeout.as_secs()), (10, 20, 7));
+        assert!(limits.freeze_after.is_some() && limits.shutdown.is_zero());
+    }
+
+    #[test]
+    fn provisioned_concurrency_has_more_for_init() {
+        let limits = limits(InitializationType::ProvisionedConcurrency, None);
+        assert_eq!(
+            (limits.init.as_secs(), limits.ceiling.as_secs(), limits.timeout.as_secs()),
+            (130, 130, 7)
+        );
+    }
+
+    #[test]
+    fn a_debugged_function_has_an_hour_and_is_not_frozen() {
+        let debugged = limits(InitializationType::OnDemand, Some(Debugging::default()));
+        assert_eq!([debugged.init, debugged.ceiling, debugged.timeout], [debug::LIMIT; 3]);
+        let enforced = Debugging { enforce_timeouts: true, ..Debugging::default() };
+        let enforced = limits(InitializationType::OnDemand, Some(enforced));
+        assert_eq!((enforced.init.as_secs(), enforced.timeout.as_secs()), (10, 7));
+        assert!(debugged.freeze_after.is_none() && enforced.freeze_after.is_none());
+    }
+}

@@ -1,0 +1,349 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{concurrency::Concurrency, fault::ExitStatus};
+
+const LIMITS: Limits = Limits {
+    initialization: InitializationType::OnDemand,
+    init: Duration::from_secs(10),
+    ceiling: Duration::from_secs(20),
+    timeout: Duration::from_secs(3),
+    shutdown: Duration::ZERO,
+    freeze_after: Some(Duration::from_millis(10)),
+    post_invoke_wait: Duration::ZERO,
+};
+
+fn start() -> Instant {
+    Instant::from_std(std::time::Instant::now())
+}
+
+fn job(tail: bool) -> (Job, oneshot::Receiver<Result<Completed, InvokeError>>) {
+    let (reply, answer) = oneshot::channel();
+    let invocation = Invocation {
+        request_id: RequestId::random(),
+        payload: Bytes::from_static(b"{}"),
+        invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".parse().unwrap(),
+        client_context: None,
+        trace_id: None,
+        tail,
+    };
+    (Job { invocation, reply, permit: Concurrency::new(1).enter().unwrap() }, answer)
+}
+
+fn fault() -> Fault {
+    Fault { error_type: "Runtime.X".to_owned(), message: "x".to_owned(), document: None }
+}
+
+fn exit() -> Exit {
+    Exit { status: ExitStatus::Code(1), out_of_memory: false }
+}
+
+/// A machine with its clock.
+struct Machine {
+    state: State,
+    limits: Limits,
+    now: Instant,
+}
+
+impl Machine {
+    fn new(limits: Limits) -> Machine {
+        let now = start();
+        Machine { state: State::new(&limits, now, now + limits.ceiling), limits, now }
+    }
+
+    /// The names of the actions.
+    fn take(&mut self, event: Event) -> Vec<&'static str> {
+        let placeholder = State::Stopped { end: End::Stopped };
+        let state = std::mem::replace(&mut self.state, placeholder);
+        let (state, actions) = step(state, event, &self.limits, self.now);
+        self.state = state;
+        actions.expect("not refused").iter().map(name).collect()
+    }
+
+    fn tick(&mut self, after: Duration) -> Vec<&'static str> {
+        self.now += after;
+        self.take(Event::Tick)
+    }
+}
+
+fn name(action: &Action) -> &'static str {
+    match action {
+        Action::Spawn => "spawn",
+        Action::Terminate => "terminate",
+        Action::Kill => "kill",
+        Action::Freeze => "freeze",
+        Action::Thaw => "thaw",
+        Action::LimitCpu => "limit cpu",
+        Action::JoinIdle => "join idle",
+        Action::FailStart(_) => "fail start",
+        Action::Deliver => "deliver",
+        Action::Complete(..) => "complete",
+        Action::Log(_) => "log",
+    }
+}
+
+#[test]
+fn an_idle_environment_freezes_and_thaws_with_the_next_event() {
+    let mut machine = Machine::new(LIMITS);
+    assert_eq!(machine.take(Event::Parked), ["limit cpu", "join idle"]);
+    assert_eq!(machine.tick(Duration::from_millis(9)), [""; 0]);
+    assert_eq!(machine.tick(Duration::from_millis(1)), ["freeze"]);
+    assert!(machine.state.is_frozen());
+    assert_eq!(machine.state.deadline(), None);
+    assert_eq!(machine.take(Event::Invoke(job(false).0)), ["thaw", "log", "deliver"]);
+    machine.take(Event::Response(Bytes::new()));
+    machine.take(Event::Parked);
+    // Invoked again at once, it was not frozen.
+    assert_eq!(machine.take(Event::Invoke(job(false).0)), ["log", "deliver"]);
+}
+
+#[test]
+fn keep_alive_shows_as_timing_out_and_a_frozen_environment_can_be_ended() {
+    let mut machine = Machine::new(LIMITS);
+    machine.take(Event::Parked);
+    machine.tick(Duration::from_millis(10));
+    assert_eq!(machine.take(Event::KeepAlivePassed), ["kill"]);
+    assert_eq!(machine.state.status(), UserStatus::TimingOut);
+    machine.take(Event::Exited(exit()));
+    assert_eq!(machine.state.status(), UserStatus::Stopped);
+}
+
+#[test]
+fn extensions_have_time_for_their_shutdown_phase() {
+    let mut machine = Machine::new(Limits { shutdown: Duration::from_millis(500), ..LIMITS });
+    machine.take(Event::Parked);
+    machine.tick(Duration::from_millis(10));
+    assert_eq!(machine.take(Event::Released), ["thaw", "terminate"]);
+    assert_eq!(machine.tick(Duration::from_millis(499)), [""; 0]);
+    assert_eq!(machine.tick(Duration::from_millis(1)), ["kill"]);
+    assert_eq!(machine.tick(Duration::from_millis(500)), [""; 0], "once is enough");
+    machine.take(Event::Exited(exit()));
+    assert_eq!(machine.state.status(), UserStatus::Stopped);
+
+    // A timeout resets with the same patience, and one that obeys needs no killing.
+    let mut machine = Machine::new(Limits { shutdown: Duration::from_secs(2), ..LIMITS });
+    machine.take(Event::Parked);
+    machine.take(Event::Invoke(job(false).0));
+    assert_eq!(machine.tick(LIMITS.timeout), ["log", "log", "complete", "terminate"]);
+    assert_eq!(machine.take(Event::Exited(exit())), ["join idle"]);
+    assert_eq!(machine.state.status(), UserStatus::Inactive);
+}
+
+#[test]
+fn the_ceiling_ends_a_start_where_the_limit_of_init_only_repeats_it() {
+    let mut machine = Machine::new(LIMITS);
+    assert_eq!(machine.tick(Duration::from_secs(10)), ["log", "kill"]);
+    assert_eq!(machine.state.status(), UserStatus::StartupTimedOut);
+    assert_eq!(machine.take(Event::Exited(exit())), ["join idle"]);
+
+    let mut machine = Machine::new(Limits { ceiling: Duration::from_secs(5), ..LIMITS });
+    assert_eq!(machine.tick(Duration::from_secs(5)), ["log", "fail start", "kill"]);
+    assert_eq!(machine.state.status(), UserStatus::StartupTimedOut);
+    assert_eq!(machine.take(Event::Exited(exit())), [""; 0]);
+    assert!(matches!(machine.state, State::Stopped { end: End::StartTimedOut }));
+}
+
+#[test]
+fn provisioned_concurrency_reports_its_init_and_does_not_repeat_it() {
+    let limits = Limits { initialization: InitializationType::ProvisionedConcurrency, ..LIMITS };
+    let mut machine = Machine::new(limits);
+    assert_eq!(machine.take(Event::Parked), ["log", "limit cpu", "join idle"]);
+    assert!(matches!(machine.state, State::Idle { process: Process::Warm { init: None, .. } }));
+
+    let mut machine = Machine::new(limits);
+    assert_eq!(machine.take(Event::Exited(exit())), ["log", "fail start"]);
+    assert_eq!(machine.state.status(), UserStatus::StartupFailed);
+
+    let mut machine = Machine::new(limits);
+    assert_eq!(machine.tick(limits.init), ["log", "fail start", "kill"]);
+}
+
+#[test]
+fn lingering_holds_the_answer_back_and_keeps_the_environment_busy() {
+    let mut machine = Machine::new(Limits { post_invoke_wait: Duration::from_millis(50), ..LIMITS });
+    machine.take(Event::Parked);
+    machine.take(Event::Invoke(job(false).0));
+    assert_eq!(machine.take(Event::Response(Bytes::new())), [""; 0]);
+    assert_eq!(machine.take(Event::Parked), [""; 0]);
+    assert_eq!(machine.state.status(), UserStatus::Invoking);
+    assert_eq!(machine.tick(Duration::from_millis(50)), ["log", "log", "complete", "join idle"]);
+}
+
+#[test]
+fn what_is_refused_says_so_and_gives_the_job_back() {
+    let mut machine = Machine::new(LIMITS);
+    machine.take(Event::Stop);
+    machine.take(Event::Exited(exit()));
+    let (state, refused) = step(machine.state, Event::Invoke(job(false).0), &LIMITS, machine.now);
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.to_string(), "an environment that is stopped does not take `invoke`");
+    assert!(refused.job.is_some() && matches!(state, State::Stopped { .. }));
+}
+
+/// What may happen to an environment, as far as the test chooses it.
+#[derive(Debug, Clone, Copy)]
+enum Happening {
+    Invoke { tail: bool },
+    Parked,
+    Response,
+    Failure,
+    InitError,
+    StartFailed,
+    Broken,
+    Exited,
+    Tick { after_ms: u64 },
+    KeepAlivePassed,
+    Released,
+    Stop,
+}
+
+fn happening() -> impl Strategy<Value = Happening> {
+    prop_oneof![
+        4 => any::<bool>().prop_map(|tail| Happening::Invoke { tail }),
+        4 => Just(Happening::Parked),
+        3 => Just(Happening::Response),
+        1 => Just(Happening::Failure),
+        1 => Just(Happening::InitError),
+        1 => Just(Happening::StartFailed),
+        1 => Just(Happening::Broken),
+        2 => Just(Happening::Exited),
+        2 => (0..12_000_u64).prop_map(|after_ms| Happening::Tick { after_ms }),
+        2 => (0..20_u64).prop_map(|after_ms| Happening::Tick { after_ms }),
+        1 => Just(Happening::KeepAlivePassed),
+        1 => Just(Happening::Released),
+        1 => Just(Happening::Stop),
+    ]
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    let initializations =
+        prop_oneof![Just(InitializationType::OnDemand), Just(InitializationType::ProvisionedConcurrency)];
+    (initializations, any::<bool>(), any::<bool>(), any::<bool>(), 1..30_u64).prop_map(
+        |(initialization, shutdown, freeze, linger, ceiling)| Limits {
+            initialization,
+            ceiling: Duration::from_secs(ceiling),
+            shutdown: Duration::from_millis(if shutdown { 500 } else { 0 }),
+            freeze_after: freeze.then_some(Duration::from_millis(10)),
+            post_invoke_wait: Duration::from_millis(if linger { 50 } else { 0 }),
+            ..LIMITS
+        },
+    )
+}
+
+proptest! {
+    /// Whatever happens in whatever order: each job is answered exactly once and only through an action or a refusal,
+    /// a token is out exactly while the environment is idle, only processes that stand still are thawed, and nothing
+    /// is asked for once it is over.
+    #[test]
+    fn every_job_is_answered_once_and_every_token_is_good(
+        limits in limits(),
+        happenings in proptest::collection::vec(happening(), 1..80),
+    ) {
+        let mut now = start();
+        let mut state = State::new(&limits, now, now + limits.ceiling);
+        let (mut token, mut frozen, mut starting) = (false, false, true);
+        let mut answers = Vec::new();
+        for happening in happenings {
+            let over = matches!(state, State::Stopped { .. });
+            let event = match happening {
+                // An order comes through the token, which it uses up; so does the release.
+                Happening::Invoke { .. } | Happening::Released | Happening::KeepAlivePassed if !token => continue,
+                Happening::Invoke { tail } => {
+                    token = false;
+                    let (job, answer) = job(tail);
+                    answers.push(answer);
+                    Event::Invoke(job)
+                }
+                Happening::Released => {
+                    token = false;
+                    Event::Released
+                }
+                Happening::KeepAlivePassed => {
+                    token = false;
+                    Event::KeepAlivePassed
+                }
+                Happening::Parked => Event::Parked,
+                Happening::Response => Event::Response(Bytes::from_static(b"1")),
+                Happening::Failure => Event::Failure(fault()),
+                Happening::InitError => Event::InitError(fault()),
+                Happening::StartFailed => Event::StartFailed(fault()),
+                Happening::Broken => Event::Broken(Arc::new(StartError::Runtime { message: String::new() })),
+                Happening::Exited => Event::Exited(exit()),
+                Happening::Tick { after_ms } => {
+                    now += Duration::from_millis(after_ms);
+                    Event::Tick
+                }
+                Happening::Stop => Event::Stop,
+            };
+            // A process that stands still calls nothing.
+            if frozen && matches!(event, Event::Parked | Event::Response(_) | Event::Failure(_) | Event::InitError(_)) {
+                continue;
+            }
+            if matches!(event, Event::Exited(_)) {
+                frozen = false;
+            }
+            let before = state.status();
+            let (next, actions) = step(state, event, &limits, now);
+            state = next;
+            let actions = match actions {
+                Ok(actions) => actions,
+                Err(refused) => {
+                    prop_assert_eq!(before, state.status());
+                    if let Some(job) = refused.job {
+                        let _ = job.reply.send(Err(InvokeError::ShuttingDown));
+                    }
+                    continue;
+                }
+            };
+            prop_assert!(!over || actions.is_empty(), "asked for something after the end");
+            for action in actions {
+                match action {
+                    Action::Complete(reply, outcome) => {
+                        let completed = outcome.map(|outcome| Completed { outcome, log_tail: None });
+                        prop_assert!(reply.send(completed).is_ok());
+                    }
+                    Action::JoinIdle => {
+                        prop_assert!(!token, "two tokens of one environment");
+                        token = true;
+                        starting = false;
+                    }
+                    Action::FailStart(_) => {
+                        prop_assert!(starting || matches!(state, State::Stopped { .. }), "failed after it started");
+                        starting = false;
+                    }
+                    Action::Deliver => prop_assert!(matches!(state, State::Busy { .. }), "delivered while not busy"),
+                    Action::Spawn => prop_assert!(matches!(state, State::Reinitializing { .. }), "started twice"),
+                    Action::Kill | Action::Terminate => {
+                        let ending = matches!(state, State::Resetting { .. } | State::Stopping { .. });
+                        prop_assert!(ending, "ended and yet not ending");
+                    }
+                    Action::Freeze => {
+                        prop_assert!(!frozen && token, "frozen while it works");
+                        frozen = true;
+                    }
+                    Action::Thaw => {
+                        prop_assert!(frozen, "thawed while it runs");
+                        frozen = false;
+                    }
+                    Action::LimitCpu | Action::Log(_) => {}
+                }
+            }
+            let idle = matches!(state, State::Idle { .. });
+            prop_assert!(!idle || token, "idle without a token");
+            let over = matches!(state, State::Stopping { .. } | State::Stopped { .. });
+            prop_assert!(!token || idle || over, "a token is out while it works");
+            let ending = over || matches!(state, State::Resetting { .. });
+            prop_assert!(!frozen || idle || ending, "it works while it stands still");
+        }
+        // Whatever still runs is answered when the service stops.
+        let (_, actions) = step(state, Event::Stop, &limits, now);
+        for action in actions.unwrap_or_default() {
+            if let Action::Complete(reply, outcome) = action {
+                let _ = reply.send(outcome.map(|outcome| Completed { outcome, log_tail: None }));
+            }
+        }
+        for mut answer in answers {
+            prop_assert!(answer.try_recv().is_ok(), "a job without an answer");
+        }
+    }
+}
