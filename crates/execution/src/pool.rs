@@ -28,7 +28,6 @@ pub(crate) struct Idle {
 
 /// What an idle environment is told.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a box for the job would cost every invocation")]
 pub(crate) enum Order {
     /// Work on this.
     Invoke(Job),

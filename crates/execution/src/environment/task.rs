@@ -37,6 +37,15 @@ use crate::{
     spec::FunctionSpec,
 };
 
+/// Runtime API connections of one environment at a time. A runtime and its extensions need a handful.
+const CONNECTIONS: usize = 64;
+
+/// Calls of `next` that wait at the same time. A runtime has one; more of them are answered when they are forgotten.
+const PARKED: usize = 16;
+
+/// After a connection could not be accepted: others must let go of their descriptors first.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
+
 /// How much of the log pipe is read before others get their turn.
 const READ_AT_ONCE: usize = 64 * 1024;
 
@@ -211,7 +220,10 @@ impl Task {
                 exit = wait(&mut self.exited) => Woken::Exited(exit),
                 order = wait_order(&mut self.orders) => Woken::Order(order),
                 _ = readable(self.output.as_ref()) => Woken::Output,
-                connection = accept(self.listener.as_ref()) => Woken::Connection(connection),
+                Some(_) = self.connections.join_next() => continue,
+                connection = accept(self.listener.as_ref()), if self.connections.len() < CONNECTIONS => {
+                    Woken::Connection(connection)
+                }
                 () = alarm.as_mut(), if armed => Woken::Deadline,
             };
             match woken {
@@ -254,6 +266,7 @@ impl Task {
                 }
                 Woken::Connection(Err(error)) => {
                     tracing::warn!(environment = %self.shared.id, %error, "failed to accept a Runtime API connection");
+                    tokio::time::sleep(ACCEPT_AGAIN).await;
                 }
                 Woken::Deadline => {
                     self.read_output(Read::Unannounced, READ_AT_ONCE);
@@ -261,6 +274,9 @@ impl Task {
                 }
             }
             self.log.flush();
+        }
+        if let Some(slot) = self.slot.take() {
+            slot.fail(InvokeError::ShuttingDown);
         }
         if let Some(mut orders) = self.orders.take() {
             // The token may have been used after the last look.
@@ -401,14 +417,14 @@ impl Task {
         match call {
             Call::Next(reply) => match self.session.after(Transition::Next) {
                 Ok(Session::Running) => {
-                    self.parked.push_back(reply);
+                    self.park(reply);
                     self.deliver();
                     None
                 }
                 Ok(session) => {
                     let first = self.session != Session::Ready;
                     self.session = session;
-                    self.parked.push_back(reply);
+                    self.park(reply);
                     first.then_some(Event::Parked)
                 }
                 Err(refusal) => refuse(reply, &refusal),
@@ -435,6 +451,14 @@ impl Task {
                 Err(refusal) => refuse(reply, &refusal),
             },
         }
+    }
+
+    /// Keeps a call of `next` until there is an event.
+    fn park(&mut self, reply: runtime_api::Reply) {
+        if self.parked.len() == PARKED {
+            self.parked.pop_front();
+        }
+        self.parked.push_back(reply);
     }
 
     /// Is `id` the current invocation, and may the runtime answer it now?
