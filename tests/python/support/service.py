@@ -46,13 +46,17 @@ def clean_environment(**more):
 class Service:
     """One run of the binary. `stop` and `kill` also check that no process of it is left."""
 
-    def __init__(self, *options, home, environment=None, listen=None, ephemeral=True):
+    def __init__(
+        self, *options, home, environment=None, listen=None, ephemeral=True, binary=BINARY, user=None
+    ):
         self.port = free_port()
         self.endpoint = f"http://127.0.0.1:{self.port}"
         listeners = listen if listen is not None else [f"127.0.0.1:{self.port}"]
-        self.command = [str(BINARY), "start", *(f"--listen={address}" for address in listeners)]
+        self.command = [str(binary), "start", *(f"--listen={address}" for address in listeners)]
         self.command += ["--ephemeral"] * ephemeral + list(options)
         self.environment = clean_environment(XDG_DATA_HOME=str(home), **(environment or {}))
+        # Another user than the tests', which only root can choose.
+        self.identity = {} if user is None else {"user": user, "group": user, "extra_groups": []}
         self.process = None
         self.lines = []
         self.ready_after = None
@@ -69,6 +73,7 @@ class Service:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
+            **self.identity,
         )
         self.reader = threading.Thread(target=self._read, args=(self.process.stdout, said), daemon=True)
         self.reader.start()
