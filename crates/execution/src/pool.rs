@@ -67,8 +67,6 @@ impl Idle {
 pub(crate) struct Pool {
     spec: Arc<FunctionSpec>,
     engine: Arc<Inner>,
-    /// Invocations of a debugged function wait for the one environment that the debugger is attached to.
-    single: bool,
     queue: Mutex<Queue>,
 }
 
@@ -158,8 +156,7 @@ impl Drop for Living {
 
 impl Pool {
     pub(crate) fn new(spec: Arc<FunctionSpec>, engine: Arc<Inner>) -> Pool {
-        let single = engine.config.debug.of(&spec).is_some();
-        Pool { spec, engine, single, queue: Mutex::default() }
+        Pool { spec, engine, queue: Mutex::default() }
     }
 
     pub(crate) fn spec(&self) -> &Arc<FunctionSpec> {
@@ -196,9 +193,10 @@ impl Pool {
 
     /// Starts what is missing: an environment for each invocation that waits, and the provisioned ones.
     fn start_wanted(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
-        let for_waiting = match self.single {
-            false => queue.waiting.len().saturating_sub(queue.starting),
-            true => usize::from(queue.living == 0 && !queue.waiting.is_empty()),
+        let for_waiting = match self.engine.config.debug.of(&self.spec) {
+            None => queue.waiting.len().saturating_sub(queue.starting),
+            // Invocations of a debugged function wait for the one environment that the debugger is attached to.
+            Some(_) => usize::from(queue.living == 0 && !queue.waiting.is_empty()),
         };
         let provisioned = match queue.retired || queue.provisioned.failure.is_some() {
             false => queue.provisioned.wanted.saturating_sub(queue.provisioned.living),
