@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Arguments, BenchError,
+    Arguments, BenchError, cage,
     floors::Floor,
     io_error,
     load::{self, Samples},
@@ -37,7 +37,7 @@ const BURST: usize = 100;
 const BURST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Pause before a cold start: what the service prepares between invocations is there by then, as in real use.
-const SETTLE: Duration = Duration::from_millis(60);
+pub(super) const SETTLE: Duration = Duration::from_millis(60);
 
 /// A language whose function is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -98,7 +98,7 @@ impl Language {
         }
     }
 
-    fn package(self) -> Result<Package, BenchError> {
+    pub(super) fn package(self) -> Result<Package, BenchError> {
         Ok(match self {
             Self::Python => Package {
                 runtime: format!(
@@ -153,6 +153,9 @@ pub(super) async fn measure(arguments: &Arguments) -> Result<Report, BenchError>
     }
     if arguments.wants("cold") {
         cold(arguments, &mut report).await?;
+    }
+    if arguments.wants("cage") {
+        cage::measure(arguments, &mut report).await?;
     }
     if arguments.wants("burst") && arguments.languages().contains(&Language::Python) {
         burst(&mut report).await?;

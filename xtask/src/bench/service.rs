@@ -51,6 +51,11 @@ pub(super) struct Service {
 impl Service {
     /// Starts the optimised binary, in memory only, on one core or anywhere.
     pub(super) fn start(core: Option<usize>) -> Result<Self, BenchError> {
+        Self::start_with(core, &[])
+    }
+
+    /// The same with more options.
+    pub(super) fn start_with(core: Option<usize>, options: &[&str]) -> Result<Self, BenchError> {
         let binary: PathBuf = super::target_directory()?.join("release/hothouse");
         let probe = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
         let port = probe.map_err(io_error("find a free port"))?.port();
@@ -63,6 +68,7 @@ impl Service {
             "--listen",
             &format!("127.0.0.1:{port}"),
         ]);
+        command.args(options);
         // What it says to people would stand between the figures.
         command.stderr(Stdio::null());
         let started = Instant::now();
@@ -110,7 +116,8 @@ impl Service {
             "Handler": package.handler,
             "Role": "arn:aws:iam::000000000000:role/bench",
             "Timeout": 60,
-            "MemorySize": 256,
+            // One CPU's worth: with less, the figures would be those of the function's CPU share.
+            "MemorySize": 1769,
             "Code": { "ZipFile": archive },
         });
         self.call("create a function", "POST", FUNCTIONS, Some(body)).await?;
