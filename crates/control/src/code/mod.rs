@@ -8,7 +8,7 @@ mod hash;
 mod source;
 mod store;
 
-pub use archive::ArchiveError;
+pub use archive::{ArchiveError, Flaw};
 pub use hash::CodeHash;
 pub use source::{NoObjects, ObjectError, ObjectId, ObjectSource};
 pub use store::{CodeError, CodeStore, Pinned};

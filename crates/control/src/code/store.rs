@@ -209,13 +209,12 @@ impl CodeStore {
             fs::create_dir(directory).map_err(io_error("create", directory))?;
             open_up(directory)?;
         }
-        let written = archive::extract(package, &content, self.unzipped_limit)?;
+        archive::extract(package, &content, self.unzipped_limit, self.durable)?;
         let path = partial.join("archive.zip");
         let mut file = File::create(&path).map_err(io_error("create", &path))?;
         file.write_all(package).map_err(io_error("write", &path))?;
         if self.durable {
             file.sync_all().map_err(io_error("flush", &path))?;
-            archive::flush(&content, &written)?;
             sync(partial)?;
         }
         Ok(())
