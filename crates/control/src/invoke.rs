@@ -88,6 +88,9 @@ pub(crate) async fn invoke(
             Err(InvokeError::Start(error)) if matches!(*error, StartError::Runtime { .. }) => {
                 return Err(ApiError::new(ErrorKind::InvalidRuntime, error.to_string()));
             }
+            Err(InvokeError::Start(error)) if matches!(*error, StartError::TimedOut { .. }) => {
+                return Err(ApiError::new(ErrorKind::Service, error.to_string()));
+            }
             Err(error @ (InvokeError::Start(_) | InvokeError::Lost | InvokeError::ShuttingDown)) => {
                 return Err(ApiError::internal(error));
             }
