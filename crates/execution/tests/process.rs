@@ -20,7 +20,7 @@ fn executor(data: &Path, isolation: Level, network: Network) -> ProcessExecutor 
     let search =
         SearchPaths { path: vec!["/usr/bin".into()], data_dir: data.to_owned(), ..SearchPaths::default() };
     let catalog = Catalog::discover(&search, Policy::default());
-    ProcessExecutor::new(ProcessExecutorConfig { catalog, isolation, network, service: None })
+    ProcessExecutor::new(ProcessExecutorConfig { isolation, network, ..ProcessExecutorConfig::new(catalog) })
 }
 
 fn write(directory: &Path, name: &str, mode: u32, text: &str) {

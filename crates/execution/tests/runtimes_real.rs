@@ -20,7 +20,6 @@ use hothouse_execution::{
     invocation::Outcome,
     runtimes::{Catalog, Family, Language, Policy, SearchPaths},
 };
-use hothouse_sandbox::{Level, Network};
 use serde_json::{Value, json};
 use support::{engine, invocation, spec};
 
@@ -77,12 +76,7 @@ async fn answer(
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("our directory");
     }
     std::fs::write(code.join(file), source).expect("a file");
-    let executor = ProcessExecutor::new(ProcessExecutorConfig {
-        catalog: catalog(directory.path()),
-        isolation: Level::Best,
-        network: Network::Host,
-        service: None,
-    });
+    let executor = ProcessExecutor::new(ProcessExecutorConfig::new(catalog(directory.path())));
     let (engine, sink) = engine(executor, EngineConfig::default());
     let mut spec = spec();
     spec.runtime = runtime;

@@ -11,7 +11,10 @@ use std::{
     time::Duration,
 };
 
-use hothouse_api::{dispatch::BodyLimits, name::Region};
+use hothouse_api::{
+    dispatch::BodyLimits,
+    name::{AccountId, Region},
+};
 use hothouse_control::{
     Control, ControlConfig, OpenError,
     code::{CodeError, CodeStore},
@@ -21,7 +24,7 @@ use hothouse_execution::{
     Engine, EngineConfig,
     debug::{DebugFunctions, DebugMode},
     executor::{
-        InnerDoor, Isolation as Isolated, Level, Network as SandboxNetwork, ProcessExecutor,
+        Identity, InnerDoor, Isolation as Isolated, Level, Network as SandboxNetwork, ProcessExecutor,
         ProcessExecutorConfig, ServiceAddress, StartError as ExecutorError,
     },
     ports::{Clock, CredentialSource, SystemClock},
@@ -37,6 +40,7 @@ use crate::{
         logs::{LogStore, LogStoreConfig, StoreError as LogStoreError},
         objects::Objects,
         sts::{SecretError, Sts},
+        xray::{self, Daemon, DaemonError, Xray},
     },
     config::{DebugSetting, Isolation, Limits, Network, ServiceConfig},
     debug_file::DebugFile,
@@ -87,6 +91,9 @@ pub(crate) enum StartError {
     /// STS cannot start.
     #[error("failed to open the secret of the token service")]
     Sts(#[from] SecretError),
+    /// Nothing takes the segments of functions.
+    #[error("failed to {0}")]
+    Xray(#[from] DaemonError),
     /// The other AWS endpoint cannot be used.
     #[error("failed to {0}")]
     Endpoint(#[from] EndpointError),
@@ -113,6 +120,7 @@ pub(crate) struct Running {
     control: Control,
     engine: Engine,
     logs: LogStore,
+    xray_daemon: Daemon,
     inner_door: Arc<LateDoor>,
     /// Ends the following of the debug configuration.
     _debug_file: Option<DebugFile>,
@@ -140,11 +148,20 @@ impl Service {
             LogStoreConfig { directory: directory.map(Into::into), maximum_bytes },
             clock.clone(),
         )?;
-        let sts = Arc::new(Sts::open(directory, clock.clone())?);
+        let sts = Arc::new(Sts::open(directory, clock.clone())?.ask_first(forwarder.clone()));
         let credentials: Arc<dyn CredentialSource> = sts.clone();
 
+        let region: Region = "us-east-1".parse().expect("a region");
+        let xray = Xray::new(clock.clone());
+        let scope = xray::Scope { account: AccountId::DEFAULT, region: region.clone() };
+        let xray_daemon = Daemon::start(xray.clone(), scope).await?;
+
         let inner_door = Arc::new(LateDoor::default());
-        let executor = executor(&config, addresses[0].port(), inner_door.clone());
+        let executor = ProcessExecutor::new(ProcessExecutorConfig {
+            segments: Arc::new(xray.clone()),
+            xray_daemon: xray_daemon.address(),
+            ..executor_config(&config, addresses[0].port(), inner_door.clone())
+        });
         let isolation = executor.isolation().map_err(StartError::Isolation)?;
         let (debug, debug_file) = debug(&config.debug);
         let mut summary = summary(&executor, &isolation);
@@ -153,6 +170,8 @@ impl Service {
             EngineConfig {
                 keep_alive: config.keep_alive,
                 startup_timeout: config.environment_startup_timeout,
+                freeze: config.freeze,
+                post_invoke_wait: config.post_invoke_wait,
                 response_limit: config.limits.max_function_payload_size as usize,
                 concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
                 debug,
@@ -167,7 +186,6 @@ impl Service {
             },
         );
 
-        let region: Region = "us-east-1".parse().expect("a region");
         let control = Control::open(
             control_config(&config, addresses[0]),
             hothouse_control::Ports {
@@ -183,14 +201,7 @@ impl Service {
         let door = Arc::new(Door {
             control: control.clone(),
             engine: engine.clone(),
-            companions: Companions {
-                logs: logs.clone(),
-                sts,
-                forwarder,
-                default_region: region,
-                // Functions have credentials of ours; the door signs anew what it forwards, if it must.
-                upstream_sts: false,
-            },
+            companions: Companions { logs: logs.clone(), sts, xray, forwarder, default_region: region },
             admission: Admission { hosts: config.allow_hosts, origins: config.allow_origins },
             limits: BodyLimits {
                 package: config.limits.create_function_request_size as usize,
@@ -210,6 +221,7 @@ impl Service {
             control,
             engine,
             logs,
+            xray_daemon,
             inner_door,
             _debug_file: debug_file,
             grace: config.shutdown_timeout,
@@ -227,6 +239,7 @@ impl Running {
     pub(crate) async fn shutdown(self) {
         self.connections.close(self.grace).await;
         self.engine.shut_down().await;
+        self.xray_daemon.close().await;
         // The executor has the door and the door the executor: whoever parts them lets both go, and with them what
         // they hold of the machine.
         self.inner_door.set(None);
@@ -277,10 +290,10 @@ fn forwarder_config(config: &ServiceConfig) -> ForwarderConfig {
     }
 }
 
-fn executor(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) -> ProcessExecutor {
+fn executor_config(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) -> ProcessExecutorConfig {
     let policy = Policy { strict: config.strict_runtimes, official_clients: config.official_clients };
-    ProcessExecutor::new(ProcessExecutorConfig {
-        catalog: Catalog::discover(&config.search_paths, policy),
+    ProcessExecutorConfig {
+        identity: identity(&config.function_user),
         isolation: match config.isolation {
             Isolation::Best => Level::Best,
             Isolation::Full => Level::Full,
@@ -293,7 +306,19 @@ fn executor(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) -> Proc
             Network::Isolated => SandboxNetwork::Own,
         },
         service: Some(ServiceAddress { port, announce: config.inject_aws_endpoint, door }),
-    })
+        ..ProcessExecutorConfig::new(Catalog::discover(&config.search_paths, policy))
+    }
+}
+
+/// Who functions are: AWS's user under whatever name, or root.
+fn identity(user: &str) -> Identity {
+    match user {
+        "root" => Identity { uid: 0, gid: 0, name: user.to_owned(), home: "/root".into() },
+        name => {
+            let home = PathBuf::from(format!("/home/{name}"));
+            Identity { uid: 993, gid: 990, name: name.to_owned(), home }
+        }
+    }
 }
 
 fn summary(executor: &ProcessExecutor, isolation: &Isolated) -> Vec<String> {

@@ -46,6 +46,10 @@ pub(crate) struct ServiceConfig {
     pub(crate) environment_startup_timeout: Duration,
     /// Which functions are debugged.
     pub(crate) debug: DebugSetting,
+    /// How long answers are held back for what functions still log.
+    pub(crate) post_invoke_wait: Duration,
+    /// Name of the user that functions run as.
+    pub(crate) function_user: String,
     /// Whether functions get `AWS_ENDPOINT_URL`, so that their SDK calls come back here.
     pub(crate) inject_aws_endpoint: bool,
     /// CreateFunction and UpdateFunction* answer when the function is `Active`.
@@ -56,6 +60,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) isolation: Isolation,
     /// What an environment may reach.
     pub(crate) network: Network,
+    /// Whether idle environments stand still.
+    pub(crate) freeze: bool,
     /// Environments over all functions; also bounds what one burst may start.
     pub(crate) max_environments: usize,
     /// Refuse a runtime whose exact version is missing instead of taking the nearest.
@@ -355,6 +361,9 @@ impl Configuration {
             keep_alive: self.one("keep-alive", values::duration)?,
             environment_startup_timeout: self.one("environment-startup-timeout", values::duration)?,
             debug: self.debug()?,
+            post_invoke_wait: self.one("post-invoke-wait", values::duration)?,
+            function_user: self.one("function-user", values::user_name)?,
+            freeze: self.one("freeze", values::boolean)?,
             inject_aws_endpoint: self.one("inject-aws-endpoint", values::boolean)?,
             synchronous_create: self.one("synchronous-create", values::boolean)?,
             limits: Limits {

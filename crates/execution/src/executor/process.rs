@@ -6,13 +6,14 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
     fmt, io,
-    net::{Ipv4Addr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, Weak},
     time::Duration,
 };
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hothouse_sandbox::{
     Command, Ending, Identity, Isolation, Level, Limit, Limits, Mount, Network, Process, Sandbox,
@@ -31,15 +32,13 @@ use super::{Created, Executor, Instance, Launch, Runtime, StartError};
 use crate::{
     environment::env_vars::{self, Inputs, Service},
     fault::{Exit, ExitStatus, Fault},
+    ports::{SegmentOrigin, SegmentSink},
     runtimes::{Catalog, Layout, Plan, PlanError, TELEMETRY_DESCRIPTOR},
     spec::FunctionSpec,
 };
 
 /// Port of the Runtime API in an environment with a network of its own.
 const RUNTIME_API_PORT: u16 = 9001;
-
-/// Port of the X-Ray daemon's address that is advertised to functions.
-const XRAY_PORT: u16 = 2000;
 
 const STOP: i32 = rustix::process::Signal::STOP.as_raw();
 const CONTINUE: i32 = rustix::process::Signal::CONT.as_raw();
@@ -59,6 +58,40 @@ pub struct ProcessExecutorConfig {
     pub network: Network,
     /// How functions reach the service, if they do.
     pub service: Option<ServiceAddress>,
+    /// Where X-Ray segments go that functions send to the daemon's address.
+    pub segments: Arc<dyn SegmentSink>,
+    /// The daemon's address on the host's network, as it is told to functions there.
+    pub xray_daemon: SocketAddr,
+    /// Who functions are, as they see themselves.
+    pub identity: Identity,
+}
+
+impl ProcessExecutorConfig {
+    /// Functions as on AWS with what the machine gives, without a service to call and without anyone who reads
+    /// their segments.
+    pub fn new(catalog: Catalog) -> ProcessExecutorConfig {
+        ProcessExecutorConfig {
+            catalog,
+            isolation: Level::Best,
+            network: Network::Host,
+            service: None,
+            segments: Arc::new(NoSegments),
+            xray_daemon: SocketAddr::from((Ipv4Addr::LOCALHOST, 2000)),
+            identity: Identity {
+                uid: 993,
+                gid: 990,
+                name: "sbx_user1051".into(),
+                home: "/home/sbx_user1051".into(),
+            },
+        }
+    }
+}
+
+#[derive(Debug)]
+struct NoSegments;
+
+impl SegmentSink for NoSegments {
+    fn datagram(&self, _: Option<&SegmentOrigin>, _: Bytes) {}
 }
 
 /// The service, as functions reach it.
@@ -170,12 +203,7 @@ impl Inner {
         }
         let spec = TemplateSpec {
             level: self.config.isolation,
-            identity: Identity {
-                uid: 993,
-                gid: 990,
-                name: "sbx_user1051".into(),
-                home: "/home/sbx_user1051".into(),
-            },
+            identity: self.config.identity.clone(),
             mounts: shown
                 .iter()
                 .map(|(source, target)| Mount::read_only(source, target))
@@ -270,14 +298,14 @@ impl Inner {
                 credentials: &launch.credentials,
                 log_stream: &launch.log_stream,
                 runtime_api: &address.to_string(),
-                xray_daemon: &format!("127.0.0.1:{XRAY_PORT}"),
+                xray_daemon: &self.config.xray_daemon.to_string(),
                 service: self.config.service.as_ref().map(|service| Service {
                     host: "127.0.0.1",
                     port: service.port,
                     announce: service.announce,
                 }),
                 initialization_type: launch.initialization.as_str(),
-                timeout: spec.timeout,
+                timeout: launch.timeout,
             },
         );
         let instance = ProcessInstance {

@@ -1,5 +1,5 @@
-//! The AWS services that functions cannot live without, beside Lambda: CloudWatch Logs and STS are answered here,
-//! everything else goes to another endpoint.
+//! The AWS services that functions cannot live without, beside Lambda: CloudWatch Logs and STS are answered here, X-Ray
+//! too if nobody else does, everything else goes to another endpoint.
 //!
 //! Must not know Lambda's rules; the door decides what is a request to Lambda before it asks here.
 
@@ -8,6 +8,7 @@ pub(crate) mod forward;
 pub(crate) mod logs;
 pub(crate) mod objects;
 pub(crate) mod sts;
+pub(crate) mod xray;
 
 mod awsjson;
 mod body;
@@ -19,7 +20,7 @@ mod token;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hothouse_api::name::Region;
+use hothouse_api::name::{AccountId, Region};
 use http::{HeaderValue, Request, Response, StatusCode, header};
 use uuid::Uuid;
 
@@ -30,6 +31,7 @@ use self::{
     forward::Forwarder,
     logs::LogStore,
     sts::Sts,
+    xray::Xray,
 };
 
 /// Bytes of a request that a companion reads. `PutLogEvents` carries 1 MB, JSON makes up to six of it.
@@ -42,12 +44,12 @@ pub(crate) struct Companions {
     pub(crate) logs: LogStore,
     /// STS.
     pub(crate) sts: Arc<Sts>,
+    /// X-Ray, where there is no other endpoint that has it.
+    pub(crate) xray: Xray,
     /// Everything else.
     pub(crate) forwarder: Arc<Forwarder>,
     /// The region of requests that name none.
     pub(crate) default_region: Region,
-    /// Whether requests to STS go to the other endpoint, too.
-    pub(crate) upstream_sts: bool,
 }
 
 impl Companions {
@@ -56,21 +58,37 @@ impl Companions {
         let credential = Credential::of(request.headers(), request.uri());
         match Service::of(&request, &credential) {
             Service::Logs => self.serve_logs(request, &credential).await,
-            Service::Sts if !self.upstream_sts => self.serve_sts(request, &credential).await,
-            Service::Sts | Service::Other => self.forwarder.forward(request, &credential).await,
+            Service::Sts if !self.sts.is_upstreams(&credential) => self.serve_sts(request, &credential).await,
+            Service::Xray if !self.forwarder.has_endpoint() => self.serve_xray(request, &credential).await,
+            Service::Sts | Service::Xray | Service::Other => self.forwarder.forward(request, &credential).await,
         }
     }
 
     async fn serve_logs(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
         let target = text_header(&request, "x-amz-target").to_owned();
-        let scope = logs::Scope {
-            account: self.sts.account_of(credential),
-            region: credential.region.clone().unwrap_or_else(|| self.default_region.clone()),
-        };
+        let (account, region) = self.place_of(credential);
+        let scope = logs::Scope { account, region };
         match read(request).await {
             Ok(body) => answer(logs::handle(&self.logs, scope, &target, &body).await),
             Err((status, message)) => answer(awsjson::error(status, "InvalidParameterException", message)),
         }
+    }
+
+    async fn serve_xray(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
+        let (account, region) = self.place_of(credential);
+        let (parts, body) = request.into_parts();
+        match read_body(body).await {
+            Ok(body) => answer(self.xray.handle(&xray::Scope { account, region }, &parts, &body)),
+            Err((status, message)) => {
+                answer(protocol::error(&parts.headers, credential, status, "InvalidRequestException", message))
+            }
+        }
+    }
+
+    /// The account and region that a request acts in.
+    fn place_of(&self, credential: &Credential) -> (AccountId, Region) {
+        let region = credential.region.clone().unwrap_or_else(|| self.default_region.clone());
+        (self.sts.account_of(credential), region)
     }
 
     async fn serve_sts(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
@@ -85,6 +103,7 @@ impl Companions {
 enum Service {
     Logs,
     Sts,
+    Xray,
     Other,
 }
 
@@ -93,6 +112,7 @@ impl Service {
         match credential.service.as_deref() {
             Some("logs") => return Service::Logs,
             Some("sts") => return Service::Sts,
+            Some("xray") => return Service::Xray,
             Some(_) => return Service::Other,
             None => {}
         }
@@ -113,7 +133,11 @@ fn text_header<'a>(request: &'a Request<Body>, name: &str) -> &'a str {
 }
 
 async fn read(request: Request<Body>) -> Result<Bytes, (StatusCode, &'static str)> {
-    body::read(request.into_body(), REQUEST_BYTES).await.map_err(|error| match error {
+    read_body(request.into_body()).await
+}
+
+async fn read_body(body: Body) -> Result<Bytes, (StatusCode, &'static str)> {
+    body::read(body, REQUEST_BYTES).await.map_err(|error| match error {
         ReadError::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The request is too large."),
         ReadError::Broken(_) => (StatusCode::BAD_REQUEST, "The request ended early."),
     })

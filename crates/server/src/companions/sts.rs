@@ -15,12 +15,16 @@ use hothouse_execution::{
 use http::{Response, StatusCode};
 use jiff::Timestamp;
 
+use self::upstream::{Upstream, Wanted};
 pub(crate) use super::token::SecretError;
 use super::{
     caller::Credential,
+    forward::Forwarder,
     query::{self, Form, escape},
     token::{AssumedRole, Session, Tokens, Verdict, account_in_key, role_id},
 };
+
+mod upstream;
 
 /// How long the credentials of execution environments are valid.
 const ENVIRONMENT_SECONDS: i64 = 43_200;
@@ -29,6 +33,8 @@ const ENVIRONMENT_SECONDS: i64 = 43_200;
 pub(crate) struct Sts {
     tokens: Tokens,
     clock: Arc<dyn Clock>,
+    /// Asked first, if there is another endpoint.
+    upstream: Option<Upstream>,
 }
 
 /// An error as clients see it.
@@ -59,7 +65,13 @@ impl Sts {
     /// # Errors
     /// The secret in the directory cannot be read or made.
     pub(crate) fn open(directory: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, SecretError> {
-        Ok(Sts { tokens: Tokens::open(directory)?, clock })
+        Ok(Sts { tokens: Tokens::open(directory)?, clock, upstream: None })
+    }
+
+    /// Gives environments the credentials that the other endpoint's STS gives for their roles, where it does.
+    pub(crate) fn ask_first(mut self, forwarder: Arc<Forwarder>) -> Self {
+        self.upstream = forwarder.has_endpoint().then(|| Upstream::new(forwarder));
+        self
     }
 
     /// The account that a request acts in: that of the role whose credentials signed it, else the access key
@@ -68,9 +80,17 @@ impl Sts {
         match self.session(credential) {
             Verdict::Valid(session) => session.account,
             Verdict::Foreign | Verdict::Forged => {
-                credential.access_key_id.parse().unwrap_or(AccountId::DEFAULT)
+                let key = &credential.access_key_id;
+                let given = || self.upstream.as_ref()?.account_of(key);
+                key.parse().ok().or_else(given).unwrap_or(AccountId::DEFAULT)
             }
         }
+    }
+
+    /// Whether a request is for the other endpoint's STS: it was signed with temporary credentials that are not ours.
+    pub(super) fn is_upstreams(&self, credential: &Credential) -> bool {
+        let temporary = credential.session_token.is_some();
+        self.upstream.is_some() && temporary && self.session(credential) == Verdict::Foreign
     }
 
     /// Answers a request: parameters come in the body of a POST, or in the query of a GET.
@@ -206,14 +226,26 @@ impl CredentialSource for Sts {
         &'a self,
         spec: &'a FunctionSpec,
     ) -> BoxFuture<'a, Result<Credentials, CredentialError>> {
-        let issued = || -> Result<Credentials, String> {
-            let role = Role::parse(&spec.role).ok_or("it is not the ARN of a role")?;
+        Box::pin(async move {
+            let refused = |reason: String| CredentialError { role: spec.role.clone(), reason };
+            let role =
+                Role::parse(&spec.role).ok_or_else(|| refused("it is not the ARN of a role".into()))?;
             let session = session_name(spec);
+            if let Some(upstream) = &self.upstream {
+                let wanted = Wanted {
+                    role: role.arn,
+                    role_account: role.account,
+                    session: &session,
+                    region: &spec.region,
+                    account: spec.account,
+                };
+                if let Some(credentials) = upstream.assume_role(&wanted).await {
+                    return Ok(credentials);
+                }
+            }
             let issued = self.issue(role.account, Some(role.assumed(&session)), ENVIRONMENT_SECONDS);
-            Ok(issued.map_err(|error| error.to_string())?.credentials)
-        };
-        let result = issued().map_err(|reason| CredentialError { role: spec.role.clone(), reason });
-        Box::pin(std::future::ready(result))
+            Ok(issued.map_err(|error| refused(error.to_string()))?.credentials)
+        })
     }
 }
 

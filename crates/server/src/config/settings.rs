@@ -170,6 +170,27 @@ pub(crate) static SETTINGS: &[Setting] = &[
         )
     },
     Setting {
+        default: &["0ms"],
+        aliases: &[Alias {
+            name: "LAMBDA_INIT_POST_INVOKE_WAIT_MS",
+            meaning: "milliseconds",
+            read: values::milliseconds,
+        }],
+        ..service(
+            "post-invoke-wait",
+            "DURATION",
+            "How long an answer is held back for what the function still logs in the background",
+        )
+    },
+    Setting {
+        default: &["sbx_user1051"],
+        aliases: &[
+            same("LAMBDA_INIT_USER"),
+            Alias { name: "LAMBDA_INIT_DEBUG", meaning: "`1`: root", read: values::debugged_user },
+        ],
+        ..service("function-user", "NAME", "User that functions see themselves as; `root` is user 0 inside only")
+    },
+    Setting {
         form: Form::Switch,
         default: &["true"],
         aliases: &[Alias {
@@ -200,6 +221,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         default: &["auto"],
         ..service("network", "MODE", "Network of environments: auto, host or isolated")
+    },
+    Setting {
+        default: &["on"],
+        ..service("freeze", "on|off", "Stop the processes of idle environments until their next event, as AWS does")
     },
     Setting {
         default: &["1000"],

@@ -66,6 +66,22 @@ pub(super) fn localstack_log_level(text: &str) -> Parsed<String> {
     }
 }
 
+/// LocalStack runs the programs of a debugged start as root.
+pub(super) fn debugged_user(text: &str) -> Parsed<String> {
+    Ok(if boolean(text)? { "root" } else { "sbx_user1051" }.to_owned())
+}
+
+/// A user's name as `/etc/passwd` can have it.
+pub(super) fn user_name(text: &str) -> Parsed<String> {
+    let valid = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    let starts = text.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_');
+    if starts && text.len() <= 32 && text.bytes().all(valid) {
+        Ok(text.to_owned())
+    } else {
+        Err("write a user name, for example sbx_user1051, or root".to_owned())
+    }
+}
+
 pub(super) fn log_level(text: &str) -> Parsed<String> {
     let lower = text.to_ascii_lowercase();
     let is_directive = text.contains('=') && tracing_subscriber::EnvFilter::try_new(text).is_ok();

@@ -1,4 +1,4 @@
-//! Hothouse's own endpoints: health, environments, functions, code downloads.
+//! Hothouse's own endpoints: health, environments, functions, traces, code downloads.
 //!
 //! Must not change anything: what changes state is the Lambda API's.
 
@@ -18,15 +18,20 @@ pub(super) async fn answer(door: &Door, parts: &Parts) -> Response<Bytes> {
         "/_hothouse/health" => json(StatusCode::OK, &health()),
         "/_localstack/health" | "/_localstack/info" => json(StatusCode::OK, &localstack_health(door)),
         "/_hothouse/environments" => {
-            json(StatusCode::OK, &json!({ "environments": door.engine.environments() }))
+            let ended = door.engine.ended_environments();
+            json(StatusCode::OK, &json!({ "environments": door.engine.environments(), "ended": ended }))
         }
         "/_hothouse/functions" => json(StatusCode::OK, &functions(door)),
-        _ => match path.strip_prefix("/_hothouse/code/") {
-            Some(token) => code(door, token).await,
-            None => {
-                json(StatusCode::NOT_FOUND, &json!({ "message": format!("there is nothing at `{path}`") }))
+        "/_hothouse/traces" => json(StatusCode::OK, &door.companions.xray.list()),
+        _ => {
+            if let Some(token) = path.strip_prefix("/_hothouse/code/") {
+                return code(door, token).await;
             }
-        },
+            if let Some(id) = path.strip_prefix("/_hothouse/traces/") {
+                return trace(door, id);
+            }
+            json(StatusCode::NOT_FOUND, &json!({ "message": format!("there is nothing at `{path}`") }))
+        }
     }
 }
 
@@ -37,7 +42,7 @@ fn health() -> serde_json::Value {
 /// What tools that wait for LocalStack look at.
 fn localstack_health(door: &Door) -> serde_json::Value {
     let mut services = serde_json::Map::new();
-    for service in ["lambda", "logs", "sts"] {
+    for service in ["lambda", "logs", "sts", "xray"] {
         services.insert(service.to_owned(), json!("running"));
     }
     if door.companions.forwarder.has_endpoint() {
@@ -67,6 +72,16 @@ fn functions(door: &Door) -> serde_json::Value {
         })
         .collect();
     json!({ "functions": functions })
+}
+
+fn trace(door: &Door, id: &str) -> Response<Bytes> {
+    match door.companions.xray.get(id) {
+        Some(trace) => json(StatusCode::OK, &trace),
+        None => {
+            let message = format!("there is no trace `{id}`");
+            json(StatusCode::NOT_FOUND, &json!({ "__type": "ResourceNotFoundException", "message": message }))
+        }
+    }
 }
 
 /// The archive that `GetFunction` gave the location of.
