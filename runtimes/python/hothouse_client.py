@@ -31,6 +31,11 @@ def main():
     LOG.open()
     api = RuntimeApi()
     prepare_interpreter()
+    debugger = take_variable("_HOTHOUSE_DEBUGGER")
+    if debugger is not None:
+        import hothouse_debugger
+
+        hothouse_debugger.listen(debugger)
     encoder = Encoder(uses_ascii())
     try:
         handler = load_handler(get_variable("_HANDLER") or "")

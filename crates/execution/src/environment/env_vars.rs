@@ -170,6 +170,7 @@ mod tests {
             own_client: false,
             telemetry: false,
             interpreter: None,
+            debugger: runtimes::Debugger::default(),
             warning: None,
         }
     }

@@ -1,5 +1,6 @@
 //! Executors make processes. They know nothing of invocations: those travel by the Runtime API.
 
+mod debugger;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod process;

@@ -28,8 +28,12 @@ use tokio::{
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{Created, Executor, Instance, Launch, Runtime, StartError};
+use super::{
+    Created, Executor, Instance, Launch, Runtime, StartError,
+    debugger::{Debugger, Ports},
+};
 use crate::{
+    debug::Debugging,
     environment::env_vars::{self, Inputs, Service},
     fault::{Exit, ExitStatus, Fault},
     ports::{SegmentOrigin, SegmentSink},
@@ -46,6 +50,9 @@ const TERMINATE: i32 = rustix::process::Signal::TERM.as_raw();
 
 /// Memory is looked at this often at most: reading it costs as much as an invocation.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// What a debugger in the function's processes may take beside their memory size: `debugpy` is a process of its own.
+const DEBUGGER_MEMORY_MB: u32 = 512;
 
 /// How processes are made.
 #[derive(Debug)]
@@ -124,6 +131,8 @@ struct Inner {
     templates: Mutex<HashMap<Vec<Shown>, Template>>,
     /// What was prepared for a version, as long as the version lives.
     prepared: Mutex<HashMap<usize, PreparedFor>>,
+    /// Where debuggers connect to.
+    debugger_ports: Ports,
     /// Warnings that were given: one function has many versions, and many functions one runtime.
     warned: Mutex<HashSet<String>>,
 }
@@ -149,6 +158,7 @@ impl ProcessExecutor {
                 config,
                 templates: Mutex::default(),
                 prepared: Mutex::default(),
+                debugger_ports: Ports::default(),
                 warned: Mutex::default(),
             }),
         }
@@ -172,6 +182,7 @@ impl Executor for ProcessExecutor {
     fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
         let inner = self.inner.clone();
         Box::pin(async move {
+            let debugging = launch.debug;
             // Clones and mounts block; the reactor must not.
             let made = blocking(move || inner.create(launch)).await;
             let (mut instance, runtime_api, door) = match made {
@@ -189,6 +200,9 @@ impl Executor for ProcessExecutor {
                 let gone = CancellationToken::new();
                 service.door.serve(listener, gone.clone());
                 instance.door = Some(gone.drop_guard());
+            }
+            if let Some(debugging) = debugging {
+                instance.open_debugger(&self.inner.debugger_ports, debugging).await;
             }
             Ok(Created { instance: Box::new(instance), runtime_api: Some(runtime_api) })
         })
@@ -260,6 +274,7 @@ impl Inner {
             mounts.extend(spec.layers.first().map(|layer| Mount::read_only(layer.clone(), "/opt")));
         }
         let tmp_bytes = megabytes(spec.ephemeral_storage_mb);
+        let debugger_mb = if launch.debug.is_some() { DEBUGGER_MEMORY_MB } else { 0 };
         let sandbox_spec = SandboxSpec {
             mounts,
             tmp_bytes,
@@ -271,7 +286,7 @@ impl Inner {
                 locked_bytes: Some(Limit::both(65536)),
                 stack_bytes: Some(Limit { soft: 8 * 1024 * 1024, hard: Limit::UNLIMITED }),
                 // The kernel counts what is in `/tmp` as memory, AWS does not.
-                memory_bytes: Some(megabytes(spec.memory_mb) + tmp_bytes),
+                memory_bytes: Some(megabytes(spec.memory_mb + debugger_mb) + tmp_bytes),
                 cpu_millis: None,
             },
             network: self.config.network,
@@ -317,6 +332,7 @@ impl Inner {
             peak: 0,
             looked: None,
             door: None,
+            debugger: None,
         };
         Ok((instance, runtime_api, door))
     }
@@ -357,6 +373,8 @@ struct ProcessInstance {
     looked: Option<Instant>,
     /// Ends the service's door into this environment.
     door: Option<DropGuard>,
+    /// Where a debugger of this environment connects to.
+    debugger: Option<Debugger>,
 }
 
 impl fmt::Debug for ProcessInstance {
@@ -439,8 +457,11 @@ impl Instance for ProcessInstance {
         self.peak
     }
 
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
+    fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
+            if let Some(debugger) = self.debugger.take() {
+                debugger.close().await;
+            }
             // Waiting for the last process and removing its place blocks.
             let _ = spawn_blocking(move || drop(self)).await;
         })
@@ -456,18 +477,36 @@ impl ProcessInstance {
         }
     }
 
+    /// Opens the port for a debugger, and says where.
+    async fn open_debugger(&mut self, ports: &Ports, debugging: Debugging) {
+        let plan = &self.prepared.plan.debugger;
+        let enter: Option<fn(u16) -> io::Result<std::net::TcpStream>> = None;
+        self.debugger = Debugger::open(ports, &self.spec, debugging, plan.preferred_port(), enter).await;
+        if let Some(debugger) = &self.debugger {
+            tracing::info!(
+                target: "hothouse::debugger",
+                "debugger of function {}: 127.0.0.1:{} ({}); a client that waits for its answer may need a longer \
+                 read timeout (`aws --cli-read-timeout 0`)",
+                self.spec.function_name, debugger.port(), plan.instructions(),
+            );
+        }
+    }
+
     fn command(&self, output: &OwnedFd) -> Result<Command, StartError> {
         let duplicate = || output.try_clone().map_err(StartError::machine("duplicate the log pipe"));
         let mut descriptors = vec![(duplicate()?, 1), (duplicate()?, 2)];
         if self.prepared.plan.telemetry {
             descriptors.push((duplicate()?, TELEMETRY_DESCRIPTOR));
         }
+        let Plan { argv, debugger, .. } = &self.prepared.plan;
+        let port = self.debugger.as_ref().map(Debugger::port);
         Ok(Command {
-            arguments: self.prepared.plan.argv.clone(),
+            arguments: port.map_or_else(|| argv.clone(), |port| debugger.arguments(argv, port)),
             environment: self
                 .environment
                 .iter()
                 .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+                .chain(port.and_then(|port| debugger.variable(port)))
                 .collect(),
             directory: self.prepared.plan.roots.task.clone(),
             descriptors,

@@ -37,6 +37,7 @@ const PYTHON: ClientFiles = client_files!("python":
     "bootstrap.py",
     "hothouse_client.py",
     "hothouse_context.py",
+    "hothouse_debugger.py",
     "hothouse_faults.py",
     "hothouse_json.py",
     "hothouse_logging.py",

@@ -5,6 +5,7 @@
 mod bootstrap;
 mod catalog;
 mod client;
+mod debugger;
 mod discovery;
 mod family;
 #[cfg(test)]
@@ -14,6 +15,7 @@ mod plan;
 pub mod sync;
 
 pub use catalog::{Catalog, Policy, Selection};
+pub use debugger::Debugger;
 pub use discovery::SearchPaths;
 pub use family::{Family, Language, Line};
 pub use interpreter::{Interpreter, Release, Source};

@@ -12,6 +12,7 @@ use super::{
     bootstrap,
     catalog::Catalog,
     client::{self, Client},
+    debugger::Debugger,
     family::{Family, Language, Line},
     interpreter::Interpreter,
 };
@@ -80,6 +81,8 @@ pub struct Plan {
     pub telemetry: bool,
     /// The interpreter's path on the host; `None` for a bootstrap.
     pub interpreter: Option<PathBuf>,
+    /// How a debugger attaches.
+    pub debugger: Debugger,
     /// What the user should know, once: another version of the language is used.
     pub warning: Option<String>,
 }
@@ -167,6 +170,7 @@ fn provided(spec: &FunctionSpec, layout: &Layout) -> Result<Plan, PlanError> {
         own_client: false,
         telemetry: false,
         interpreter: None,
+        debugger: Debugger::default(),
         warning: None,
     })
 }
@@ -209,14 +213,17 @@ fn managed(
         }
     };
 
+    let wrapper = spec.environment.get("AWS_LAMBDA_EXEC_WRAPPER");
     let mut command = vec![OsString::from(executable)];
     command.extend(arguments(spec, (language, used), client, &roots, &runtime_directory));
-    let wrapper = spec.environment.get("AWS_LAMBDA_EXEC_WRAPPER");
+    let length = command.len();
     let argv = match wrapper {
         Some(wrapper) => wrapped(wrapper, command),
         None => command,
     };
+    let options_at = argv.len() - length + 1;
     Ok(Plan {
+        debugger: Debugger::new(spec, (language, used), client == Client::Own, options_at),
         argv,
         mounts,
         environment: variables(Family::Managed(language, line), runtime, &roots),
@@ -547,6 +554,11 @@ mod tests {
             ["/var/task/wrapper", "/var/lang/bin/python3.12", "-S", "/var/runtime/bootstrap.py"]
         );
         assert!(!plan.own_client);
+        let debugged = plan.debugger.arguments(&plan.argv, 7001);
+        assert_eq!(
+            debugged[4..],
+            ["/var/lang/bin/python3.12", "-Xfrozen_modules=off", "-S", "/var/runtime/bootstrap.py"]
+        );
     }
 
     /// Runs the wrapper's command line for real: the shell is the boundary here.

@@ -1,0 +1,20 @@
+"""Lets a debugger attach: `debugpy` listens before the function's code is loaded.
+
+Must not fail: a function without `debugpy` runs without a debugger.
+"""
+
+
+def listen(address):
+    """Has `debugpy` listen at `HOST:PORT`, if the function or a layer brings it."""
+    try:
+        import debugpy
+    except ImportError:
+        return
+    host, _, port = address.rpartition(":")
+    endpoint = debugpy.listen((host, int(port)))
+
+    # Functions made for other emulators call this themselves, and a second call is an error.
+    def already_listening(address, **_):
+        return endpoint
+
+    debugpy.listen = already_listening
