@@ -1,7 +1,9 @@
 """Lets a debugger attach: `debugpy` listens before the function's code is loaded.
 
-Must not fail: a function without `debugpy` runs without a debugger.
+Must not fail: a function without `debugpy`, or with one that does not work, runs without a debugger.
 """
+
+import sys
 
 
 def listen(address):
@@ -11,7 +13,11 @@ def listen(address):
     except ImportError:
         return
     host, _, port = address.rpartition(":")
-    endpoint = debugpy.listen((host, int(port)))
+    try:
+        endpoint = debugpy.listen((host, int(port)))
+    except Exception as error:
+        print(f"debugpy does not listen at {address}: {error}", file=sys.stderr)
+        return
 
     # Functions made for other emulators call this themselves, and a second call is an error.
     def already_listening(address, **_):
