@@ -31,7 +31,9 @@ pub(crate) enum Command {
     /// List functions
     Ls(ListArgs),
     /// List execution environments and their states
-    Ps(ListArgs),
+    Ps(PsArgs),
+    /// Print a trace as a tree, or list the latest traces
+    Trace(TraceArgs),
     /// Check the machine: runtimes, isolation, and how to get what is missing
     Doctor(DoctorArgs),
     /// Runtimes, and the AWS SDKs that functions expect
@@ -113,6 +115,31 @@ pub(crate) struct LogsArgs {
 #[derive(Debug, Args)]
 pub(crate) struct ListArgs {
     /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Where the service is.
+    #[command(flatten)]
+    pub(crate) client: ClientFlags,
+}
+
+/// `hothouse ps`
+#[derive(Debug, Args)]
+pub(crate) struct PsArgs {
+    /// Show environments that have ended too, as far as they are remembered
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Format and service.
+    #[command(flatten)]
+    pub(crate) list: ListArgs,
+}
+
+/// `hothouse trace`
+#[derive(Debug, Args)]
+pub(crate) struct TraceArgs {
+    /// Id of a trace, or its `X-Amzn-Trace-Id` header [default: list the latest]
+    #[arg(value_name = "ID")]
+    pub(crate) id: Option<String>,
+    /// Print JSON: the segments as they were sent
     #[arg(long)]
     pub(crate) json: bool,
     /// Where the service is.

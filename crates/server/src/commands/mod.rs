@@ -27,6 +27,7 @@ mod ps;
 mod runtimes;
 mod start;
 mod table;
+mod trace;
 
 /// Does what the command line says.
 pub(crate) async fn run(command: Command) -> Result<ExitCode, CommandError> {
@@ -37,6 +38,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Logs(args) => logs::run(&args).await,
         Command::Ls(args) => ls::run(&args).await,
         Command::Ps(args) => ps::run(&args).await,
+        Command::Trace(args) => trace::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Runtimes(args) => runtimes::run(&args).await,
         Command::Env(args) => env::run(&args),

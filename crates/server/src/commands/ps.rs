@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{CommandError, configuration, print, say, table};
-use crate::{cli::ListArgs, client::Client};
+use crate::{cli::PsArgs, client::Client};
 
 /// The members of the admin API's answer that people want to see.
 #[derive(Debug, Deserialize)]
@@ -18,22 +18,25 @@ struct Environment {
     function_name: String,
     version: String,
     status: String,
+    frozen: bool,
     age_ms: u64,
     invocations: u64,
 }
 
 /// Lists environments.
-pub(super) async fn run(args: &ListArgs) -> Result<ExitCode, CommandError> {
-    let client = Client::new(configuration(&args.client.0)?.client()?);
+pub(super) async fn run(args: &PsArgs) -> Result<ExitCode, CommandError> {
+    let client = Client::new(configuration(&args.list.client.0)?.client()?);
     let mut answer = client
         .admin("/_hothouse/environments")
         .await
         .map_err(|error| CommandError::client("failed to list environments", error, client.config()))?;
-    let environments = match answer.get_mut("environments").map(Value::take) {
-        Some(Value::Array(environments)) => environments,
-        _ => return Err(failed("the answer has no list of them".into())),
+    let mut list = |name: &str| match answer.get_mut(name).map(Value::take) {
+        Some(Value::Array(environments)) => Ok(environments),
+        _ => Err(failed("the answer has no list of them".into())),
     };
-    if args.json {
+    let mut environments = if args.all { list("ended")? } else { Vec::new() };
+    environments.append(&mut list("environments")?);
+    if args.list.json {
         print(Value::Array(environments))?;
         return Ok(ExitCode::SUCCESS);
     }
@@ -50,8 +53,9 @@ pub(super) async fn run(args: &ListArgs) -> Result<ExitCode, CommandError> {
 }
 
 fn row(environment: Value) -> Result<Vec<String>, serde_json::Error> {
-    let Environment { id, function_name, version, status, age_ms, invocations } =
+    let Environment { id, function_name, version, status, frozen, age_ms, invocations } =
         serde_json::from_value(environment)?;
+    let status = if frozen { format!("{status} (frozen)") } else { status };
     Ok(vec![id, function_name, version, status, age(age_ms / 1_000), invocations.to_string()])
 }
 
