@@ -1,0 +1,213 @@
+"""The credentials of functions: of their roles, from whoever gives them."""
+
+import re
+import socketserver
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import boto3
+import pytest
+from support.functions import PYTHON, ROLE, Functions
+from support.service import free_port
+from support.waiting import until
+
+NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
+ROLE_NAME = ROLE.rsplit("/", 1)[1]
+
+
+def keys_of(variables):
+    return [variables[name] for name in NAMES]
+
+
+def who_is(endpoint, keys):
+    """Who the STS at an endpoint takes the owner of these credentials for."""
+    key, secret, token = keys
+    session = boto3.Session(
+        aws_access_key_id=key, aws_secret_access_key=secret, aws_session_token=token, region_name="us-east-1"
+    )
+    return session.client("sts", endpoint_url=endpoint).get_caller_identity()["Arn"]
+
+
+def assumed(session):
+    return f"arn:aws:sts::000000000000:assumed-role/{ROLE_NAME}/{session}"
+
+
+@pytest.fixture(scope="module")
+def moto(tmp_path_factory):
+    """Another AWS endpoint, with an STS; answers its URL."""
+    port = free_port()
+    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+    )
+    url = f"http://127.0.0.1:{port}"
+
+    def serves():
+        assert process.poll() is None, "moto's server ended"
+        try:
+            return urllib.request.urlopen(f"{url}/moto-api/", timeout=5).status == 200
+        except OSError:
+            return False
+
+    until(serves, seconds=60, what="moto's server")
+    yield url
+    process.terminate()
+    process.wait(10)
+    log.close()
+
+
+class Endpoint(ThreadingHTTPServer):
+    """An endpoint that counts requests and answers each the same way, or never."""
+
+    daemon_threads = True
+
+    def __init__(self, status=None, body=b""):
+        self.requests = 0
+        self.released = threading.Event()
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                endpoint.requests += 1
+                if status is None:
+                    endpoint.released.wait(60)
+                    return
+                self.send_response(status)
+                self.send_header("content-length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *arguments):
+                pass
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    @property
+    def url(self):
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def close(self):
+        self.released.set()
+        self.shutdown()
+        self.server_close()
+
+
+@pytest.fixture
+def endpoint():
+    made = []
+
+    def make(*arguments):
+        made.append(Endpoint(*arguments))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+def test_environments_have_credentials_of_their_own_and_of_the_role(functions, service):
+    name = functions.create()
+
+    def run(_):
+        return functions.invoke(name, {"do": "sleep", "seconds": 1}).value()["environment"]
+
+    # Two at once are two environments.
+    with ThreadPoolExecutor(2) as both:
+        assert len(set(both.map(run, range(2)))) == 2
+    other = functions.create()
+    seen = [
+        keys_of(functions.invoke(one, {"do": "environment"}).value()) for one in (name, other)
+    ]
+    assert all(one != another for one, another in zip(*seen, strict=True))
+    assert [who_is(service.endpoint, keys) for keys in seen] == [assumed(name), assumed(other)]
+    assert all(re.fullmatch(r"ASIA[A-Z2-7]{16}", keys[0]) for keys in seen)
+
+
+def test_a_name_of_one_character_becomes_a_longer_session(functions, service):
+    functions.create(name="x")
+    keys = keys_of(functions.invoke("x", {"do": "environment"}).value())
+    assert who_is(service.endpoint, keys) == assumed("x@lambda_function")
+
+
+def test_another_endpoint_gives_the_credentials_that_it_knows(start_service, moto, boto3_in_functions):
+    service = start_service(f"--aws-endpoint={moto}")
+    functions = Functions(service.client())
+    name = functions.create(boto3_in_functions(), Runtime=PYTHON, Handler="probe.handler", Timeout=60)
+    keys = keys_of(functions.invoke(name, {"do": "environment"}).value())
+    assert who_is(moto, keys) == assumed(name)
+    # The door asks whoever gave them.
+    event = {"do": "aws", "service": "sts", "operation": "get_caller_identity"}
+    assert functions.invoke(name, event).value()["Arn"] == assumed(name)
+    assert who_is(service.endpoint, keys) == assumed(name)
+    # Keys that nobody gave are still answered here.
+    assert service.client("sts").get_caller_identity()["Arn"] == "arn:aws:iam::000000000000:root"
+
+    other = functions.create()
+    assert keys_of(functions.invoke(other, {"do": "environment"}).value())[0] != keys[0]
+
+
+def test_a_function_of_another_account_acts_in_its_account(start_service, moto, boto3_in_functions):
+    service = start_service(f"--aws-endpoint={moto}")
+    account = "123456789012"
+    functions = Functions(service.client(access_key=account))
+    name = functions.create(
+        boto3_in_functions(),
+        Runtime=PYTHON,
+        Handler="probe.handler",
+        Timeout=60,
+        Role=f"arn:aws:iam::{account}:role/worker",
+    )
+    event = {"do": "aws", "service": "lambda", "operation": "get_function", "parameters": {"FunctionName": name}}
+    found = functions.invoke(name, event).value()["Configuration"]["FunctionArn"]
+    assert found == f"arn:aws:lambda:us-east-1:{account}:function:{name}"
+
+
+DENIED = (
+    b'<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><Error><Type>Sender</Type>'
+    b"<Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>"
+)
+
+
+@pytest.mark.parametrize(
+    "answer, reason",
+    [
+        ((403, DENIED), "AccessDenied: not you"),
+        ((404, b"nothing here"), "status 404"),
+        ((200, b"<html>"), "status 200"),
+        ((None,), "no answer within"),
+    ],
+    ids=["refused", "no-sts", "nonsense", "silent"],
+)
+def test_credentials_are_ours_where_the_endpoint_gives_none(start_service, endpoint, answer, reason):
+    upstream = endpoint(*answer)
+    service = start_service(f"--aws-endpoint={upstream.url}")
+    functions = Functions(service.client())
+    names = [functions.create() for _ in range(3)]
+    began = time.monotonic()
+    for name in names:
+        keys = keys_of(functions.invoke(name, {"do": "environment"}).value())
+        assert who_is(service.endpoint, keys) == assumed(name)
+    # Asked once, told once; a silent endpoint delays one start, not each.
+    assert upstream.requests == 1, time.monotonic() - began
+    assert service.log.count("gives no credentials") == 1, service.log
+    assert reason in service.log
+
+
+def test_credentials_are_ours_where_nothing_listens(start_service):
+    with socketserver.TCPServer(("127.0.0.1", 0), None) as taken:
+        port = taken.server_address[1]
+    service = start_service(f"--aws-endpoint=http://127.0.0.1:{port}")
+    functions = Functions(service.client())
+    name = functions.create()
+    keys = keys_of(functions.invoke(name, {"do": "environment"}).value())
+    assert who_is(service.endpoint, keys) == assumed(name)
+    assert service.log.count("gives no credentials") == 1
