@@ -6,11 +6,11 @@ Must not fail: a function without `debugpy`, or with one that does not work, run
 import sys
 
 
-def listen(address):
-    """Has `debugpy` listen at `HOST:PORT`, if the function or a layer brings it."""
-    try:
-        import debugpy
-    except ImportError:
+def listen(where):
+    """Has `debugpy` listen at `HOST:PORT`; the directory in `HOST:PORT@DIRECTORY` holds one for functions without."""
+    address, _, directory = where.partition("@")
+    debugpy = find(directory)
+    if debugpy is None:
         return
     host, _, port = address.rpartition(":")
     try:
@@ -24,3 +24,20 @@ def listen(address):
         return endpoint
 
     debugpy.listen = already_listening
+
+
+def find(directory):
+    """The module, from where the function finds it, or else from the directory; None if neither has it."""
+    try:
+        import debugpy
+    except ImportError:
+        if not directory:
+            return None
+        sys.path.append(directory)
+        try:
+            import debugpy
+        except ImportError:
+            return None
+        finally:
+            sys.path.remove(directory)
+    return debugpy

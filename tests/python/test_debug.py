@@ -119,36 +119,56 @@ def test_a_breakpoint_in_a_node_function(start_service):
     assert len(service.states(name)) == 1
 
 
-def test_a_breakpoint_in_a_python_function(debugging, debugpy, tmp_path):
-    (tmp_path / "code").mkdir()
-    source = tmp_path / "code" / "stepped.py"
-    source.write_text(STEPPED_PYTHON)
-    name, port = unique("stepped"), free_port()
-    debugging.write({name: {"debug-port": port}})
-    debugging.functions.create(
-        {"stepped.py": STEPPED_PYTHON, **debugpy},
-        name=name,
-        Runtime=PYTHON,
-        Handler="stepped.handler",
-        Timeout=1,
-    )
-    assert debugging.functions.invoke(name, 1).value() == 2
-    assert told_port(debugging.service, name) == port
-    with DebugAdapter(port) as debugger:
+def step_through(service, name, source):
+    """Stops the Python function in its last line, whose source is the file; looks at a variable; lets it go on."""
+    functions = Functions(service.client())
+    assert functions.invoke(name, 1).value() == 2
+    with DebugAdapter(told_port(service, name)) as debugger:
         debugger.attach(local=source.parent, remote="/var/task")
-        answer = debugger.call("setBreakpoints", source={"path": str(source)}, breakpoints=[{"line": 3}])
+        line = len(STEPPED_PYTHON.splitlines())
+        answer = debugger.call("setBreakpoints", source={"path": str(source)}, breakpoints=[{"line": line}])
         assert answer["breakpoints"][0]["verified"], answer
         debugger.call("configurationDone")
 
-        reply = invoke_meanwhile(debugging.functions, name, 21)
+        reply = invoke_meanwhile(functions, name, 21)
         thread = debugger.wait("stopped")["threadId"]
         frame = debugger.call("stackTrace", threadId=thread)["stackFrames"][0]
-        assert (frame["source"]["path"], frame["line"]) == (str(source), 3)
+        assert (frame["source"]["path"], frame["line"]) == (str(source), line)
         assert debugger.call("evaluate", expression="doubled", frameId=frame["id"])["result"] == "42"
         assert not reply.done()
         debugger.call("continue", threadId=thread)
         assert reply.result(60).value() == 42
-    assert debugging.functions.invoke(name, 2).value() == 4, "it runs on when the debugger has left"
+    assert functions.invoke(name, 2).value() == 4, "it runs on when the debugger has left"
+
+
+@pytest.fixture
+def stepped_source(tmp_path):
+    """The Python function's file, as a person has it."""
+    (tmp_path / "code").mkdir()
+    source = tmp_path / "code" / "stepped.py"
+    source.write_text(STEPPED_PYTHON)
+    return source
+
+
+def test_a_breakpoint_in_a_python_function(debugging, debugpy, stepped_source):
+    name, port = unique("stepped"), free_port()
+    debugging.write({name: {"debug-port": port}})
+    code = {"stepped.py": STEPPED_PYTHON, **debugpy}
+    debugging.functions.create(code, name=name, Runtime=PYTHON, Handler="stepped.handler", Timeout=1)
+    step_through(debugging.service, name, stepped_source)
+    assert told_port(debugging.service, name) == port
+
+
+def test_the_debugpy_of_an_editor_is_enough(start_service, tmp_path, stepped_source):
+    package = Path(importlib.util.find_spec("debugpy").origin).parents[1]
+    libraries = tmp_path / "home/.vscode/extensions/ms-python.debugpy-2025.8.0-linux-x64/bundled/libs"
+    libraries.parent.mkdir(parents=True)
+    libraries.symlink_to(package)
+    home = {"HOME": str(tmp_path / "home"), "PYENV_ROOT": str(Path.home() / ".pyenv")}
+    service = start_service("--debug", environment=home)
+    code = {"stepped.py": STEPPED_PYTHON}
+    name = Functions(service.client()).create(code, Runtime=PYTHON, Handler="stepped.handler", Timeout=1)
+    step_through(service, name, stepped_source)
 
 
 def test_a_function_that_listens_and_waits_by_itself(debugging, debugpy):

@@ -130,12 +130,15 @@ struct Inner {
     /// One root for all functions with the same runtime.
     templates: Mutex<HashMap<Vec<Shown>, Template>>,
     /// What was prepared for a version, as long as the version lives.
-    prepared: Mutex<HashMap<usize, PreparedFor>>,
+    prepared: Mutex<HashMap<(usize, Debugged), PreparedFor>>,
     /// Where debuggers connect to.
     debugger_ports: Ports,
     /// Warnings that were given: one function has many versions, and many functions one runtime.
     warned: Mutex<HashSet<String>>,
 }
+
+/// Whether a debugger is to be attached.
+type Debugged = bool;
 
 /// What was prepared, and for which version.
 type PreparedFor = (Weak<FunctionSpec>, Arc<Prepared>);
@@ -231,8 +234,8 @@ impl Inner {
         Ok(template)
     }
 
-    fn prepare(&self, spec: &Arc<FunctionSpec>) -> Result<Arc<Prepared>, StartError> {
-        let key = Arc::as_ptr(spec) as usize;
+    fn prepare(&self, spec: &Arc<FunctionSpec>, debugged: Debugged) -> Result<Arc<Prepared>, StartError> {
+        let key = (Arc::as_ptr(spec) as usize, debugged);
         // While the weak reference is alive, no other version can have this address.
         if let Some((version, prepared)) = lock(&self.prepared).get(&key)
             && version.strong_count() > 0
@@ -251,7 +254,13 @@ impl Inner {
         {
             tracing::warn!(function = %spec.function_name, "{warning}");
         }
-        let shown = plan.mounts.iter().map(|mount| (mount.source.clone(), mount.target.clone())).collect();
+        let for_debugger = debugged.then(|| plan.debugger.mount()).flatten();
+        let shown = plan
+            .mounts
+            .iter()
+            .chain(&for_debugger)
+            .map(|mount| (mount.source.clone(), mount.target.clone()))
+            .collect();
         let prepared = Arc::new(Prepared { template: self.template(shown)?, plan });
         let mut all = lock(&self.prepared);
         if all.len() == all.capacity() {
@@ -266,7 +275,7 @@ impl Inner {
         &self,
         launch: Launch,
     ) -> Result<(ProcessInstance, std::net::TcpListener, Option<std::net::TcpListener>), StartError> {
-        let prepared = self.prepare(&launch.spec)?;
+        let prepared = self.prepare(&launch.spec, launch.debug.is_some())?;
         let spec = &launch.spec;
         let mut mounts = Vec::new();
         if prepared.template.has_own_root() {

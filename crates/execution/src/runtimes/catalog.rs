@@ -28,6 +28,7 @@ pub struct Catalog {
     /// `<data directory>/runtimes`.
     directory: PathBuf,
     tool_directories: Vec<PathBuf>,
+    home: Option<PathBuf>,
     policy: Policy,
 }
 
@@ -47,6 +48,7 @@ impl Catalog {
             interpreters: discovery::interpreters(search),
             directory: search.data_dir.join("runtimes"),
             tool_directories: search.path.clone(),
+            home: search.home.clone(),
             policy,
         }
     }
@@ -64,6 +66,11 @@ impl Catalog {
     /// Where package tools are looked for: `PATH`.
     pub(super) fn tool_directories(&self) -> &[PathBuf] {
         &self.tool_directories
+    }
+
+    /// The user's home.
+    pub(super) fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
     }
 
     /// The policy given at discovery.

@@ -2,9 +2,19 @@
 //!
 //! Must not open a port, nor decide who is debugged.
 
-use std::ffi::OsString;
+use std::{
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+    time::SystemTime,
+};
 
-use super::family::{Language, Line};
+use super::{
+    family::{Language, Line},
+    interpreter::Interpreter,
+    plan::{Layout, Mount},
+};
 use crate::spec::FunctionSpec;
 
 /// How a debugger attaches to the processes of one version.
@@ -17,29 +27,51 @@ pub struct Debugger {
     own_port: Option<u16>,
 }
 
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default)]
 enum Kind {
     /// Only the function knows: its port is passed through.
     #[default]
     Unknown,
     /// Node's inspector. Variables of the function may start it in a way of their own (`--inspect-brk`).
     Inspector { own: bool },
-    /// `debugpy`, which our client starts if it can be imported; with AWS's client the function has to.
-    Debugpy { line: Line, by_client: bool },
+    /// `debugpy`, which our client starts.
+    Debugpy { line: Line, package: Package },
+    /// `debugpy`, which the function has to start: AWS's client runs it.
+    DebugpyByFunction { line: Line },
     /// Java's debug wire protocol. Variables of the function may start it in a way of their own (`suspend=y`).
     Jdwp { own: bool },
+}
+
+/// Where this machine has `debugpy`, for functions that do not bring it.
+#[derive(Debug, Clone)]
+struct Package {
+    /// Directories that may hold it: the interpreter's packages.
+    directories: Vec<PathBuf>,
+    /// Whose editors may have brought it.
+    home: Option<PathBuf>,
+    /// Whether it has to be shown inside.
+    mounted: bool,
+    /// Where it was found, once someone looked.
+    found: OnceLock<Option<PathBuf>>,
 }
 
 /// What our client for Python is told, and takes out of the environment.
 const PYTHON_VARIABLE: &str = "_HOTHOUSE_DEBUGGER";
 
+/// Where the machine's `debugpy` appears inside; AWS has nothing there.
+const PYTHON_DIRECTORY: &str = "/var/debugger";
+
+/// Directories in a home that editors of the VS Code family keep their extensions in.
+const EDITORS: [&str; 5] = [".vscode", ".vscode-server", ".vscode-insiders", ".vscode-oss", ".cursor"];
+
 impl Debugger {
     /// For a runtime process whose interpreter's options go to `options_at` in its command line.
     pub(super) fn new(
         spec: &FunctionSpec,
-        (language, line): (Language, Line),
+        (interpreter, line): (&Interpreter, Line),
         own_client: bool,
         options_at: usize,
+        (layout, home): (&Layout, Option<&Path>),
     ) -> Self {
         let flags = |names: &[&str]| -> Vec<&str> {
             names
@@ -48,7 +80,7 @@ impl Debugger {
                 .flat_map(|text| text.split_whitespace())
                 .collect()
         };
-        let (kind, own_port) = match language {
+        let (kind, own_port) = match interpreter.language {
             Language::Node => {
                 let flags = flags(&["NODE_OPTIONS"]);
                 let own = flags.iter().any(|flag| starts_inspector(flag));
@@ -59,7 +91,22 @@ impl Debugger {
                 let own = flags.iter().find_map(|flag| jdwp_options(flag));
                 (Kind::Jdwp { own: own.is_some() }, own.and_then(jdwp_port))
             }
-            Language::Python => (Kind::Debugpy { line, by_client: own_client }, None),
+            Language::Python if own_client => {
+                let library =
+                    |name: &str, packages| interpreter.prefix().join("lib").join(name).join(packages);
+                let package = Package {
+                    // Debian's has its packages in directories of other names.
+                    directories: vec![
+                        library(&format!("python{}", Language::Python.display(line)), "site-packages"),
+                        library("python3", "dist-packages"),
+                    ],
+                    home: home.map(Path::to_owned),
+                    mounted: *layout == Layout::Sandbox,
+                    found: OnceLock::new(),
+                };
+                (Kind::Debugpy { line, package }, None)
+            }
+            Language::Python => (Kind::DebugpyByFunction { line }, None),
             Language::Ruby => (Kind::Unknown, None),
         };
         Self { kind, options_at, own_port }
@@ -70,7 +117,7 @@ impl Debugger {
     pub fn preferred_port(&self) -> Option<u16> {
         let usual = match self.kind {
             Kind::Inspector { .. } => Some(9229),
-            Kind::Debugpy { .. } => Some(5678),
+            Kind::Debugpy { .. } | Kind::DebugpyByFunction { .. } => Some(5678),
             Kind::Jdwp { .. } => Some(5005),
             Kind::Unknown => None,
         };
@@ -79,20 +126,25 @@ impl Debugger {
 
     /// The command line with what makes the process listen at this port of its loopback.
     pub fn arguments(&self, argv: &[OsString], port: u16) -> Vec<OsString> {
-        let options: Vec<String> = match self.kind {
+        let options: Vec<String> = match &self.kind {
             Kind::Inspector { own: true } => vec![format!("--inspect-port=127.0.0.1:{port}")],
             // Its address would be printed to the function's log.
             Kind::Inspector { own: false } => {
                 vec![format!("--inspect=127.0.0.1:{port}"), "--inspect-publish-uid=http".to_owned()]
             }
             // A debugger cannot stop in modules of the standard library that are compiled in, and says so in the log.
-            Kind::Debugpy { line, .. } if line >= (Line { major: 3, minor: 11 }) => {
+            Kind::Debugpy { line, .. } | Kind::DebugpyByFunction { line }
+                if *line >= (Line { major: 3, minor: 11 }) =>
+            {
                 vec!["-Xfrozen_modules=off".to_owned()]
             }
             Kind::Jdwp { own: false } => vec![format!(
                 "-agentlib:jdwp=transport=dt_socket,server=y,suspend=n,quiet=y,address=127.0.0.1:{port}"
             )],
-            Kind::Debugpy { .. } | Kind::Jdwp { own: true } | Kind::Unknown => Vec::new(),
+            Kind::Debugpy { .. }
+            | Kind::DebugpyByFunction { .. }
+            | Kind::Jdwp { own: true }
+            | Kind::Unknown => Vec::new(),
         };
         let (before, after) = argv.split_at(self.options_at.min(argv.len()));
         before
@@ -103,10 +155,24 @@ impl Debugger {
             .collect()
     }
 
-    /// A variable that the process needs besides.
+    /// A variable that the process needs besides. Quick after [`Debugger::mount`].
     pub fn variable(&self, port: u16) -> Option<(OsString, OsString)> {
-        let by_client = matches!(self.kind, Kind::Debugpy { by_client: true, .. });
-        by_client.then(|| (PYTHON_VARIABLE.into(), format!("127.0.0.1:{port}").into()))
+        let Kind::Debugpy { package, .. } = &self.kind else { return None };
+        let mut value = OsString::from(format!("127.0.0.1:{port}"));
+        if let Some(directory) = package.find() {
+            value.push("@");
+            value.push(if package.mounted { Path::new(PYTHON_DIRECTORY) } else { directory });
+        }
+        Some((PYTHON_VARIABLE.into(), value))
+    }
+
+    /// What has to be shown inside besides. Reads directories at first: it blocks.
+    pub fn mount(&self) -> Option<Mount> {
+        let Kind::Debugpy { package, .. } = &self.kind else { return None };
+        let directory = package.find().filter(|_| package.mounted)?;
+        // Nothing else of that directory: the function must not find what it would miss on AWS.
+        let target = Path::new(PYTHON_DIRECTORY).join("debugpy");
+        Some(Mount { source: directory.join("debugpy"), target })
     }
 
     /// What a person does to attach.
@@ -115,15 +181,48 @@ impl Debugger {
             Kind::Inspector { .. } => {
                 "Node inspector: attach an IDE (remote root /var/task), or open chrome://inspect"
             }
-            Kind::Debugpy { by_client: true, .. } => {
-                "debugpy, if the function or a layer brings it: attach an IDE (remote root /var/task)"
+            Kind::Debugpy { .. } => {
+                "debugpy, if this Python, VS Code or the function brings it: attach an IDE (remote root /var/task)"
             }
-            Kind::Debugpy { by_client: false, .. } => {
+            Kind::DebugpyByFunction { .. } => {
                 "if the function calls debugpy.listen: attach an IDE (remote root /var/task)"
             }
             Kind::Jdwp { .. } => "Java debug wire protocol: attach an IDE (remote JVM debug)",
             Kind::Unknown => "if the function listens there on its loopback",
         }
+    }
+}
+
+impl Package {
+    /// The directory that holds it, if the machine has it.
+    fn find(&self) -> Option<&Path> {
+        self.found.get_or_init(|| self.search()).as_deref()
+    }
+
+    fn search(&self) -> Option<PathBuf> {
+        let has_it = |directory: &PathBuf| directory.join("debugpy/__init__.py").is_file();
+        let installed = self.directories.iter().find(|directory| has_it(directory)).cloned();
+        installed.or_else(|| {
+            // The newest of them, as editors leave earlier ones behind for a while.
+            let changed = |path: &PathBuf| fs::metadata(path).and_then(|found| found.modified());
+            self.of_editors()
+                .filter(has_it)
+                .max_by_key(|path| changed(path).unwrap_or(SystemTime::UNIX_EPOCH))
+        })
+    }
+
+    /// Where extensions of editors have their copy.
+    fn of_editors(&self) -> impl Iterator<Item = PathBuf> {
+        let extensions = self
+            .home
+            .iter()
+            .flat_map(|home| EDITORS.map(|editor| fs::read_dir(home.join(editor).join("extensions"))));
+        extensions
+            .flatten()
+            .flatten()
+            .flatten()
+            .filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b"ms-python.debugpy-"))
+            .map(|entry| entry.path().join("bundled/libs"))
     }
 }
 
@@ -156,16 +255,29 @@ fn port_of(address: &str) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::runtimes::fixtures;
+    use crate::runtimes::{
+        Catalog, Policy,
+        fixtures::{self, Tree},
+    };
 
+    /// A machine with one Python, Node and Java each, and its function's variables.
     fn debugger(runtime: &str, variables: &[(&str, &str)]) -> Debugger {
+        let tree = Tree::new();
+        tree.pyenv_python("3.12.1");
+        tree.pyenv_python("3.9.1");
+        tree.nvm_node("22.11.0");
+        tree.program("usr/lib/jvm/temurin-21/bin/java");
+        tree.write("usr/lib/jvm/temurin-21/release", b"JAVA_VERSION=\"21.0.3\"\n", 0o644);
+        tree.synced("java", "lib/client.jar");
+        plan(&tree, runtime, variables, &Layout::Sandbox)
+    }
+
+    fn plan(tree: &Tree, runtime: &str, variables: &[(&str, &str)], layout: &Layout) -> Debugger {
         let mut spec = fixtures::spec(runtime);
         spec.environment =
             variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
-        let crate::runtimes::Family::Managed(language, line) = crate::runtimes::Family::of(runtime) else {
-            panic!("{runtime} is managed");
-        };
-        Debugger::new(&spec, (language, line), true, 1)
+        let catalog = Catalog::discover(&tree.search(), Policy::default());
+        catalog.plan(&spec, layout).unwrap().debugger
     }
 
     fn arguments(debugger: &Debugger, port: u16) -> String {
@@ -204,9 +316,39 @@ mod tests {
     fn our_client_for_python_is_told_the_address() {
         let modern = debugger("python3.12", &[]);
         assert_eq!(arguments(&modern, 7001), "interpreter -Xfrozen_modules=off main");
-        let expected = (OsString::from("_HOTHOUSE_DEBUGGER"), OsString::from("127.0.0.1:7001"));
-        assert_eq!(modern.variable(7001), Some(expected));
+        assert_eq!(variable(&modern), "_HOTHOUSE_DEBUGGER=127.0.0.1:7001");
+        assert_eq!(modern.mount(), None, "this machine has no debugpy");
         assert_eq!(arguments(&debugger("python3.9", &[]), 7001), "interpreter main");
+    }
+
+    fn variable(debugger: &Debugger) -> String {
+        let (name, value) = debugger.variable(7001).unwrap();
+        format!("{}={}", name.to_str().unwrap(), value.to_str().unwrap())
+    }
+
+    #[test]
+    fn the_machines_debugpy_is_shown_to_functions() {
+        let tree = Tree::new();
+        tree.pyenv_python("3.12.1");
+        let editors = "home/.vscode-server/extensions/ms-python.debugpy-2025.8.0-linux-x64/bundled/libs";
+        tree.write(&format!("{editors}/debugpy/__init__.py"), b"", 0o644);
+        let of = |layout: &Layout| plan(&tree, "python3.12", &[], layout);
+        let target = PathBuf::from("/var/debugger/debugpy");
+        let expected = |directory: &str| {
+            Some(Mount { source: tree.path(directory).join("debugpy"), target: target.clone() })
+        };
+        assert_eq!(of(&Layout::Sandbox).mount(), expected(editors));
+        assert_eq!(variable(&of(&Layout::Sandbox)), "_HOTHOUSE_DEBUGGER=127.0.0.1:7001@/var/debugger");
+
+        let packages = "home/.pyenv/versions/3.12.1/lib/python3.12/site-packages";
+        tree.write(&format!("{packages}/debugpy/__init__.py"), b"", 0o644);
+        assert_eq!(of(&Layout::Sandbox).mount(), expected(packages), "the interpreter's own comes first");
+        let host = of(&Layout::Host { opt: tree.path("opt") });
+        assert_eq!(host.mount(), None);
+        assert_eq!(
+            variable(&host),
+            format!("_HOTHOUSE_DEBUGGER=127.0.0.1:7001@{}", tree.path(packages).display())
+        );
     }
 
     #[test]

@@ -223,7 +223,13 @@ fn managed(
     };
     let options_at = argv.len() - length + 1;
     Ok(Plan {
-        debugger: Debugger::new(spec, (language, used), client == Client::Own, options_at),
+        debugger: Debugger::new(
+            spec,
+            (interpreter, used),
+            client == Client::Own,
+            options_at,
+            (layout, catalog.home()),
+        ),
         argv,
         mounts,
         environment: variables(Family::Managed(language, line), runtime, &roots),
