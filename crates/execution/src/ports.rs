@@ -27,8 +27,20 @@ impl Clock for SystemClock {
 
 /// Where log events go: CloudWatch Logs, in our case the companion of that name.
 pub trait LogSink: Send + Sync + fmt::Debug {
-    /// Takes events of one stream, in order. Must not block: a full sink drops, and counts what it dropped.
-    fn append(&self, stream: &LogStream, events: Vec<LogEvent>);
+    /// The way in for the events of one stream, which an environment holds for as long as it lives.
+    fn open(&self, stream: LogStream) -> Box<dyn LogAppender>;
+}
+
+/// Takes the events of one stream.
+pub trait LogAppender: Send + fmt::Debug {
+    /// Takes events, in order. Must not block, nor let one stream take the room of the others.
+    ///
+    /// # Errors
+    /// There is no room: the events come back.
+    fn append(&mut self, events: Vec<LogEvent>) -> Result<(), Vec<LogEvent>>;
+
+    /// Hears of records that the environment dropped for want of room, to count them and to tell the user.
+    fn dropped(&mut self, records: u64, bytes: u64);
 }
 
 /// One environment's log stream.
@@ -49,7 +61,8 @@ pub struct LogStream {
 pub struct LogEvent {
     /// Milliseconds since the epoch.
     pub timestamp_ms: i64,
-    /// The record; a line comes with its newline, as on AWS. Not necessarily UTF-8.
+    /// The record, or a part of one that is larger than an event may be (256 KB). A line comes with its newline, as on
+    /// AWS. Not necessarily UTF-8.
     pub message: Bytes,
 }
 

@@ -22,7 +22,7 @@ use hothouse_control::{
 use hothouse_execution::{
     Engine, EngineConfig,
     executor::{Executor, fake::FakeExecutor},
-    ports::{CredentialError, CredentialSource, Credentials, LogEvent, LogSink, LogStream, SystemClock},
+    ports::{CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream, SystemClock},
     spec::FunctionSpec,
 };
 use http::{HeaderMap, Method, Request};
@@ -197,7 +197,17 @@ pub(crate) fn zip(content: &str) -> Vec<u8> {
 struct NoLogs;
 
 impl LogSink for NoLogs {
-    fn append(&self, _: &LogStream, _: Vec<LogEvent>) {}
+    fn open(&self, _: LogStream) -> Box<dyn LogAppender> {
+        Box::new(NoLogs)
+    }
+}
+
+impl LogAppender for NoLogs {
+    fn append(&mut self, _: Vec<LogEvent>) -> Result<(), Vec<LogEvent>> {
+        Ok(())
+    }
+
+    fn dropped(&mut self, _: u64, _: u64) {}
 }
 
 #[derive(Debug)]

@@ -1,19 +1,21 @@
 //! The platform's own log lines: START, END, REPORT, INIT_START, INIT_REPORT, as text or JSON.
 //!
-//! Must not know where lines go. Formats: AWS's "Lambda log formats" and recordings of real functions.
+//! Must not know where lines go. Formats: AWS's "Lambda log formats", its telemetry schema, and recordings of real
+//! functions.
 
 use std::{fmt::Write, time::Duration};
 
 use hothouse_api::generated::{LogFormat, SystemLogLevel};
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::{fault::Fault, invocation::Invocation, spec::FunctionSpec};
+use crate::{environment::InitializationType, fault::Fault, invocation::Invocation, spec::FunctionSpec};
 
 /// A line about the life of an environment or an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Line {
     InitStart,
+    /// INIT ended. For an on-demand environment that came up, only JSON at level DEBUG says so.
     InitReport {
         duration: Duration,
         status: Status,
@@ -34,6 +36,13 @@ pub(crate) enum Line {
     },
 }
 
+/// Records of the function that came faster than they could be stored.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct LogsDropped {
+    pub(crate) records: u64,
+    pub(crate) bytes: u64,
+}
+
 /// How a phase ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Status {
@@ -47,6 +56,15 @@ pub(crate) enum Status {
     Error {
         error_type: String,
     },
+}
+
+/// Whose line it is, and when it is written.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Context<'a> {
+    pub(crate) spec: &'a FunctionSpec,
+    pub(crate) initialization: InitializationType,
+    pub(crate) max_memory_mb: u32,
+    pub(crate) now: Timestamp,
 }
 
 impl Status {
@@ -63,6 +81,13 @@ impl Status {
             Status::Success => "success",
             Status::Timeout => "timeout",
             Status::HandlerError { .. } | Status::Error { .. } => "error",
+        }
+    }
+
+    fn error_type(&self) -> Option<&str> {
+        match self {
+            Status::Error { error_type } | Status::HandlerError { error_type } => Some(error_type),
+            Status::Success | Status::Timeout => None,
         }
     }
 }
@@ -95,27 +120,55 @@ impl Line {
         Line::InitReport { duration, status }
     }
 
-    /// The record as it enters the log, without final newline; `None` if the function's system log level hides it.
-    pub(crate) fn render(&self, spec: &FunctionSpec, max_memory_mb: u32, now: Timestamp) -> Option<String> {
-        match spec.logging.format {
-            LogFormat::Text => Some(self.text(spec, max_memory_mb)),
-            LogFormat::Json => self.json(spec, max_memory_mb, now),
+    /// Gives the records that say this, each without final newline: none, one or two, as the function's log format
+    /// and system log level have it.
+    pub(crate) fn say(&self, context: &Context<'_>, mut give: impl FnMut(String)) {
+        match context.spec.logging.format {
+            LogFormat::Text => {
+                if let Some(text) = self.text(context) {
+                    give(text);
+                }
+            }
+            LogFormat::Json => {
+                let least = detail(context.spec.logging.system_level.unwrap_or(SystemLogLevel::Info));
+                self.json(context, |level, kind, record| {
+                    if detail(level) <= least {
+                        give(json_line(context, kind, &record));
+                    }
+                });
+            }
         }
     }
 
-    fn text(&self, spec: &FunctionSpec, max_memory_mb: u32) -> String {
-        match self {
+    /// Until the environment's task has its log do this.
+    pub(crate) fn render(&self, spec: &FunctionSpec, max_memory_mb: u32, now: Timestamp) -> Option<String> {
+        let initialization = match self {
+            // Only a provisioned environment's success is told.
+            Line::InitReport { status: Status::Success, .. } => InitializationType::ProvisionedConcurrency,
+            _ => InitializationType::OnDemand,
+        };
+        let mut last = None;
+        self.say(&Context { spec, initialization, max_memory_mb, now }, |text| last = Some(text));
+        last
+    }
+
+    fn text(&self, context: &Context<'_>) -> Option<String> {
+        let Context { spec, initialization, max_memory_mb, .. } = *context;
+        Some(match self {
             Line::InitStart => format!(
                 "INIT_START Runtime Version: {}\tRuntime Version ARN: {}",
                 runtime_version(spec),
                 spec.runtime_version_arn
             ),
+            Line::InitReport { status: Status::Success, .. }
+                if initialization == InitializationType::OnDemand =>
+            {
+                return None;
+            }
             Line::InitReport { duration, status } => {
-                format!(
-                    "INIT_REPORT Init Duration: {:.2} ms\tPhase: init{}",
-                    millis(*duration),
-                    status_text(status)
-                )
+                let mut line = format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: init", millis(*duration));
+                push_status(&mut line, "\t", status);
+                line
             }
             Line::Start { request, .. } => format!("START RequestId: {request} Version: {}", spec.version),
             Line::End { request } => format!("END RequestId: {request}"),
@@ -129,32 +182,29 @@ impl Line {
                 if let Some(init) = init {
                     write!(line, "Init Duration: {:.2} ms\t", millis(*init)).expect("writing to a string");
                 }
-                if !matches!(status, Status::Success | Status::HandlerError { .. }) {
-                    line.push_str(status_text(status).trim_start());
+                if !matches!(status, Status::HandlerError { .. }) && push_status(&mut line, "", status) {
                     line.push('\t');
                 }
-                if let Some(segment) = trace.as_deref().and_then(sampled_segment) {
-                    write!(line, "\nXRAY TraceId: {}\tSegmentId: {}\tSampled: true\t", segment.0, segment.1)
+                if let Some((root, parent)) = trace.as_deref().and_then(sampled_segment) {
+                    write!(line, "\nXRAY TraceId: {root}\tSegmentId: {parent}\tSampled: true\t")
                         .expect("writing to a string");
                 }
                 line
             }
-        }
+        })
     }
 
-    fn json(&self, spec: &FunctionSpec, max_memory_mb: u32, now: Timestamp) -> Option<String> {
-        let failed = match self {
-            Line::InitReport { status, .. } | Line::Report { status, .. } => *status != Status::Success,
-            Line::InitStart | Line::Start { .. } | Line::End { .. } => false,
-        };
-        if spec.logging.system_level == Some(SystemLogLevel::Warn) && !failed {
-            return None;
-        }
-        let (kind, record) = match self {
-            Line::InitStart => (
+    /// The records with their levels: AWS's "System log level event mapping".
+    fn json(&self, context: &Context<'_>, mut give: impl FnMut(SystemLogLevel, &'static str, Value)) {
+        use SystemLogLevel::{Debug, Info, Warn};
+        let Context { spec, initialization, max_memory_mb, .. } = *context;
+        match self {
+            // DEBUG where no runtime version is known; we always name one.
+            Line::InitStart => give(
+                Info,
                 "platform.initStart",
                 json!({
-                    "initializationType": "on-demand",
+                    "initializationType": initialization.as_str(),
                     "phase": "init",
                     "runtimeVersion": runtime_version(spec),
                     "runtimeVersionArn": spec.runtime_version_arn,
@@ -164,20 +214,37 @@ impl Line {
             ),
             Line::InitReport { duration, status } => {
                 let mut record = json!({
-                    "initializationType": "on-demand",
+                    "initializationType": initialization.as_str(),
                     "phase": "init",
                     "status": status.name(),
-                    "metrics": { "durationMs": rounded(*duration) },
                 });
                 add_error_type(&mut record, status);
-                ("platform.initReport", record)
+                let level = if *status == Status::Success { Debug } else { Warn };
+                give(level, "platform.initRuntimeDone", record.clone());
+                record["metrics"] = json!({ "durationMs": rounded(*duration) });
+                // AWS lists "any but on-demand: INFO" before the status; a failure is told at WARN here all the same.
+                let level = match (initialization, status) {
+                    (InitializationType::ProvisionedConcurrency, Status::Success) => Info,
+                    (InitializationType::OnDemand, Status::Success) => Debug,
+                    (_, Status::HandlerError { .. } | Status::Timeout | Status::Error { .. }) => Warn,
+                };
+                give(level, "platform.initReport", record);
             }
-            Line::Start { request, .. } => {
-                ("platform.start", json!({ "requestId": request, "version": spec.version.to_string() }))
+            Line::Start { request, trace } => {
+                let mut record = json!({ "requestId": request, "version": spec.version.to_string() });
+                add_tracing(&mut record, trace.as_deref());
+                give(Info, "platform.start", record);
             }
             // There is no `platform.end` in JSON logs.
-            Line::End { .. } => return None,
-            Line::Report { request, duration, init, status, .. } => {
+            Line::End { .. } => {}
+            Line::Report { request, duration, init, status, trace } => {
+                let succeeded = *status == Status::Success;
+                let mut record = json!({ "requestId": request, "status": status.name() });
+                add_error_type(&mut record, status);
+                record["metrics"] = json!({ "durationMs": rounded(*duration) });
+                add_tracing(&mut record, trace.as_deref());
+                give(if succeeded { Debug } else { Warn }, "platform.runtimeDone", record);
+
                 let mut metrics = json!({
                     "durationMs": rounded(*duration),
                     "billedDurationMs": billed_ms(*duration, *init),
@@ -187,32 +254,76 @@ impl Line {
                 if let Some(init) = init {
                     metrics["initDurationMs"] = json!(rounded(*init));
                 }
-                let mut record = json!({ "requestId": request, "metrics": metrics, "status": status.name() });
+                let mut record = json!({ "requestId": request, "metrics": metrics });
+                // Where between the others is unverified.
+                add_tracing(&mut record, trace.as_deref());
+                record["status"] = json!(status.name());
                 add_error_type(&mut record, status);
-                ("platform.report", record)
+                give(if succeeded { Info } else { Warn }, "platform.report", record);
             }
-        };
-        Some(json!({ "time": format!("{now:.3}"), "type": kind, "record": record }).to_string())
+        }
     }
 }
 
-fn add_error_type(record: &mut serde_json::Value, status: &Status) {
-    match status {
-        Status::Error { error_type } | Status::HandlerError { error_type } => {
-            record["errorType"] = json!(error_type)
+impl LogsDropped {
+    /// The record that says this, at every system log level.
+    pub(crate) fn say(self, context: &Context<'_>) -> String {
+        let LogsDropped { records, bytes } = self;
+        match context.spec.logging.format {
+            // AWS has this in JSON only; the text is ours.
+            LogFormat::Text => {
+                format!("LOGS_DROPPED Records: {records}\tBytes: {bytes}\tReason: {DROP_REASON}")
+            }
+            LogFormat::Json => {
+                let record =
+                    json!({ "droppedBytes": bytes, "droppedRecords": records, "reason": DROP_REASON });
+                json_line(context, "platform.logsDropped", &record)
+            }
         }
-        Status::Success | Status::Timeout => {}
     }
 }
 
-fn status_text(status: &Status) -> String {
-    match status {
-        Status::Success => String::new(),
-        Status::Timeout => "\tStatus: timeout".to_owned(),
-        Status::Error { error_type } | Status::HandlerError { error_type } => {
-            format!("\tStatus: error\tError Type: {error_type}")
-        }
+/// AWS's words.
+const DROP_REASON: &str =
+    "Some logs were dropped because the downstream consumer is slower than the logs production rate";
+
+/// Grows with what is told.
+fn detail(level: SystemLogLevel) -> u8 {
+    match level {
+        SystemLogLevel::Warn => 0,
+        SystemLogLevel::Info => 1,
+        SystemLogLevel::Debug => 2,
     }
+}
+
+fn json_line(context: &Context<'_>, kind: &str, record: &Value) -> String {
+    json!({ "time": format!("{:.3}", context.now), "type": kind, "record": record }).to_string()
+}
+
+fn add_error_type(record: &mut Value, status: &Status) {
+    if let Some(error_type) = status.error_type() {
+        record["errorType"] = json!(error_type);
+    }
+}
+
+fn add_tracing(record: &mut Value, trace: Option<&str>) {
+    if let Some(trace) = trace
+        && let Some((_, parent)) = sampled_segment(trace)
+    {
+        record["tracing"] = json!({ "spanId": parent, "type": "X-Amzn-Trace-Id", "value": trace });
+    }
+}
+
+/// Adds how a phase ended, if it did not end well; says whether it did.
+fn push_status(line: &mut String, before: &str, status: &Status) -> bool {
+    if *status == Status::Success {
+        return false;
+    }
+    write!(line, "{before}Status: {}", status.name()).expect("writing to a string");
+    if let Some(error_type) = status.error_type() {
+        write!(line, "\tError Type: {error_type}").expect("writing to a string");
+    }
+    true
 }
 
 /// `python:3.13.v1`: AWS numbers its builds; ours is always the first.
@@ -247,3 +358,6 @@ fn rounded(duration: Duration) -> f64 {
 fn billed_ms(duration: Duration, init: Option<Duration>) -> u64 {
     millis(duration + init.unwrap_or_default()).ceil() as u64
 }
+
+#[cfg(test)]
+pub(super) mod tests;

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc, time::UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::ports::{Clock, LogEvent, LogSink, LogStream};
+use crate::ports::{Clock, LogAppender, LogEvent, LogSink, LogStream};
 
 /// `LogType=Tail` returns this much of the end of the log.
 const TAIL: usize = 4 * 1024;
@@ -19,8 +19,7 @@ const OBSERVED: usize = 1000;
 
 #[derive(Debug)]
 pub(crate) struct LogWriter {
-    stream: LogStream,
-    sink: Arc<dyn LogSink>,
+    appender: Box<dyn LogAppender>,
     clock: Arc<dyn Clock>,
     batch: Vec<LogEvent>,
     tail: Option<Tail>,
@@ -35,7 +34,7 @@ struct Tail {
 
 impl LogWriter {
     pub(crate) fn new(stream: LogStream, sink: Arc<dyn LogSink>, clock: Arc<dyn Clock>) -> LogWriter {
-        LogWriter { stream, sink, clock, batch: Vec::new(), tail: None, observed: None }
+        LogWriter { appender: sink.open(stream), clock, batch: Vec::new(), tail: None, observed: None }
     }
 
     /// An invocation begins: keep its tail, if the caller wants it, and its records, if someone watches.
@@ -74,7 +73,10 @@ impl LogWriter {
     /// Hands the collected events to the sink.
     pub(crate) fn flush(&mut self) {
         if !self.batch.is_empty() {
-            self.sink.append(&self.stream, std::mem::take(&mut self.batch));
+            let refused = self.appender.append(std::mem::take(&mut self.batch)).err().unwrap_or_default();
+            if !refused.is_empty() {
+                self.appender.dropped(refused.len() as u64, 0);
+            }
         }
     }
 

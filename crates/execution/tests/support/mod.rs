@@ -19,14 +19,16 @@ use hothouse_execution::{
     Engine, EngineConfig, Ports,
     executor::Executor,
     invocation::Invocation,
-    ports::{CredentialError, CredentialSource, Credentials, LogEvent, LogSink, LogStream, SystemClock},
+    ports::{
+        CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream, SystemClock,
+    },
     spec::{FunctionSpec, Logging},
 };
 
 /// Keeps all events in memory.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub(crate) struct MemorySink {
-    lines: Mutex<Vec<String>>,
+    lines: Arc<Mutex<Vec<String>>>,
 }
 
 impl MemorySink {
@@ -36,13 +38,24 @@ impl MemorySink {
 }
 
 impl LogSink for MemorySink {
-    fn append(&self, _stream: &LogStream, events: Vec<LogEvent>) {
+    fn open(&self, _stream: LogStream) -> Box<dyn LogAppender> {
+        Box::new(self.clone())
+    }
+}
+
+impl LogAppender for MemorySink {
+    fn append(&mut self, events: Vec<LogEvent>) -> Result<(), Vec<LogEvent>> {
         let mut lines = self.lines.lock().unwrap();
         lines.extend(
             events
                 .iter()
                 .map(|event| String::from_utf8_lossy(&event.message).trim_end_matches('\n').to_owned()),
         );
+        Ok(())
+    }
+
+    fn dropped(&mut self, records: u64, _bytes: u64) {
+        panic!("{records} records were dropped, though there is always room");
     }
 }
 

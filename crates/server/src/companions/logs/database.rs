@@ -4,9 +4,8 @@
 
 use std::{collections::HashMap, fs, io, path::Path, path::PathBuf};
 
-use bytes::Bytes;
 use hothouse_api::name::{AccountId, Region};
-use hothouse_execution::ports::LogStream;
+use hothouse_execution::ports::{LogEvent, LogStream};
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 
 use super::schema;
@@ -83,13 +82,6 @@ impl From<rusqlite::Error> for LogsError {
     fn from(error: rusqlite::Error) -> Self {
         LogsError::Store(error.into())
     }
-}
-
-/// An event on its way in.
-#[derive(Debug, Clone)]
-pub(super) struct NewEvent {
-    pub(super) timestamp_ms: i64,
-    pub(super) message: Bytes,
 }
 
 /// An event as it is kept.
@@ -353,9 +345,9 @@ impl Database {
     // === events in ===
 
     /// Appends in one transaction. Groups and streams come into being with their first event.
-    pub(super) fn append(
+    pub(super) fn append<'a>(
         &mut self,
-        batch: impl Iterator<Item = (LogStream, Vec<NewEvent>)>,
+        batches: impl Iterator<Item = (&'a LogStream, &'a [LogEvent])>,
         now_ms: i64,
     ) -> Result<(), StoreError> {
         let Database { connection, streams, .. } = self;
@@ -365,16 +357,16 @@ impl Database {
         let transaction = connection.transaction()?;
         // Keys made in this transaction join the cache only once it is committed.
         let mut made = HashMap::new();
-        for (stream, events) in batch {
-            let key = match streams.get(&stream).or_else(|| made.get(&stream)) {
+        for (stream, events) in batches {
+            let key = match streams.get(stream).or_else(|| made.get(stream)) {
                 Some(key) => *key,
                 None => {
-                    let key = ensure_stream(&transaction, &stream, now_ms)?;
-                    made.insert(stream, key);
+                    let key = ensure_stream(&transaction, stream, now_ms)?;
+                    made.insert(stream.clone(), key);
                     key
                 }
             };
-            insert(&transaction, key, &events, now_ms)?;
+            insert(&transaction, key, events, now_ms)?;
         }
         transaction.commit()?;
         streams.extend(made);
@@ -386,7 +378,7 @@ impl Database {
         &mut self,
         group: &Group,
         stream: &Stream,
-        events: &[NewEvent],
+        events: &[LogEvent],
         now_ms: i64,
     ) -> Result<(), LogsError> {
         let transaction = self.connection.transaction()?;
@@ -515,7 +507,7 @@ fn ensure_stream(
 fn insert(
     transaction: &Transaction<'_>,
     key: StreamKey,
-    events: &[NewEvent],
+    events: &[LogEvent],
     now_ms: i64,
 ) -> Result<(), rusqlite::Error> {
     let (Some(first), Some(last)) = (

@@ -3,10 +3,11 @@
 //! Must not know SQL.
 
 use bytes::Bytes;
+use hothouse_execution::ports::LogEvent;
 use serde_json::{Map, Value, json};
 
 use super::{
-    database::{Group, LogsError, NewEvent, Scope, StoredEvent, StreamOrder},
+    database::{Group, LogsError, Scope, StoredEvent, StreamOrder},
     events::{Direction, Page, Position, Range, Selection},
     filter::FilterPattern,
     input::{Input, constraint, missing},
@@ -44,7 +45,7 @@ pub(super) async fn put_log_events(store: &LogStore, scope: Scope, input: &Input
     Ok(output)
 }
 
-fn new_events(input: &Input) -> Result<Vec<NewEvent>, ApiError> {
+fn new_events(input: &Input) -> Result<Vec<LogEvent>, ApiError> {
     let items = match input.value("logEvents") {
         None => return Err(missing("logEvents")),
         Some(Value::Array(items)) => items,
@@ -82,7 +83,7 @@ fn new_events(input: &Input) -> Result<Vec<NewEvent>, ApiError> {
             return Err(constraint(&member("message"), "", rule));
         }
         total += message.len() + 26;
-        events.push(NewEvent { timestamp_ms, message: Bytes::copy_from_slice(message.as_bytes()) });
+        events.push(LogEvent { timestamp_ms, message: Bytes::copy_from_slice(message.as_bytes()) });
     }
     if total > 1 << 20 {
         return Err(ApiError::invalid(format!("Upload too large: {total} bytes exceeds limit of 1048576")));
@@ -103,7 +104,7 @@ fn new_events(input: &Input) -> Result<Vec<NewEvent>, ApiError> {
 }
 
 /// The events that are neither too old nor expired nor too new, and AWS's report of the others.
-fn sort_out(events: &[NewEvent], expired_before: i64, now: i64) -> (&[NewEvent], Map<String, Value>) {
+fn sort_out(events: &[LogEvent], expired_before: i64, now: i64) -> (&[LogEvent], Map<String, Value>) {
     let mut rejected = Map::new();
     let older_than = |time: i64| events.partition_point(|event| event.timestamp_ms < time);
     let too_old = older_than(now - 14 * 24 * HOUR_MS);

@@ -2,13 +2,15 @@
 //!
 //! Each request takes along what was appended before it, so a read sees all events that were accepted before. Must not
 //! know the API's wire format.
+//!
+//! Many environments share its memory: a stream that floods gets a part of what is free, and never what a quiet one needs.
 
 use std::{
     fmt,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, UNIX_EPOCH},
@@ -16,27 +18,29 @@ use std::{
 
 use hothouse_execution::{
     chain,
-    ports::{Clock, LogEvent, LogSink, LogStream},
+    ports::{Clock, LogAppender, LogEvent, LogSink, LogStream},
 };
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
 };
 
-use super::database::{Database, NewEvent, StoreError};
+use super::database::{Database, StoreError};
 
 /// Requests that may wait for the thread.
 const QUEUE_LENGTH: usize = 4096;
-/// Bytes of messages that may wait for the thread.
+/// Bytes of events that may wait for the thread, or be with it.
 const QUEUE_BYTES: usize = 32 << 20;
+/// A stream may have this part of what the others leave free. However many streams flood, some room is always left.
+const STREAM_SHARE: usize = 4;
 /// What an event costs besides its message.
 const EVENT_OVERHEAD: usize = 64;
 /// After the first event of a batch, others may join it for so long.
 const GATHER: Duration = Duration::from_millis(10);
-/// An event of CloudWatch Logs is at most 256 KB, 26 of them bookkeeping.
-const EVENT_BYTES: usize = 262_144 - 26;
 /// How often expired events are looked for.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// How often at most the user is told that events are lost.
+const WARN_EVERY: Duration = Duration::from_secs(10);
 
 /// Where the log events live, and how many.
 #[derive(Debug, Clone)]
@@ -59,16 +63,26 @@ struct Shared {
     appended: Mutex<Appended>,
     dropped: AtomicU64,
     evicted: AtomicU64,
-    drop_reported: AtomicBool,
+    warned: Mutex<Option<Instant>>,
 }
 
 /// Events that have not been stored yet. The next request, or a moment, takes them along.
 #[derive(Default)]
 struct Appended {
-    batch: Vec<(LogStream, Vec<LogEvent>)>,
+    batches: Vec<Batch>,
+    /// Of these batches, and of those that are being stored.
     bytes: usize,
     /// The thread has ended: nobody takes anything any more.
     closed: bool,
+}
+
+/// Events of one stream.
+struct Batch {
+    stream: Arc<LogStream>,
+    events: Vec<LogEvent>,
+    bytes: usize,
+    /// What the stream has waiting, this batch included.
+    waiting: Arc<AtomicUsize>,
 }
 
 type Work = Box<dyn FnOnce(&mut Database) + Send>;
@@ -94,7 +108,7 @@ impl LogStore {
             appended: Mutex::default(),
             dropped: AtomicU64::new(0),
             evicted: AtomicU64::new(0),
-            drop_reported: AtomicBool::new(false),
+            warned: Mutex::default(),
         });
         let writer = Writer { database, queue, shared: shared.clone(), clock: clock.clone() };
         thread::Builder::new().name("logs".into()).spawn(move || writer.run()).map_err(StoreError::Thread)?;
@@ -149,30 +163,70 @@ impl LogStore {
 }
 
 impl LogSink for LogStore {
-    fn append(&self, stream: &LogStream, events: Vec<LogEvent>) {
+    fn open(&self, stream: LogStream) -> Box<dyn LogAppender> {
+        Box::new(Appender {
+            stream: Arc::new(stream),
+            waiting: Arc::default(),
+            requests: self.requests.clone(),
+            shared: self.shared.clone(),
+        })
+    }
+}
+
+/// The way in for one environment's events.
+struct Appender {
+    stream: Arc<LogStream>,
+    waiting: Arc<AtomicUsize>,
+    requests: mpsc::Sender<Request>,
+    shared: Arc<Shared>,
+}
+
+impl LogAppender for Appender {
+    fn append(&mut self, events: Vec<LogEvent>) -> Result<(), Vec<LogEvent>> {
         let bytes =
             events.iter().map(|event| event.message.len()).sum::<usize>() + EVENT_OVERHEAD * events.len();
+        let waiting = self.waiting.load(Ordering::Relaxed);
         let mut appended = self.shared.appended();
-        if appended.closed || appended.bytes + bytes > QUEUE_BYTES {
-            let why = if appended.closed {
-                "the store is closed"
-            } else {
-                "they come faster than the store takes them"
-            };
-            drop(appended);
-            self.shared.count_dropped(events.len() as u64, why);
-            return;
+        let free = QUEUE_BYTES.saturating_sub(appended.bytes);
+        if appended.closed || waiting + bytes > free / STREAM_SHARE {
+            return Err(events);
         }
         // Waking the thread costs more than an invocation may: it is told of the first events only, and waits a
         // little for those that follow.
-        let first = appended.batch.is_empty();
+        let first = appended.batches.is_empty();
         appended.bytes += bytes;
-        appended.batch.push((stream.clone(), events));
+        self.waiting.fetch_add(bytes, Ordering::Relaxed);
+        let (stream, waiting) = (self.stream.clone(), self.waiting.clone());
+        appended.batches.push(Batch { stream, events, bytes, waiting });
         drop(appended);
         if first {
             // A full queue is being worked on: whatever is in it takes the events along.
             let _ = self.requests.try_send(Request::Appended);
         }
+        Ok(())
+    }
+
+    fn dropped(&mut self, records: u64, bytes: u64) {
+        self.shared.dropped.fetch_add(records, Ordering::Relaxed);
+        if self.shared.may_warn() {
+            let (group, stream) = (&self.stream.group, &self.stream.name);
+            tracing::warn!(
+                group,
+                stream,
+                records,
+                bytes,
+                "a function logs faster than its log can be stored: records were dropped"
+            );
+        }
+    }
+}
+
+impl fmt::Debug for Appender {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Appender")
+            .field("stream", &self.stream)
+            .field("waiting", &self.waiting)
+            .finish_non_exhaustive()
     }
 }
 
@@ -193,11 +247,15 @@ impl Shared {
         self.appended.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn count_dropped(&self, count: u64, reason: &str) {
-        self.dropped.fetch_add(count, Ordering::Relaxed);
-        if !self.drop_reported.swap(true, Ordering::Relaxed) {
-            tracing::warn!("dropping log events: {reason}; further drops are only counted");
+    /// Whether it is time to tell the user again that events are lost. The sum is told at the end.
+    fn may_warn(&self) -> bool {
+        let now = Instant::now();
+        let mut warned = self.warned.lock().unwrap_or_else(PoisonError::into_inner);
+        let may = warned.is_none_or(|last| now >= last + WARN_EVERY);
+        if may {
+            *warned = Some(now);
         }
+        may
     }
 }
 
@@ -255,13 +313,12 @@ impl Writer {
             },
             other => other,
         };
-        let batch = {
+        let batches = {
             let mut appended = self.shared.appended();
-            appended.bytes = 0;
             appended.closed = matches!(request, Request::Close(_));
-            std::mem::take(&mut appended.batch)
+            std::mem::take(&mut appended.batches)
         };
-        self.commit(batch);
+        self.commit(batches);
         match request {
             Request::Appended => None,
             Request::Run(work) => {
@@ -273,15 +330,25 @@ impl Writer {
         }
     }
 
-    fn commit(&mut self, batch: Vec<(LogStream, Vec<LogEvent>)>) {
-        if batch.is_empty() {
+    fn commit(&mut self, batches: Vec<Batch>) {
+        if batches.is_empty() {
             return;
         }
-        let count = batch.iter().map(|(_, events)| events.len() as u64).sum();
         let now = milliseconds(&*self.clock);
-        if let Err(error) = self.database.append(batch.into_iter().map(split_large), now) {
-            self.shared.count_dropped(count, &chain(&error));
+        let events = batches.iter().map(|batch| (&*batch.stream, &batch.events[..]));
+        if let Err(error) = self.database.append(events, now) {
+            let count = batches.iter().map(|batch| batch.events.len() as u64).sum();
+            self.shared.dropped.fetch_add(count, Ordering::Relaxed);
+            if self.shared.may_warn() {
+                tracing::warn!(events = count, "failed to store log events: {}", chain(&error));
+            }
         }
+        let mut bytes = 0;
+        for batch in batches {
+            bytes += batch.bytes;
+            batch.waiting.fetch_sub(batch.bytes, Ordering::Relaxed);
+        }
+        self.shared.appended().bytes -= bytes;
         self.settle();
     }
 
@@ -311,20 +378,6 @@ impl Writer {
 fn milliseconds(clock: &dyn Clock) -> i64 {
     let since = clock.now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
-}
-
-/// Cuts records that are too large for one event, at a character's start where the text is UTF-8.
-fn split_large((stream, events): (LogStream, Vec<LogEvent>)) -> (LogStream, Vec<NewEvent>) {
-    let mut split = Vec::with_capacity(events.len());
-    for LogEvent { timestamp_ms, mut message } in events {
-        while message.len() > EVENT_BYTES {
-            let is_start = |&at: &usize| message[at] & 0b1100_0000 != 0b1000_0000;
-            let end = (EVENT_BYTES - 3..=EVENT_BYTES).rev().find(is_start).unwrap_or(EVENT_BYTES);
-            split.push(NewEvent { timestamp_ms, message: message.split_to(end) });
-        }
-        split.push(NewEvent { timestamp_ms, message });
-    }
-    (stream, split)
 }
 
 #[cfg(test)]

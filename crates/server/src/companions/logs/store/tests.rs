@@ -53,6 +53,11 @@ fn stream(name: &str) -> LogStream {
     LogStream { account, region, group: "/aws/lambda/f".into(), name: name.into() }
 }
 
+/// Appends as an environment does, and says whether there was room.
+fn append(store: &LogStore, stream: &LogStream, events: Vec<LogEvent>) -> bool {
+    store.open(stream.clone()).append(events).is_ok()
+}
+
 fn event(timestamp_ms: i64, message: impl Into<bytes::Bytes>) -> LogEvent {
     LogEvent { timestamp_ms, message: message.into() }
 }
@@ -79,10 +84,10 @@ async fn what_was_accepted_is_read_and_outlives_a_restart() {
     let clock = MovedClock::new();
     let store = open(Some(directory.path()), 1 << 30, &clock);
     for number in 0..100 {
-        store.append(&stream("a"), vec![event(START_MS + number, format!("event {number}"))]);
+        append(&store, &stream("a"), vec![event(START_MS + number, format!("event {number}"))]);
     }
     assert_eq!(messages(&store).await.len(), 100);
-    store.append(&stream("a"), vec![event(START_MS + 100, "the last")]);
+    append(&store, &stream("a"), vec![event(START_MS + 100, "the last")]);
     store.close().await;
 
     let store = open(Some(directory.path()), 1 << 30, &clock);
@@ -96,8 +101,7 @@ async fn a_closed_store_says_so() {
     store.close().await;
     let answer = call(&store, "DescribeLogGroups", serde_json::json!({})).await;
     assert_eq!(answer["__type"], "ServiceUnavailableException");
-    store.append(&stream("a"), vec![event(START_MS, "late")]);
-    assert_eq!(store.dropped(), 1);
+    assert!(!append(&store, &stream("a"), vec![event(START_MS, "late")]));
     store.close().await;
 }
 
@@ -125,7 +129,7 @@ async fn the_oldest_events_make_room() {
             sent += 1;
             event(START_MS + sent, format!("{sent:010} {}", "x".repeat(8000)))
         });
-        store.append(&stream(&format!("stream {round}")), events.collect());
+        append(&store, &stream(&format!("stream {round}")), events.collect());
         // A read between the appends keeps each a transaction of its own.
         call(&store, "DescribeLogGroups", serde_json::json!({})).await;
     }
@@ -156,7 +160,7 @@ async fn the_oldest_events_make_room() {
 async fn retention_follows_the_clock() {
     let clock = MovedClock::new();
     let store = open(None, 1 << 30, &clock);
-    store.append(&stream("a"), vec![event(START_MS, "first"), event(START_MS + 5 * 3_600_000, "second")]);
+    append(&store, &stream("a"), vec![event(START_MS, "first"), event(START_MS + 5 * 3_600_000, "second")]);
     let policy = serde_json::json!({ "logGroupName": "/aws/lambda/f", "retentionInDays": 1 });
     call(&store, "PutRetentionPolicy", policy).await;
     assert_eq!(messages(&store).await, ["first", "second"]);
@@ -173,11 +177,9 @@ async fn retention_follows_the_clock() {
 }
 
 #[tokio::test]
-async fn bytes_that_are_no_text_are_kept_and_large_records_are_cut() {
+async fn bytes_that_are_no_text_are_kept() {
     let store = open(None, 1 << 30, &MovedClock::new());
-    // One byte before the letters of two: a cut at a fixed length would split one.
-    let large = format!("x{}", "é".repeat(EVENT_BYTES));
-    store.append(&stream("a"), vec![event(START_MS, &b"\xff\xfeok"[..]), event(START_MS + 1, large.clone())]);
+    append(&store, &stream("a"), vec![event(START_MS, &b"\xff\xfe\0ok"[..])]);
     let stored = store.run(|database| {
         let group = database.group(&scope(), "/aws/lambda/f")?;
         let stream = database.stream(&group, "a")?;
@@ -188,14 +190,9 @@ async fn bytes_that_are_no_text_are_kept_and_large_records_are_cut() {
         };
         database.page(&stream, range, 100)
     });
-    let stored = stored.await.unwrap();
-    assert_eq!(stored[0].message, b"\xff\xfeok");
-    assert_eq!(stored.len(), 4);
-    assert!(stored.iter().all(|event| event.message.len() <= EVENT_BYTES));
-    let joined: Vec<u8> = stored[1..].iter().flat_map(|event| event.message.clone()).collect();
-    assert_eq!(String::from_utf8(joined).unwrap(), large);
-    assert!(stored[1..].iter().all(|event| std::str::from_utf8(&event.message).is_ok()));
-    assert_eq!(messages(&store).await[0], "\u{fffd}\u{fffd}ok");
+    assert_eq!(stored.await.unwrap()[0].message, b"\xff\xfe\0ok");
+    // JSON cannot carry them: what is no character shows as the replacement character, as with CloudWatch.
+    assert_eq!(messages(&store).await, ["\u{fffd}\u{fffd}\0ok"]);
 }
 
 #[tokio::test]
@@ -203,7 +200,7 @@ async fn pages_hold_a_megabyte() {
     let store = open(None, 1 << 30, &MovedClock::new());
     let sent: Vec<String> = (0..40).map(|number| format!("{number:02}{}", "x".repeat(100_000))).collect();
     let events = sent.iter().enumerate().map(|(number, text)| event(START_MS + number as i64, text.clone()));
-    store.append(&stream("a"), events.collect());
+    append(&store, &stream("a"), events.collect());
     let mut found = Vec::new();
     let mut pages = 0;
     let mut input = serde_json::json!({ "logGroupName": "/aws/lambda/f" });
@@ -222,38 +219,88 @@ async fn pages_hold_a_megabyte() {
     assert!(found == sent, "all events, once and in order");
 }
 
-#[tokio::test]
-async fn a_full_queue_drops_and_counts() {
-    let store = open(None, 1 << 30, &MovedClock::new());
+/// Keeps the store's thread busy until the sender is used.
+async fn block(store: &LogStore) -> (std::sync::mpsc::Sender<()>, tokio::task::JoinSet<()>) {
     let (release, blocked) = std::sync::mpsc::channel::<()>();
     let (started, wait) = oneshot::channel();
     let blocker = store.clone();
-    let mut block = tokio::task::JoinSet::new();
-    block.spawn(async move {
-        blocker
-            .run(move |_| {
-                started.send(()).unwrap();
-                blocked.recv().unwrap();
-                Ok::<_, StoreError>(())
-            })
-            .await
+    let mut blocking = tokio::task::JoinSet::new();
+    blocking.spawn(async move {
+        let work = move |_: &mut Database| {
+            started.send(()).unwrap();
+            blocked.recv().unwrap();
+            Ok::<_, StoreError>(())
+        };
+        blocker.run(work).await.unwrap();
     });
     wait.await.unwrap();
-    let overflow = 10;
-    let message = bytes::Bytes::from("x".repeat(200_000));
-    let room = QUEUE_BYTES / (message.len() + EVENT_OVERHEAD);
-    for number in 0..room + overflow {
-        store.append(&stream("a"), vec![event(START_MS + number as i64, message.clone())]);
+    (release, blocking)
+}
+
+#[tokio::test]
+async fn floods_leave_room_for_the_quiet() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    let (release, mut blocking) = block(&store).await;
+    // Many streams write as long as anything is taken.
+    let message = bytes::Bytes::from(vec![b'x'; 16 << 10]);
+    let mut floods: Vec<_> = (0..100).map(|number| store.open(stream(&format!("flood {number}")))).collect();
+    let mut taken = 0;
+    loop {
+        let mut full = true;
+        for flood in &mut floods {
+            if flood.append(vec![event(START_MS, message.clone())]).is_ok() {
+                (taken, full) = (taken + 1, false);
+            }
+        }
+        if full {
+            break;
+        }
     }
-    assert_eq!(store.dropped(), overflow as u64);
+    let waiting = store.shared.appended().bytes;
+    assert!(waiting > QUEUE_BYTES / 2 && waiting < QUEUE_BYTES, "{waiting}");
+    // Events come back whole.
+    let refused = floods[0].append(vec![event(START_MS, message.clone())]).unwrap_err();
+    assert_eq!(refused, [event(START_MS, message)]);
+    // Whoever has nothing waiting still has room.
+    let mut quiet = store.open(stream("quiet"));
+    for number in 0..10 {
+        quiet.append(vec![event(START_MS + number, "said quietly")]).unwrap();
+    }
     release.send(()).unwrap();
-    block.join_next().await.unwrap().unwrap().unwrap();
+    blocking.join_next().await.unwrap().unwrap();
     let count = store.run(|database| {
         Ok::<i64, StoreError>(
             database.connection.query_row("SELECT COUNT(*) FROM event", [], |row| row.get(0))?,
         )
     });
-    assert_eq!(count.await.unwrap(), room as i64);
+    assert_eq!(count.await.unwrap(), taken + 10);
+    // What is stored does not count any more.
+    assert_eq!(store.shared.appended().bytes, 0);
+    floods[0].append(vec![event(START_MS, "again")]).unwrap();
+}
+
+#[tokio::test]
+async fn one_stream_has_a_part_of_the_room() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    let (release, mut blocking) = block(&store).await;
+    let message = bytes::Bytes::from(vec![b'x'; 64 << 10]);
+    let mut flood = store.open(stream("flood"));
+    while flood.append(vec![event(START_MS, message.clone())]).is_ok() {}
+    let waiting = store.shared.appended().bytes;
+    assert!(waiting <= QUEUE_BYTES / STREAM_SHARE, "{waiting}");
+    release.send(()).unwrap();
+    blocking.join_next().await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn drops_are_counted() {
+    let store = open(None, 1 << 30, &MovedClock::new());
+    let mut flood = store.open(stream("flood"));
+    flood.dropped(3, 100);
+    flood.dropped(4, 100);
+    assert_eq!(store.dropped(), 7);
+    // The user is told once in a while.
+    assert!(!store.shared.may_warn());
 }
 
 #[tokio::test]
@@ -267,7 +314,7 @@ async fn writers_on_threads_and_readers_lose_nothing() {
             thread::spawn(move || {
                 for number in 0..250 {
                     let message = format!("{writer}/{number}");
-                    store.append(&stream(&format!("{writer}")), vec![event(START_MS + number, message)]);
+                    append(&store, &stream(&format!("{writer}")), vec![event(START_MS + number, message)]);
                 }
             })
         })
@@ -299,8 +346,8 @@ async fn writers_on_threads_and_readers_lose_nothing() {
 #[tokio::test]
 async fn a_deleted_group_comes_back_with_the_next_event() {
     let store = open(None, 1 << 30, &MovedClock::new());
-    store.append(&stream("a"), vec![event(START_MS, "before")]);
+    append(&store, &stream("a"), vec![event(START_MS, "before")]);
     call(&store, "DeleteLogGroup", serde_json::json!({ "logGroupName": "/aws/lambda/f" })).await;
-    store.append(&stream("a"), vec![event(START_MS, "after")]);
+    append(&store, &stream("a"), vec![event(START_MS, "after")]);
     assert_eq!(messages(&store).await, ["after"]);
 }

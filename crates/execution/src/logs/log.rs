@@ -1,0 +1,318 @@
+//! One environment's log: reads what its processes write, keeps what its level lets through, and hands it to the sink.
+//!
+//! Must not block and must not grow. When the sink has no room, records of the function are dropped and counted for a
+//! while, which costs hardly more than reading them; the log itself says how many. The platform's lines wait instead.
+
+use std::{borrow::Cow, cell::RefCell, io, mem, sync::Arc, time::Duration, time::UNIX_EPOCH};
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use tokio::{net::unix::pipe::Receiver, time::Instant};
+
+use super::{
+    filter::Filter,
+    platform::{Context, Line, LogsDropped},
+    recent::{Start, Tail},
+    records::{Piece, Records},
+};
+use crate::{
+    environment::InitializationType,
+    ports::{Clock, LogAppender, LogEvent, LogSink, LogStream},
+    spec::FunctionSpec,
+};
+
+/// Events are handed on at the latest when this many have come together.
+const BATCH: usize = 256;
+
+/// Function records of one invocation that an observer is told.
+const OBSERVED: usize = 1000;
+
+/// After the sink had no room, records of the function are dropped for so long. Short of that, whatever the sink has
+/// just worked off would be filled again at once, and a flood would keep it busy for good.
+const SPELL: Duration = Duration::from_secs(1);
+
+/// Lines of the platform that wait for room.
+const WAITING: usize = 256;
+
+/// Read at once; a pipe holds four of them.
+const CHUNK: usize = 16 * 1024;
+
+thread_local! {
+    /// Where output is read to, before it is known how much it is.
+    static SCRATCH: RefCell<Box<[u8; CHUNK]>> = RefCell::new(Box::new([0; CHUNK]));
+}
+
+/// How the log pipe is read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Read {
+    /// The reactor said that there is something; it learns from the read when there is no more.
+    Announced,
+    /// Without asking the reactor: at the time of a Runtime API call the pipe may have data that it has not heard of.
+    Unannounced,
+}
+
+/// What a read left in the pipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Drained {
+    /// Nothing, for now.
+    Empty,
+    /// Perhaps something: the limit was reached.
+    More,
+    /// Nothing, and every writer is gone.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(crate) struct EnvironmentLog {
+    spec: Arc<FunctionSpec>,
+    initialization: InitializationType,
+    appender: Box<dyn LogAppender>,
+    clock: Arc<dyn Clock>,
+    records: Records,
+    keep: Keep,
+}
+
+/// What becomes of a record.
+#[derive(Debug)]
+struct Keep {
+    filter: Filter,
+    /// The present record is hidden, and so is the rest of it.
+    hidden: bool,
+    batch: Vec<LogEvent>,
+    /// Where in the batch the platform's lines are.
+    lines: Vec<usize>,
+    tail: Option<Tail>,
+    observed: Option<Vec<Bytes>>,
+    start: Option<Start>,
+    /// Since the sink had no room, until it is asked again.
+    full_until: Option<Instant>,
+    dropped: LogsDropped,
+}
+
+impl EnvironmentLog {
+    pub(crate) fn new(
+        spec: Arc<FunctionSpec>,
+        initialization: InitializationType,
+        stream: LogStream,
+        sink: &dyn LogSink,
+        clock: Arc<dyn Clock>,
+    ) -> EnvironmentLog {
+        let keep = Keep {
+            filter: Filter::new(&spec.logging),
+            hidden: false,
+            batch: Vec::new(),
+            lines: Vec::new(),
+            tail: None,
+            observed: None,
+            start: Some(Start::default()),
+            full_until: None,
+            dropped: LogsDropped::default(),
+        };
+        let appender = sink.open(stream);
+        EnvironmentLog { spec, initialization, appender, clock, records: Records::default(), keep }
+    }
+
+    /// An invocation begins: keep its tail, if the caller wants it, and its records, if someone watches.
+    pub(crate) fn begin(&mut self, tail: bool, observed: bool) {
+        self.keep.tail = tail.then(Tail::default);
+        self.keep.observed = observed.then(Vec::new);
+    }
+
+    /// Reads from the log pipe what is there, up to about `limit` bytes.
+    pub(crate) fn read(&mut self, pipe: &Receiver, how: Read, limit: usize) -> Drained {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut total = 0;
+            while total < limit {
+                let read = match how {
+                    Read::Announced => pipe.try_read(&mut scratch[..]),
+                    Read::Unannounced => rustix::io::read(pipe, &mut scratch[..]).map_err(io::Error::from),
+                };
+                match read {
+                    Ok(0) => return Drained::Closed,
+                    Ok(count) => {
+                        total += count;
+                        self.feed(&scratch[..count]);
+                        if count < CHUNK && matches!(how, Read::Unannounced) {
+                            return Drained::Empty;
+                        }
+                    }
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    Err(_) => return Drained::Empty,
+                }
+            }
+            Drained::More
+        })
+    }
+
+    fn feed(&mut self, bytes: &[u8]) {
+        if self.keep.full_until.is_some_and(|until| until <= Instant::now()) {
+            self.keep.full_until = None;
+            self.say_drops();
+        }
+        let timestamp_ms = self.now_ms();
+        let EnvironmentLog { records, keep, appender, .. } = self;
+        records.feed(bytes, &mut |piece| {
+            keep.record(&piece, timestamp_ms);
+            if keep.batch.len() >= BATCH {
+                keep.flush(&mut **appender);
+            }
+        });
+    }
+
+    /// Half a line, or what there is of a frame: its writer waits for the next invocation, or is gone.
+    fn finish_record(&mut self) {
+        let timestamp_ms = self.now_ms();
+        let EnvironmentLog { records, keep, .. } = self;
+        records.finish(&mut |piece| keep.record(&piece, timestamp_ms));
+    }
+
+    /// The process is gone and its output has been read.
+    pub(crate) fn process_ended(&mut self) {
+        self.finish_record();
+        self.say_drops();
+    }
+
+    /// A line of the platform.
+    pub(crate) fn line(&mut self, line: &Line, max_memory_mb: u32) {
+        if matches!(line, Line::End { .. }) {
+            // What the function wrote belongs to the invocation, with a newline or without.
+            self.finish_record();
+        }
+        self.say_drops();
+        self.say(line, max_memory_mb);
+    }
+
+    fn say(&mut self, line: &Line, max_memory_mb: u32) {
+        let timestamp_ms = self.now_ms();
+        let (keep, context) = self.speaker(timestamp_ms, max_memory_mb);
+        line.say(&context, |text| keep.platform(text, timestamp_ms));
+    }
+
+    /// The log tells what is not in it.
+    fn say_drops(&mut self) {
+        let dropped = mem::take(&mut self.keep.dropped);
+        if dropped.records > 0 {
+            self.appender.dropped(dropped.records, dropped.bytes);
+            let timestamp_ms = self.now_ms();
+            let (keep, context) = self.speaker(timestamp_ms, 0);
+            keep.platform(dropped.say(&context), timestamp_ms);
+        }
+    }
+
+    fn speaker(&mut self, timestamp_ms: i64, max_memory_mb: u32) -> (&mut Keep, Context<'_>) {
+        let EnvironmentLog { spec, initialization, keep, .. } = self;
+        let now = Timestamp::from_millisecond(timestamp_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        (keep, Context { spec, initialization: *initialization, max_memory_mb, now })
+    }
+
+    /// Hands the collected events to the sink.
+    pub(crate) fn flush(&mut self) {
+        self.keep.flush(&mut *self.appender);
+    }
+
+    /// The last 4 KB of the invocation's log, if it was asked for.
+    pub(crate) fn tail(&mut self) -> Option<Bytes> {
+        self.keep.tail.take().map(Tail::into_bytes)
+    }
+
+    /// The function's records of the invocation, if someone watches.
+    pub(crate) fn observed(&mut self) -> Vec<Bytes> {
+        self.keep.observed.take().unwrap_or_default()
+    }
+
+    /// INIT succeeded: its log is not needed beside the sink any more.
+    pub(crate) fn started(&mut self) {
+        self.keep.start = None;
+    }
+
+    /// The last lines of an environment that has not come up yet.
+    pub(crate) fn start_lines(&self) -> impl Iterator<Item = Cow<'_, str>> {
+        self.keep.start.iter().flat_map(Start::lines)
+    }
+
+    fn now_ms(&self) -> i64 {
+        self.clock.now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as i64
+    }
+}
+
+impl Keep {
+    /// A record of the function, or a part of one.
+    fn record(&mut self, piece: &Piece<'_>, timestamp_ms: i64) {
+        if !piece.continued {
+            self.hidden = self.filter.hides(piece);
+        }
+        if self.hidden {
+            return;
+        }
+        let full = self.full_until.is_some();
+        if full {
+            self.count_dropped(piece.bytes.len());
+            // The flood's own speed: nothing is made of a record that nobody sees.
+            if self.tail.is_none() && self.observed.is_none() && self.start.is_none() {
+                return;
+            }
+        }
+        let message = Bytes::copy_from_slice(piece.bytes);
+        if let Some(observed) = &mut self.observed
+            && observed.len() < OBSERVED
+        {
+            observed.push(message.clone());
+        }
+        self.show(&message);
+        if !full {
+            self.batch.push(LogEvent { timestamp_ms, message });
+        }
+    }
+
+    /// A record of the platform, which gets its newline here.
+    fn platform(&mut self, mut text: String, timestamp_ms: i64) {
+        text.push('\n');
+        let message = Bytes::from(text);
+        self.show(&message);
+        self.lines.push(self.batch.len());
+        self.batch.push(LogEvent { timestamp_ms, message });
+    }
+
+    fn show(&mut self, message: &Bytes) {
+        if let Some(tail) = &mut self.tail {
+            tail.push(message.clone());
+        }
+        if let Some(start) = &mut self.start {
+            start.push(message.clone());
+        }
+    }
+
+    fn count_dropped(&mut self, bytes: usize) {
+        self.dropped.records += 1;
+        self.dropped.bytes += bytes as u64;
+    }
+
+    fn flush(&mut self, appender: &mut dyn LogAppender) {
+        if self.batch.is_empty() {
+            return;
+        }
+        match appender.append(mem::take(&mut self.batch)) {
+            Ok(()) => self.lines.clear(),
+            Err(refused) => self.wait_for_room(refused),
+        }
+    }
+
+    /// There is no room: what the platform says waits, what the function says is dropped.
+    fn wait_for_room(&mut self, refused: Vec<LogEvent>) {
+        self.full_until = Some(Instant::now() + SPELL);
+        let lines = mem::take(&mut self.lines);
+        let mut waiting = lines.iter().copied().peekable();
+        for (at, event) in refused.into_iter().enumerate() {
+            let platform = waiting.next_if_eq(&at).is_some();
+            if platform && self.batch.len() < WAITING {
+                self.lines.push(self.batch.len());
+                self.batch.push(event);
+            } else {
+                self.count_dropped(event.message.len());
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
