@@ -94,6 +94,8 @@ steps! {
     ControlGroup = "create a control group",
     /// Moving the tree into its control group.
     JoinControlGroup = "join the control group",
+    /// Moving the program into the group that is frozen.
+    JoinFreezer = "join the freezer",
     /// `/proc` of the tree.
     Proc = "mount `/proc`",
     /// `sethostname`.

@@ -270,6 +270,10 @@ fn become_program(launch: &Launch) -> Result<(), Failure> {
     // Init is one thread, so its death, and nothing else, sends this. In a process tree of its own the kernel does as
     // much; this is for plain processes.
     control_process(libc::PR_SET_PDEATHSIG, libc::SIGKILL as libc::c_ulong).map_err(at(Step::Init))?;
+    if let Some(freezer) = launch.freezer {
+        // Whoever opened the file may do this, which was the service.
+        syscall::write_all(freezer, b"0").map_err(at(Step::JoinFreezer))?;
+    }
     arrange_descriptors(launch).map_err(at(Step::Descriptors))?;
     // SAFETY: takes no pointers.
     unsafe { libc::umask(0o022) };

@@ -91,6 +91,8 @@ pub(crate) struct Features {
     pub(crate) user_namespace: bool,
     pub(crate) network_namespace: bool,
     pub(crate) filter: bool,
+    /// Control groups by which process trees are frozen.
+    pub(crate) freezer: bool,
 }
 
 impl Features {

@@ -36,6 +36,8 @@ pub(crate) struct Launch {
     pub(crate) mounts: Option<RawFd>,
     /// Files of control groups to join by writing to them.
     pub(crate) groups: Vec<RawFd>,
+    /// The like for the program alone: by this group it is frozen.
+    pub(crate) freezer: Option<RawFd>,
     pub(crate) hostname: Vec<u8>,
     /// User and group to become, if we may choose.
     pub(crate) identity: Option<(u32, u32)>,
@@ -74,6 +76,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) network: Option<RawFd>,
     pub(crate) mounts: Option<RawFd>,
     pub(crate) groups: Vec<RawFd>,
+    pub(crate) freezer: Option<RawFd>,
     pub(crate) hostname: &'a str,
     pub(crate) identity: &'a Identity,
     /// Whether we may become another user: root can.
@@ -122,6 +125,7 @@ impl Launch {
             .chain(surroundings.network)
             .chain(surroundings.mounts)
             .chain(surroundings.groups.iter().copied())
+            .chain(surroundings.freezer)
             .chain(given.iter().map(|(descriptor, _)| descriptor.as_raw_fd()))
             .collect();
         kept.sort_unstable();
@@ -141,6 +145,7 @@ impl Launch {
             network: surroundings.network,
             mounts: surroundings.mounts,
             groups: surroundings.groups,
+            freezer: surroundings.freezer,
             hostname: surroundings.hostname.as_bytes().to_vec(),
             identity: surroundings.change_identity.then_some((uid, gid)),
             user_map: surroundings.user_namespace.then(|| UserMap::new(uid, uid, gid, gid)),

@@ -10,7 +10,7 @@ use std::{
 };
 
 use crate::{
-    control_group::Group,
+    control_group::{Group, Tree},
     error::{ExecError, ExecErrorKind, Step},
     syscall,
 };
@@ -23,6 +23,7 @@ pub struct Process {
     control: OwnedFd,
     path: PathBuf,
     group: Option<Arc<Group>>,
+    tree: Option<Tree>,
     memory_kills_before: u64,
     init_pid: libc::pid_t,
     program: OnceLock<u32>,
@@ -66,6 +67,7 @@ impl Process {
         control: OwnedFd,
         path: PathBuf,
         group: Option<Arc<Group>>,
+        tree: Option<Tree>,
         tree_ends_with_init: bool,
     ) -> Self {
         let memory_kills_before = group.as_deref().map_or(0, Group::memory_kills);
@@ -75,6 +77,7 @@ impl Process {
             control,
             path,
             group,
+            tree,
             memory_kills_before,
             init_pid,
             program,
@@ -88,17 +91,15 @@ impl Process {
         if self.reaped || !syscall::reap(self.init.as_fd(), false)? {
             return Ok(None);
         }
-        self.reaped = true;
-        Ok(Some(self.exit()))
+        Ok(Some(self.reaped()))
     }
 
     /// Waits until it has ended. Blocks.
     pub fn wait(mut self) -> io::Result<Exit> {
         if !self.reaped {
             syscall::reap(self.init.as_fd(), true)?;
-            self.reaped = true;
         }
-        Ok(self.exit())
+        Ok(self.reaped())
     }
 
     /// Sends a signal to the program, not to what it started. One that has ended is no error.
@@ -107,8 +108,30 @@ impl Process {
     }
 
     /// Sends a signal to the program and everything that it started (`SIGSTOP`, `SIGCONT`).
+    ///
+    /// Without isolation this is the program's process group: who has left it does not hear of the signal.
     pub fn signal_all(&self, signal: i32) -> io::Result<()> {
         self.order(OrderKind::SIGNAL_ALL, signal)
+    }
+
+    /// Stops the clock for the program and everything that it started: nothing of it runs until [`Process::thaw`].
+    /// It can be ended at once all the same, and ends with the service. Signals to it wait until it is thawed.
+    ///
+    /// Where no control group can be frozen, init stops everyone with `SIGSTOP`, as [`Process::signal_all`] does.
+    /// Does not wait until everything has come to rest, which is a matter of microseconds.
+    pub fn freeze(&self) -> io::Result<()> {
+        match &self.tree {
+            Some(tree) => tree.freeze(true),
+            None => self.signal_all(libc::SIGSTOP),
+        }
+    }
+
+    /// Lets a frozen program go on. One that was not frozen, or has ended, is no error.
+    pub fn thaw(&self) -> io::Result<()> {
+        match &self.tree {
+            Some(tree) => tree.freeze(false),
+            None => self.signal_all(libc::SIGCONT),
+        }
     }
 
     /// Ends the whole tree at once. Does not wait for it.
@@ -173,8 +196,23 @@ impl Process {
         if ended { Ok(()) } else { Err(error) }
     }
 
-    fn exit(&self) -> Exit {
+    fn reaped(&mut self) -> Exit {
+        self.reaped = true;
         let report = self.report();
+        if report.is_none() && !self.tree_ends_with_init {
+            // Init was killed before it could end the others; the kernel ends only the program with it.
+            self.kill_remains();
+        }
+        self.exit(report)
+    }
+
+    fn kill_remains(&self) {
+        if let Some(tree) = &self.tree {
+            tree.kill();
+        }
+    }
+
+    fn exit(&self, report: Option<Report>) -> Exit {
         let out_of_memory =
             self.group.as_deref().is_some_and(|group| group.memory_kills() > self.memory_kills_before);
         let group_peak = self.group.as_deref().and_then(Group::memory_peak);
@@ -240,6 +278,7 @@ impl Drop for Process {
             // If init is gone already, reaping is all there is to do.
             let _ = self.kill();
             let _ = syscall::reap(self.init.as_fd(), true);
+            self.reaped();
         }
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     Template,
-    control_group::Group,
+    control_group::{Entrances, Group},
     error::{SpawnError, Step},
     helper::{self, Failure, Left, Slot},
     init,
@@ -43,10 +43,11 @@ pub struct Sandbox {
 impl Sandbox {
     /// Makes the place. Blocks for about as long as the kernel needs to make the namespaces.
     pub fn create(template: &Template, spec: SandboxSpec) -> Result<Self, SpawnError> {
-        let group = match template.groups() {
+        let features = template.features();
+        let group = match template.groups().filter(|_| features.mode != Mode::Plain) {
             Some(groups) => {
                 let mut limits = spec.limits.clone();
-                if template.features().count_processes() {
+                if features.count_processes() {
                     // `RLIMIT_NPROC` does, and costs nothing.
                     limits.processes = None;
                 }
@@ -78,14 +79,27 @@ impl Sandbox {
     pub fn spawn(&mut self, command: Command) -> Result<Process, SpawnError> {
         let features = self.template.features();
         let (ours, theirs) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
-        let (groups, group_directory) = match self.group.as_deref() {
+        let (groups, mut group_directory) = match self.group.as_deref() {
             Some(group) => group.entrances().map_err(SpawnError::step(Step::ControlGroup))?,
             None => (Vec::new(), None),
+        };
+        let tree = self
+            .template
+            .groups()
+            .filter(|_| features.freezer)
+            .and_then(|groups| groups.create_tree(self.group.as_deref()));
+        let (tree, freezer) = match tree {
+            Some((tree, Entrances { outer, inner })) => {
+                group_directory = Some(outer);
+                (Some(tree), Some(inner))
+            }
+            None => (None, None),
         };
         let surroundings = Surroundings {
             network: self.network.as_ref().map(AsRawFd::as_raw_fd),
             mounts: self.mounts.as_ref().map(AsRawFd::as_raw_fd),
             groups: groups.iter().map(AsRawFd::as_raw_fd).collect(),
+            freezer: freezer.as_ref().map(AsRawFd::as_raw_fd),
             hostname: &self.spec.hostname,
             identity: self.template.identity(),
             change_identity: features.mode == Mode::Privileged,
@@ -96,10 +110,16 @@ impl Sandbox {
         };
         let mut launch = Launch::new(surroundings, command, theirs)?;
         let user = self.template.user().map(AsRawFd::as_raw_fd);
-        let (init_pid, init) =
-            start(&mut launch, features.mode, user, group_directory.as_ref().map(AsRawFd::as_raw_fd))?;
+        let group_directory = group_directory.as_ref().map(AsRawFd::as_raw_fd);
+        let (init_pid, init) = start(&mut launch, features.mode, user, group_directory)?;
         let tree_ends_with_init = features.mode != Mode::Plain;
-        Ok(Process::new(init, init_pid, ours, launch.path(), self.group.clone(), tree_ends_with_init))
+        Ok(Process::new(init, init_pid, ours, launch.path(), self.group.clone(), tree, tree_ends_with_init))
+    }
+
+    /// Puts the ceiling on CPU use ([`crate::Limits::cpu_millis`]) into force, or lifts it. A new sandbox has none.
+    /// Takes some microseconds; where there is no control group for it, it has no effect.
+    pub fn limit_cpu(&self, limited: bool) -> io::Result<()> {
+        self.group.as_deref().map_or(Ok(()), |group| group.limit_cpu(limited))
     }
 
     /// Most memory in use at one time since creation, in bytes, if there is a control group to tell.
@@ -198,7 +218,7 @@ fn start(
     let failed = |errno: syscall::Errno| SpawnError::Step { step: Step::Clone, source: errno.into() };
     let flags = if mode == Mode::Plain { 0 } else { TREE };
     if let Some(user) = user {
-        return start_as_user(launch, user);
+        return start_as_user(launch, user, group);
     }
     let blocked = SignalsBlocked::new();
     let mut init = -1;
@@ -214,11 +234,15 @@ fn start(
 }
 
 /// As an ordinary user: a process tree is made by someone who has joined our user namespace, but must be our child.
-fn start_as_user(launch: &mut Launch, user: RawFd) -> Result<(libc::pid_t, OwnedFd), SpawnError> {
+fn start_as_user(
+    launch: &mut Launch,
+    user: RawFd,
+    group: Option<RawFd>,
+) -> Result<(libc::pid_t, OwnedFd), SpawnError> {
     let (ours, theirs) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
     let blocked = SignalsBlocked::new();
     // SAFETY: what the child does is async-signal-safe, and it never returns.
-    let stager = unsafe { syscall::clone(0, None, None) };
+    let stager = unsafe { syscall::clone(0, None, group) };
     if stager == Ok(0) {
         let made = syscall::setns(user, libc::CLONE_NEWUSER)
             // SAFETY: as above.

@@ -94,7 +94,8 @@ pub struct Limits {
     /// Memory of all processes together, in bytes. Needs a control group. The kernel counts what is in `/tmp` (page
     /// cache too, but that it can give up), so a ceiling for the processes alone must have room for `tmp_bytes` on top.
     pub memory_bytes: Option<u64>,
-    /// Thousandths of one CPU that all processes together may use. Needs a control group.
+    /// Thousandths of one CPU that all processes together may use, as soon as [`crate::Sandbox::limit_cpu`] puts it into
+    /// force. Needs a control group.
     pub cpu_millis: Option<u32>,
 }
 

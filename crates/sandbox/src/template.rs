@@ -45,7 +45,7 @@ impl Template {
     /// Tries it with a real sandbox, which takes some milliseconds.
     pub fn create(spec: TemplateSpec) -> Result<Self, SpawnError> {
         if spec.level == Level::None {
-            return Self::build(&spec, PLAIN, None);
+            return Self::plain(&spec);
         }
         let groups = Groups::open();
         let mut modes = vec![Mode::Unprivileged];
@@ -69,8 +69,19 @@ impl Template {
         }
         match (spec.level, reason) {
             (Level::Full | Level::Partial, Some(error)) => Err(error),
-            _ => Self::build(&spec, PLAIN, None),
+            _ => Self::plain(&spec),
         }
+    }
+
+    /// Without isolation; control groups then keep a tree together where they can.
+    fn plain(spec: &TemplateSpec) -> Result<Self, SpawnError> {
+        if let Some(groups) = Groups::open()
+            && let Ok((template, None)) =
+                Self::build(spec, PLAIN, Some(groups)).and_then(|template| template.try_out())
+        {
+            return Ok(template);
+        }
+        Self::build(spec, PLAIN, None)
     }
 
     /// How isolated the sandboxes of this template are.
@@ -91,7 +102,8 @@ impl Template {
 
     /// Leaves out, one by one, features that turn out not to work, until a program could be executed.
     fn settle(spec: &TemplateSpec, mode: Mode, groups: Option<Arc<Groups>>) -> Result<Self, SpawnError> {
-        let mut features = Features { mode, user_namespace: true, network_namespace: true, filter: true };
+        let mut features =
+            Features { mode, user_namespace: true, network_namespace: true, filter: true, freezer: true };
         let mut groups = groups;
         loop {
             let step =
@@ -107,6 +119,11 @@ impl Template {
                     features.network_namespace = false;
                 }
                 Step::Filter if features.filter => features.filter = false,
+                // The clone is into a control group, that of the freezer if there is one.
+                Step::JoinFreezer | Step::Clone if features.freezer && groups.is_some() => {
+                    features.freezer = false;
+                }
+                Step::Clone if groups.is_some() => groups = None,
                 Step::ControlGroup | Step::JoinControlGroup if groups.is_some() => groups = None,
                 _ => return Err(step),
             }
@@ -195,8 +212,13 @@ impl Template {
     }
 }
 
-const PLAIN: Features =
-    Features { mode: Mode::Plain, user_namespace: false, network_namespace: false, filter: false };
+const PLAIN: Features = Features {
+    mode: Mode::Plain,
+    user_namespace: false,
+    network_namespace: false,
+    filter: false,
+    freezer: true,
+};
 
 fn isolation_of(features: Features, groups: Option<&Groups>) -> Isolation {
     if features.mode == Mode::Plain {

@@ -20,7 +20,7 @@ use std::{
 use common::*;
 use hothouse_sandbox::{Level, Sandbox};
 
-/// A service of its own process: starts one program in each of two sandboxes and waits to be killed.
+/// A service of its own process: starts programs in each of two sandboxes, freezes one, and waits to be killed.
 /// Prints when it is ready.
 #[test]
 #[ignore = "run by the other test, which kills it"]
@@ -34,7 +34,11 @@ fn service() {
         let text = format!("trap '' TERM HUP INT; setsid sleep {marker} & echo ready; sleep {marker}");
         let (process, mut output) = start(&mut sandbox, &text);
         assert_eq!(output.line(), "ready");
-        std::mem::forget((sandbox, process, output, template));
+        let (frozen, mut output_of_frozen) = start(&mut sandbox, &text);
+        assert_eq!(output_of_frozen.line(), "ready");
+        eventually("all have started", || processes_with(&marker).len() >= 6);
+        frozen.freeze().unwrap();
+        std::mem::forget((sandbox, process, output, frozen, output_of_frozen, template));
     }
     writeln!(std::io::stderr(), "service ready").unwrap();
     std::io::stdin().read_line(&mut String::new()).unwrap();
@@ -61,7 +65,7 @@ fn a_killed_service_takes_everything_along() {
     );
     for own_root in [template(Level::Best).has_own_root(), false] {
         let running = || processes_with(&marker_of(std::process::id(), own_root)).len();
-        eventually("two sleeps and a shell run", || running() >= 3);
+        eventually("four sleeps and two shells run", || running() >= 6);
     }
 
     service.kill().unwrap();

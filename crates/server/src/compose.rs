@@ -294,6 +294,7 @@ fn executor_config(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) 
     let policy = Policy { strict: config.strict_runtimes, official_clients: config.official_clients };
     ProcessExecutorConfig {
         identity: identity(&config.function_user),
+        cpu_limit: config.cpu_limit,
         isolation: match config.isolation {
             Isolation::Best => Level::Best,
             Isolation::Full => Level::Full,

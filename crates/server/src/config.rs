@@ -62,6 +62,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) network: Network,
     /// Whether idle environments stand still.
     pub(crate) freeze: bool,
+    /// Whether functions have the share of CPUs that their memory size buys.
+    pub(crate) cpu_limit: bool,
     /// Environments over all functions; also bounds what one burst may start.
     pub(crate) max_environments: usize,
     /// Refuse a runtime whose exact version is missing instead of taking the nearest.
@@ -364,6 +366,7 @@ impl Configuration {
             post_invoke_wait: self.one("post-invoke-wait", values::duration)?,
             function_user: self.one("function-user", values::user_name)?,
             freeze: self.one("freeze", values::boolean)?,
+            cpu_limit: self.one("cpu-limit", values::boolean)?,
             inject_aws_endpoint: self.one("inject-aws-endpoint", values::boolean)?,
             synchronous_create: self.one("synchronous-create", values::boolean)?,
             limits: Limits {

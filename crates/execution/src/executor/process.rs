@@ -44,8 +44,6 @@ use crate::{
 /// Port of the Runtime API in an environment with a network of its own.
 const RUNTIME_API_PORT: u16 = 9001;
 
-const STOP: i32 = rustix::process::Signal::STOP.as_raw();
-const CONTINUE: i32 = rustix::process::Signal::CONT.as_raw();
 const TERMINATE: i32 = rustix::process::Signal::TERM.as_raw();
 
 /// Memory is looked at this often at most: reading it costs as much as an invocation.
@@ -71,6 +69,8 @@ pub struct ProcessExecutorConfig {
     pub xray_daemon: SocketAddr,
     /// Who functions are, as they see themselves.
     pub identity: Identity,
+    /// Whether functions have the share of CPUs that their memory size buys, as on AWS, or all that they can get.
+    pub cpu_limit: bool,
 }
 
 impl ProcessExecutorConfig {
@@ -90,6 +90,7 @@ impl ProcessExecutorConfig {
                 name: "sbx_user1051".into(),
                 home: "/home/sbx_user1051".into(),
             },
+            cpu_limit: true,
         }
     }
 }
@@ -296,7 +297,7 @@ impl Inner {
                 stack_bytes: Some(Limit { soft: 8 * 1024 * 1024, hard: Limit::UNLIMITED }),
                 // The kernel counts what is in `/tmp` as memory, AWS does not.
                 memory_bytes: Some(megabytes(spec.memory_mb + debugger_mb) + tmp_bytes),
-                cpu_millis: None,
+                cpu_millis: self.config.cpu_limit.then(|| cpu_millis(spec.memory_mb)),
             },
             network: self.config.network,
         };
@@ -359,6 +360,11 @@ fn megabytes(count: u32) -> u64 {
     u64::from(count) * 1024 * 1024
 }
 
+/// What AWS gives for this memory size: one CPU for 1769 MB. <https://docs.aws.amazon.com/lambda/latest/dg/configuration-memory.html>
+fn cpu_millis(memory_mb: u32) -> u32 {
+    memory_mb * 1000 / 1769
+}
+
 fn plan_error(error: PlanError) -> StartError {
     match error.error_type() {
         Some(error_type) => StartError::Function(Fault {
@@ -398,6 +404,8 @@ impl Instance for ProcessInstance {
             let Some(mut sandbox) = self.sandbox.take() else {
                 return Err(StartError::machine("find the sandbox")(io::ErrorKind::NotFound.into()));
             };
+            // INIT has all the CPU that it can get.
+            sandbox.limit_cpu(false).map_err(StartError::machine("lift the limit of CPU use"))?;
             let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
                 .map_err(|error| StartError::machine("make the log pipe")(error.into()))?;
             rustix::io::ioctl_fionbio(&output, true)
@@ -440,11 +448,15 @@ impl Instance for ProcessInstance {
     }
 
     fn freeze(&mut self) {
-        self.order("freeze a process tree", |process| process.signal_all(STOP));
+        self.order("freeze a process tree", Process::freeze);
     }
 
     fn thaw(&mut self) {
-        self.order("thaw a process tree", |process| process.signal_all(CONTINUE));
+        self.order("thaw a process tree", Process::thaw);
+    }
+
+    fn limit_cpu(&mut self) {
+        self.share_cpu(true);
     }
 
     fn terminate(&mut self) {
@@ -452,6 +464,8 @@ impl Instance for ProcessInstance {
     }
 
     fn kill(&mut self) {
+        // Older kernels let nobody end who has used up his share.
+        self.share_cpu(false);
         self.order("end a process tree", Process::kill);
     }
 
@@ -478,6 +492,13 @@ impl Instance for ProcessInstance {
 }
 
 impl ProcessInstance {
+    /// Puts the function's share of CPUs into force, or gives it all.
+    fn share_cpu(&self, limited: bool) {
+        if let Some(Err(error)) = self.sandbox.as_ref().map(|sandbox| sandbox.limit_cpu(limited)) {
+            tracing::error!(function = %self.spec.function_name, %error, "failed to limit the use of CPUs");
+        }
+    }
+
     fn order(&self, what: &str, order: impl FnOnce(&Process) -> io::Result<()>) {
         if let Some(process) = &self.process
             && let Err(error) = order(&lock(process))

@@ -227,6 +227,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..service("freeze", "on|off", "Stop the processes of idle environments until their next event, as AWS does")
     },
     Setting {
+        default: &["on"],
+        ..service("cpu-limit", "on|off", "Give functions the share of CPUs that their memory size buys, as AWS does")
+    },
+    Setting {
         default: &["1000"],
         ..service("max-environments", "NUMBER", "Environments at once, over all functions")
     },
