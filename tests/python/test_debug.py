@@ -3,13 +3,14 @@
 import importlib.util
 import re
 import socket
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from support.debuggers import DebugAdapter, Inspector
 from support.functions import NODE, PYTHON, Functions, folder, unique
-from support.service import free_port
+from support.service import BINARY, clean_environment, free_port
 from support.waiting import until
 
 STEPPED_NODE = """\
@@ -117,6 +118,11 @@ def test_a_breakpoint_in_a_node_function(start_service):
         assert reply.result(60).value() == 42
         assert second.result(60).value() == 2
     assert len(service.states(name)) == 1
+    listed = [str(BINARY), "ps", f"--endpoint={service.endpoint}"]
+    listed = subprocess.run(
+        listed, env=clean_environment(), capture_output=True, text=True, timeout=60
+    ).stdout
+    assert f"ready (debugger: 127.0.0.1:{told_port(service, name)})" in listed
 
 
 def step_through(service, name, source):

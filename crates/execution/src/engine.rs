@@ -119,6 +119,9 @@ pub struct EnvironmentInfo {
     pub status: Status,
     /// Whether its processes stand still until the next event.
     pub frozen: bool,
+    /// The port of the host's loopback at which a debugger attaches, if the function is debugged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub debugger_port: Option<u16>,
     /// How long it has existed, in milliseconds; of one that has ended, how long it did.
     pub age_ms: u64,
     /// Invocations that it has been given.
@@ -221,7 +224,9 @@ impl Drop for Registration {
         if ended.len() == ENDED {
             ended.pop_front();
         }
-        ended.push_back(info(&shared, self.engine.clock.now()));
+        // The port may be another's by now.
+        let info = info(&shared, self.engine.clock.now());
+        ended.push_back(EnvironmentInfo { debugger_port: None, ..info });
     }
 }
 
@@ -235,6 +240,7 @@ fn info(shared: &Shared, now: SystemTime) -> EnvironmentInfo {
         initialization_type: shared.initialization,
         status: shared.status(),
         frozen: shared.is_frozen(),
+        debugger_port: shared.debugger_port.get().copied(),
         age_ms: now.duration_since(shared.started).unwrap_or_default().as_millis() as u64,
         invocations: shared.invocations(),
     }

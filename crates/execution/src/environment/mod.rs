@@ -9,7 +9,7 @@ use std::{
     fmt,
     str::FromStr,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     time::SystemTime,
@@ -144,6 +144,8 @@ pub(crate) struct Shared {
     pub(crate) spec: Arc<FunctionSpec>,
     pub(crate) initialization: InitializationType,
     pub(crate) started: SystemTime,
+    /// Where a debugger attaches, once there is a place.
+    pub(crate) debugger_port: OnceLock<u16>,
     status: AtomicU8,
     frozen: AtomicBool,
     invocations: AtomicU64,
@@ -161,6 +163,7 @@ impl Shared {
             spec,
             initialization,
             started,
+            debugger_port: OnceLock::new(),
             status: AtomicU8::new(Status::Inactive as u8),
             frozen: AtomicBool::new(false),
             invocations: AtomicU64::new(0),

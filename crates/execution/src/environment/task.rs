@@ -70,6 +70,9 @@ pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot, initialization: Initia
     };
     match created.unwrap_or(Err(StartError::TimedOut { limit: limits.ceiling })) {
         Ok((created, log)) => {
+            if let Some(port) = created.instance.debugger_port() {
+                shared.debugger_port.set(port).expect("it is set here only");
+            }
             let state = State::new(&limits, Instant::now(), ceiling);
             Task::new(pool, shared, limits, state, created, log, slot).run().await;
         }

@@ -75,6 +75,10 @@ pub trait Instance: Send + fmt::Debug {
     fn kill(&mut self);
     /// Peak memory of the process tree, in bytes, as far as it is known.
     fn peak_memory(&mut self) -> u64;
+    /// The port of the host's loopback at which a debugger attaches, if there is one.
+    fn debugger_port(&self) -> Option<u16> {
+        None
+    }
     /// Ends every process and removes every trace; returns when all is gone.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
 }

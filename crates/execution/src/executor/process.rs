@@ -480,6 +480,10 @@ impl Instance for ProcessInstance {
         self.peak
     }
 
+    fn debugger_port(&self) -> Option<u16> {
+        self.debugger.as_ref().map(Debugger::port)
+    }
+
     fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             if let Some(debugger) = self.debugger.take() {

@@ -19,6 +19,7 @@ struct Environment {
     version: String,
     status: String,
     frozen: bool,
+    debugger_port: Option<u16>,
     age_ms: u64,
     invocations: u64,
 }
@@ -53,9 +54,14 @@ pub(super) async fn run(args: &PsArgs) -> Result<ExitCode, CommandError> {
 }
 
 fn row(environment: Value) -> Result<Vec<String>, serde_json::Error> {
-    let Environment { id, function_name, version, status, frozen, age_ms, invocations } =
-        serde_json::from_value(environment)?;
-    let status = if frozen { format!("{status} (frozen)") } else { status };
+    let environment: Environment = serde_json::from_value(environment)?;
+    let Environment { id, function_name, version, status, frozen, debugger_port, age_ms, invocations } =
+        environment;
+    let status = match debugger_port {
+        Some(port) => format!("{status} (debugger: 127.0.0.1:{port})"),
+        None if frozen => format!("{status} (frozen)"),
+        None => status,
+    };
     Ok(vec![id, function_name, version, status, age(age_ms / 1_000), invocations.to_string()])
 }
 
