@@ -111,13 +111,16 @@ def test_ps_shows_what_environments_do_and_what_became_of_them(start_service):
     assert ended["initializationType"] == "on-demand"
 
 
-def test_a_reset_shows_as_inactive_until_the_next_invocation(service, functions):
+def test_who_comes_right_after_a_timeout_gets_the_same_environment(service, functions):
     name = functions.create(Timeout=1)
+    before = functions.invoke(name, {"do": "identify"}).value()["environment"]
     reply = functions.invoke(name, {"do": "sleep", "seconds": 5})
     assert reply.payload["errorType"] == "Sandbox.Timedout"
-    until(lambda: service.states(name) == ["inactive"], what="the reset")
-    functions.invoke(name, 1).value()
+    after = functions.invoke(name, {"do": "identify"}).value()
+    assert (after["environment"], after["calls"]) == (before, 1), "its process is another"
     until(lambda: service.states(name) == ["ready"], what="the warm environment")
+    functions.invoke(name, {"do": "exit", "code": 3})
+    assert service.states(name) == ["inactive"]
 
 
 def test_a_failed_init_shows(service, functions):

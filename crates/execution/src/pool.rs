@@ -77,7 +77,7 @@ struct Queue {
     provisioned: Provisioned,
     /// First come, first served.
     waiting: VecDeque<Job>,
-    /// Environments that have been asked for and have not been idle yet.
+    /// Environments that are about to give a token: new ones, and those that are being reset.
     starting: usize,
     /// Environments that have been asked for and have not ended.
     living: usize,
@@ -109,19 +109,23 @@ pub struct ProvisionedConcurrency {
     pub failure: Option<String>,
 }
 
-/// The pool's promise that an environment is being started. It ends in [`StartSlot::succeed`] or
-/// [`StartSlot::fail`]; dropping it is a failure.
+/// The pool's promise that an environment is about to be idle: it is being started, or reset. It ends in
+/// [`StartSlot::succeed`] or [`StartSlot::fail`]; dropping it is a failure.
 #[derive(Debug)]
 pub(crate) struct StartSlot {
     pool: Option<Arc<Pool>>,
     initialization: InitializationType,
+    first: bool,
 }
 
 impl StartSlot {
-    /// The environment is about to give its first token.
+    /// The environment is about to give its token.
     pub(crate) fn succeed(mut self) {
         if let Some(pool) = self.pool.take() {
-            pool.lock().starting -= 1;
+            let mut queue = pool.lock();
+            queue.starting -= 1;
+            let provisioned = self.initialization == InitializationType::ProvisionedConcurrency;
+            queue.provisioned.ready += usize::from(self.first && provisioned);
         }
     }
 
@@ -215,12 +219,18 @@ impl Pool {
     }
 
     fn start(self: &Arc<Self>, initialization: InitializationType) {
-        let slot = StartSlot { pool: Some(self.clone()), initialization };
+        let slot = StartSlot { pool: Some(self.clone()), initialization, first: true };
         let living = Living { pool: self.clone(), initialization };
         self.engine.tasks.spawn(async move {
             environment::run(living.pool.clone(), slot, initialization).await;
             drop(living);
         });
+    }
+
+    /// An environment is being reset: whoever comes meanwhile waits for it instead of starting another.
+    pub(crate) fn returning(self: &Arc<Self>, initialization: InitializationType) -> StartSlot {
+        self.lock().starting += 1;
+        StartSlot { pool: Some(self.clone()), initialization, first: false }
     }
 
     /// An environment is over: others may be wanted in its place.
@@ -234,12 +244,9 @@ impl Pool {
         self.start_wanted(queue);
     }
 
-    /// Takes an idle environment: for who waits longest, else for the stack. `first` is the environment's first token.
-    pub(crate) fn give(&self, mut idle: Idle, first: bool) {
+    /// Takes an idle environment: for who waits longest, else for the stack.
+    pub(crate) fn give(&self, mut idle: Idle) {
         let mut queue = self.lock();
-        if idle.is_provisioned() {
-            queue.provisioned.ready += usize::from(first);
-        }
         if let Some(job) = queue.waiting.pop_front() {
             // The giver holds the other end, so the token takes the job.
             if let Err(job) = idle.run(job) {

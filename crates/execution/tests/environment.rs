@@ -121,7 +121,7 @@ async fn a_timeout_answers_once_and_the_environment_starts_again() {
     assert!(
         sink.lines().iter().any(|line| line.starts_with("REPORT ") && line.ends_with("Status: timeout\t"))
     );
-    // The same environment, another process.
+    // The same environment, another process, though the first is not gone yet.
     assert_eq!(text(&version.invoke(invocation("{}")).await.unwrap().outcome), "ok 2");
     assert_eq!(engine.environments().len(), 1);
     engine.shut_down().await;

@@ -177,6 +177,8 @@ pub(crate) enum Action {
     Thaw,
     /// INIT is over: from now on the function has the CPU share that its memory buys.
     LimitCpu,
+    /// Tell the pool that there will be a token again: who comes meanwhile waits for it.
+    PromiseIdle,
     /// Make a token and give it to the pool.
     JoinIdle,
     /// The environment could not be started: no token will come of it.
@@ -494,6 +496,7 @@ fn init_failed(fault: Fault, took: Duration, limits: &Limits) -> (State, Vec<Act
 /// The environment stays, its process does not.
 fn reset(cold: Cold, mut actions: Vec<Action>, limits: &Limits, now: Instant) -> (State, Vec<Action>) {
     let (kill_at, ending) = end_process(false, limits, now);
+    actions.push(Action::PromiseIdle);
     actions.extend(ending);
     (State::Resetting { cold, kill_at }, actions)
 }

@@ -320,6 +320,9 @@ impl Task {
                     Action::Freeze => self.instance.freeze(),
                     Action::Thaw => self.instance.thaw(),
                     Action::LimitCpu => self.instance.limit_cpu(),
+                    Action::PromiseIdle => {
+                        self.slot = Some(self.pool.returning(self.limits.initialization));
+                    }
                     Action::JoinIdle => self.join_idle(),
                     Action::FailStart(error) => {
                         warn_of_failed_start(&self.shared, &error);
@@ -544,12 +547,10 @@ impl Task {
     fn join_idle(&mut self) {
         let (sender, receiver) = oneshot::channel();
         self.orders = Some(receiver);
-        let slot = self.slot.take();
-        let first = slot.is_some();
-        if let Some(slot) = slot {
+        if let Some(slot) = self.slot.take() {
             slot.succeed();
         }
-        self.pool.give(Idle::new(sender, self.limits.initialization), first);
+        self.pool.give(Idle::new(sender, self.limits.initialization));
     }
 
     // === the log ===

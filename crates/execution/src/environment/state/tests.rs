@@ -74,6 +74,7 @@ fn name(action: &Action) -> &'static str {
         Action::Freeze => "freeze",
         Action::Thaw => "thaw",
         Action::LimitCpu => "limit cpu",
+        Action::PromiseIdle => "promise idle",
         Action::JoinIdle => "join idle",
         Action::FailStart(_) => "fail start",
         Action::Deliver => "deliver",
@@ -124,7 +125,7 @@ fn extensions_have_time_for_their_shutdown_phase() {
     let mut machine = Machine::new(Limits { shutdown: Duration::from_secs(2), ..LIMITS });
     machine.take(Event::Parked);
     machine.take(Event::Invoke(job(false).0));
-    assert_eq!(machine.tick(LIMITS.timeout), ["log", "log", "complete", "terminate"]);
+    assert_eq!(machine.tick(LIMITS.timeout), ["log", "log", "complete", "promise idle", "terminate"]);
     assert_eq!(machine.take(Event::Exited(exit())), ["join idle"]);
     assert_eq!(machine.state.status(), UserStatus::Inactive);
 }
@@ -324,6 +325,9 @@ proptest! {
                     Action::Thaw => {
                         prop_assert!(frozen, "thawed while it runs");
                         frozen = false;
+                    }
+                    Action::PromiseIdle => {
+                        prop_assert!(matches!(state, State::Resetting { .. }) && !token, "promised for nothing");
                     }
                     Action::LimitCpu | Action::Log(_) => {}
                 }
