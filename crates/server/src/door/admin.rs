@@ -4,6 +4,7 @@
 
 use bytes::Bytes;
 use http::{Method, Response, StatusCode, request::Parts};
+use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::{Door, json};
@@ -28,7 +29,7 @@ pub(super) async fn answer(door: &Door, parts: &Parts) -> Response<Bytes> {
                 return code(door, token).await;
             }
             if let Some(id) = path.strip_prefix("/_hothouse/traces/") {
-                return trace(door, id);
+                return trace(door, &percent_decode_str(id).decode_utf8_lossy());
             }
             json(StatusCode::NOT_FOUND, &json!({ "message": format!("there is nothing at `{path}`") }))
         }
