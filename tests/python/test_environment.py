@@ -1,10 +1,13 @@
 """What a function finds around itself: variables, files, limits, credentials."""
 
+import base64
+import json
 import re
 import socket
+from pathlib import Path
 
 import pytest
-from support.functions import NODE, NODE_PROBE, PYTHON, ROLE, Functions, probe
+from support.functions import NODE, NODE_PROBE, PROVIDED, PYTHON, ROLE, Functions, error_of, probe
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +64,130 @@ def test_variables_of_node(functions):
     assert variables["TZ"] == ":UTC"
 
 
+RECORDED = Path(__file__).parents[2] / "crates/execution/src/environment/env_vars_recorded.txt"
+
+# What differs from AWS, and why.
+OURS = {
+    "AWS_LAMBDA_FUNCTION_TIMEOUT": "LocalStack's: the limit that is enforced",
+    "AWS_ENDPOINT_URL": "LocalStack's: SDKs find the service",
+    "LOCALSTACK_HOSTNAME": "LocalStack's: for functions that read it",
+    "EDGE_PORT": "LocalStack's: for functions that read it",
+    "_X_AMZN_TRACE_ID": "set for each invocation, so not among what was recorded",
+}
+PLACES = {
+    "AWS_LAMBDA_RUNTIME_API": "AWS's is on a link-local address of the environment",
+    "AWS_XRAY_DAEMON_ADDRESS": "the same, for X-Ray's daemon",
+    "_AWS_XRAY_DAEMON_ADDRESS": "the same",
+    "_AWS_XRAY_DAEMON_PORT": "2000 unless the host's network is shared, and that port is taken",
+}
+SECRETS = {"AWS_ACCESS_KEY_ID": "KEY", "AWS_SECRET_ACCESS_KEY": "SECRET", "AWS_SESSION_TOKEN": "TOKEN"}
+
+# A bootstrap's own environment, before the shell adds to it, as the answer to everything.
+DUMP = """#!/bin/bash
+url="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while true; do
+  id=$(curl -sS -D - -o /dev/null "$url/next" | tr -d '\\r' | sed -n 's/^lambda-runtime-aws-request-id: //Ip')
+  curl -sS -o /dev/null "$url/$id/response" -d "\\"$(base64 -w0 /proc/$$/environ)\\""
+done
+"""
+
+
+def recorded(runtime):
+    """Variables of a function on AWS, where its name is `probe`."""
+    lines = [line.split(" ", 1) for line in RECORDED.read_text().splitlines() if not line.startswith("#")]
+    return dict(variable.split("=", 1) for of, variable in lines if of in ("*", runtime))
+
+
+def seen(functions, runtime, code):
+    """The variables of a function, with what is its own replaced as in the recording."""
+    name = functions.create(
+        code,
+        Runtime=runtime,
+        Handler="index.handler",
+        MemorySize=1024,
+        Environment={"Variables": {"TEST_KEY": "TEST_VAL"}},
+    )
+    variables = functions.invoke(name, {}).value()
+    if isinstance(variables, str):
+        pairs = base64.b64decode(variables).decode().split("\0")
+        variables = dict(pair.split("=", 1) for pair in pairs if pair)
+    replaced = {key: SECRETS.get(key, value.replace(name, "probe")) for key, value in variables.items()}
+    return {**replaced, "AWS_LAMBDA_LOG_STREAM_NAME": "STREAM"}
+
+
+def differences(ours, theirs):
+    names = (ours.keys() | theirs.keys()) - PLACES.keys()
+    return {
+        name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)
+    }
+
+
+@pytest.mark.parametrize(
+    "runtime",
+    ["python3.8", "python3.9", "python3.10", "python3.11", "python3.14", "nodejs18.x", "nodejs24.x"],
+)
+def test_variables_are_those_of_aws(functions, runtime):
+    if runtime.startswith("python"):
+        code = {"index.py": "import os\n\ndef handler(event, context):\n    return dict(os.environ)\n"}
+    else:
+        code = {"index.js": "exports.handler = async () => ({ ...process.env });"}
+    ours = seen(functions, runtime, code)
+    if runtime in ("python3.8", "python3.9", "python3.10", "python3.11") and ours.get("LC_CTYPE") == "C.UTF-8":
+        # Python sets it where the machine lacks the locale of LANG, as AWS's images for 3.12 and later do.
+        del ours["LC_CTYPE"]
+    assert differences(ours, recorded(runtime)).keys() == OURS.keys()
+    assert PLACES.keys() <= ours.keys()
+
+
+def test_variables_of_a_custom_runtime_are_those_of_aws(functions):
+    ours = seen(functions, PROVIDED, {"bootstrap!": DUMP})
+    # Recorded with the runtimes above: no language, and no client that adds the trace.
+    theirs = recorded("java21")
+    for absent in ("AWS_EXECUTION_ENV", "_LAMBDA_TELEMETRY_LOG_FD"):
+        del theirs[absent]
+    assert differences(ours, theirs).keys() == OURS.keys() - {"_X_AMZN_TRACE_ID"}
+
+
+def test_variables_may_be_4_kb_together(functions, client):
+    """As JSON, names and quotes included."""
+    name = functions.create()
+    largest = {"A_B": "x" * (4096 - len('{"A_B":""}'))}
+    functions.configure(name, Environment={"Variables": largest})
+    assert functions.invoke(name, {"do": "environment"}).value()["A_B"] == largest["A_B"]
+    too_large = {"A_B": largest["A_B"] + "x"}
+    failure = error_of(
+        client.update_function_configuration, FunctionName=name, Environment={"Variables": too_large}
+    )
+    assert tuple(failure) == (
+        "InvalidParameterValueException",
+        400,
+        "Lambda was unable to configure your environment variables because the environment variables you have "
+        "provided exceeded the 4KB limit. String measured: " + json.dumps(too_large, separators=(",", ":")),
+    )
+
+
+def test_reserved_variables_are_refused(functions, client):
+    name = functions.create()
+    variables = {"AWS_SESSION_TOKEN": "x", "FREE": "x", "AWS_REGION": "x", "_HANDLER": "x"}
+    failure = error_of(
+        client.update_function_configuration,
+        FunctionName=name,
+        Environment={"Variables": {key: value for key, value in variables.items() if key != "_HANDLER"}},
+    )
+    assert (failure.code, failure.status) == ("InvalidParameterValueException", 400)
+    assert failure.message.startswith(
+        "Lambda was unable to configure your environment variables because the environment variables you have "
+        "provided contains reserved keys that are currently not supported for modification. "
+        "Reserved keys used in this request: "
+    )
+    assert set(failure.message.rsplit(": ", 1)[1].split(", ")) == {"AWS_SESSION_TOKEN", "AWS_REGION"}
+    # No name of a variable begins so.
+    failure = error_of(
+        client.update_function_configuration, FunctionName=name, Environment={"Variables": {"_HANDLER": "x"}}
+    )
+    assert (failure.code, failure.status) == ("ValidationException", 400)
+
+
 def test_nothing_of_the_service_leaks_into_functions(start_service):
     from support.functions import Functions
 
@@ -85,6 +212,160 @@ def test_what_full_isolation_hides(functions, python, service):
     assert view["writable"] == {"/tmp": True, "/var/task": False, "/": False, "/usr": False, "/opt": False}
     assert view["processes"] <= 3
     assert view["uid"] != 0
+
+
+INSPECT = """
+import getpass, os, platform, pwd, resource, stat, subprocess, sys, time
+
+def handler(event, context):
+    def look(path):
+        found = os.stat(path)
+        return [stat.filemode(found.st_mode), found.st_uid, found.st_gid]
+
+    return {
+        "paths": {path: look(path) for path in ("/var/task", "/opt", "/tmp")},
+        "user": [getpass.getuser(), subprocess.getoutput("whoami"), os.getuid(), os.getgid()],
+        "home": [os.environ.get("HOME"), os.path.expanduser("~")],
+        "limits": {
+            name: list(resource.getrlimit(getattr(resource, name)))
+            for name in dir(resource)
+            if name.startswith("RLIMIT_")
+        },
+        "cwd": os.getcwd(),
+        "machine": [platform.system(), platform.machine()],
+        "zone": [time.tzname[0], time.timezone],
+        "tmp": os.statvfs("/tmp").f_blocks * os.statvfs("/tmp").f_frsize,
+        "search": sys.path,
+        "descriptors": sorted(int(name) for name in os.listdir("/proc/self/fd")),
+    }
+"""
+
+# As recorded on AWS.
+LIMITS = {
+    "RLIMIT_AS": [-1, -1],
+    "RLIMIT_CORE": [10737418240, 10737418240],
+    "RLIMIT_CPU": [-1, -1],
+    "RLIMIT_DATA": [-1, -1],
+    "RLIMIT_FSIZE": [-1, -1],
+    "RLIMIT_MEMLOCK": [65536, 65536],
+    "RLIMIT_NOFILE": [1024, 1024],
+    "RLIMIT_NPROC": [742, 742],
+    "RLIMIT_RSS": [-1, -1],
+    "RLIMIT_STACK": [8388608, -1],
+}
+
+
+@pytest.fixture
+def fully_isolated(service):
+    if "isolation: full" not in service.log.lower():
+        pytest.skip("the service reports less than full isolation on this machine")
+
+
+@pytest.mark.usefixtures("fully_isolated")
+def test_python_finds_the_surroundings_of_aws(functions):
+    name = functions.create(
+        {"main.py": INSPECT}, Runtime=PYTHON, Handler="main.handler", EphemeralStorage={"Size": 600}
+    )
+    found = functions.invoke(name, {}).value()
+    modes = {path: mode for path, (mode, _, _) in found["paths"].items()}
+    assert modes == {"/var/task": "drwxr-xr-x", "/opt": "drwxr-xr-x", "/tmp": "drwxrwxrwt"}
+    # AWS's are root's; where that is not mapped, they are nobody's.
+    assert {owner for _, *owners in found["paths"].values() for owner in owners} <= {0, 65534}
+    assert found["user"] == ["sbx_user1051", "sbx_user1051", 993, 990]
+    assert found["home"] == [None, "/home/sbx_user1051"]
+    assert {name: found["limits"][name] for name in LIMITS} == LIMITS
+    assert found["cwd"] == "/var/task"
+    assert found["machine"][0] == "Linux"
+    assert found["zone"] == ["UTC", 0]
+    assert found["tmp"] == 600 * 1024 * 1024
+    version = PYTHON.removeprefix("python")
+    places = ["/var/task", f"/opt/python/lib/python{version}/site-packages", "/opt/python", "/var/runtime"]
+    assert [place for place in found["search"] if place in places] == places
+
+
+NODE_INSPECT = """
+const fs = require('fs'), os = require('os'), { execSync } = require('child_process');
+exports.handler = async () => ({
+  cwd: process.cwd(),
+  user: [os.userInfo().username, process.getuid(), os.homedir()],
+  files: execSync('ulimit -n; ulimit -u').toString().split('\\n'),
+  zone: new Date(0).toString(),
+  argv: process.argv.slice(1).filter((argument) => !argument.startsWith('/var/runtime')),
+  tmp: (fs.statSync('/tmp').mode & 0o7777).toString(8),
+});
+"""
+
+
+@pytest.mark.usefixtures("fully_isolated")
+def test_node_finds_the_surroundings_of_aws(functions):
+    name = functions.create({"main.js": NODE_INSPECT}, Runtime=NODE, Handler="main.handler")
+    found = functions.invoke(name, {}).value()
+    assert found["cwd"] == "/var/task"
+    assert found["user"] == ["sbx_user1051", 993, "/home/sbx_user1051"]
+    assert found["files"][:2] == ["1024", "742"]
+    assert found["zone"].startswith("Thu Jan 01 1970 00:00:00 GMT+0000")
+    assert found["tmp"] == "1777"
+
+
+SHELL_INSPECT = """#!/bin/bash
+url="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while true; do
+  id=$(curl -sS -D - -o /dev/null "$url/next" | tr -d '\\r' | sed -n 's/^lambda-runtime-aws-request-id: //Ip')
+  answer="\\"$(pwd) $(whoami) $(id -u) $(ulimit -n) $(ulimit -u) $(date +%z) $0 $_HANDLER\\""
+  curl -sS -o /dev/null "$url/$id/response" -d "$answer"
+done
+"""
+
+
+@pytest.mark.usefixtures("fully_isolated")
+def test_a_custom_runtime_finds_the_surroundings_of_aws(functions):
+    name = functions.create({"bootstrap!": SHELL_INSPECT}, Runtime=PROVIDED, Handler="any:text")
+    found = functions.invoke(name, {}).value()
+    assert found == "/var/task sbx_user1051 993 1024 742 +0000 /var/task/bootstrap any:text"
+
+
+def test_the_user_of_functions_can_be_named(start_service):
+    service = start_service(environment={"LAMBDA_INIT_USER": "worker"})
+    if "isolation: full" not in service.log.lower():
+        pytest.skip("the service reports less than full isolation on this machine")
+    functions = Functions(service.client())
+    name = functions.create({"main.py": INSPECT}, Runtime=PYTHON, Handler="main.handler")
+    found = functions.invoke(name, {}).value()
+    assert (found["user"], found["home"]) == (["worker", "worker", 993, 990], [None, "/home/worker"])
+
+
+@pytest.mark.parametrize("setting", [{"LAMBDA_INIT_USER": "root"}, {"LAMBDA_INIT_DEBUG": "1"}])
+def test_functions_may_see_themselves_as_root(start_service, setting):
+    service = start_service(environment=setting)
+    if "isolation: full" not in service.log.lower():
+        pytest.skip("the service reports less than full isolation on this machine")
+    functions = Functions(service.client())
+    name = functions.create({"main.py": INSPECT}, Runtime=PYTHON, Handler="main.handler")
+    assert functions.invoke(name, {}).value()["user"] == ["root", "root", 0, 0]
+    # That is a name only: what is not theirs stays so.
+    name = functions.create()
+    assert functions.invoke(name, {"do": "look"}).value()["writable"] == {
+        "/tmp": True,
+        "/var/task": False,
+        "/": False,
+        "/usr": False,
+        "/opt": False,
+    }
+
+
+BACKGROUND = """
+import threading, time
+
+def handler(event, context):
+    threading.Timer(0.2, lambda: print("from the background", flush=True)).start()
+"""
+
+
+def test_an_answer_may_wait_for_what_is_logged_in_the_background(start_service):
+    service = start_service(environment={"LAMBDA_INIT_POST_INVOKE_WAIT_MS": "2000"})
+    functions = Functions(service.client())
+    name = functions.create({"main.py": BACKGROUND}, Runtime=PYTHON, Handler="main.handler")
+    assert "from the background" in functions.invoke(name, {}, LogType="Tail").tail
 
 
 CALLS = """
