@@ -119,7 +119,7 @@ def test_who_comes_right_after_a_timeout_gets_the_same_environment(service, func
     after = functions.invoke(name, {"do": "identify"}).value()
     assert (after["environment"], after["calls"]) == (before, 1), "its process is another"
     until(lambda: service.states(name) == ["ready"], what="the warm environment")
-    functions.invoke(name, {"do": "exit", "code": 3})
+    functions.invoke(name, {"do": "leave", "code": 3})
     assert service.states(name) == ["inactive"]
 
 

@@ -279,12 +279,10 @@ pub(crate) fn step(
         // Initializing ── Parked ──> Idle: INIT is done when the runtime asks for work.
         (Initializing { begun, .. }, Event::Parked) => {
             let took = now - begun;
-            let mut actions = vec![Action::LimitCpu, Action::JoinIdle];
-            // AWS reports a successful INIT only where no REPORT will.
+            // Where a REPORT will tell of it too, the log shows this only at level DEBUG.
+            let report = Action::Log(Line::init_report(took, Status::Success));
+            let actions = vec![report, Action::LimitCpu, Action::JoinIdle];
             let provisioned = limits.initialization == InitializationType::ProvisionedConcurrency;
-            if provisioned {
-                actions.insert(0, Action::Log(Line::init_report(took, Status::Success)));
-            }
             (idle((!provisioned).then_some(took), limits, now), actions)
         }
         (Initializing { begun, until, ceiling, .. }, Event::InitError(fault)) => {

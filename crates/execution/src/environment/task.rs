@@ -30,7 +30,10 @@ use crate::{
     executor::{Created, Instance, Launch, Runtime, StartError},
     fault::{Exit, ExitStatus, Fault},
     invocation::{Completed, InvokeError},
-    logs::{LogWriter, Records, platform::Line},
+    logs::{
+        Drained, EnvironmentLog, Read,
+        platform::{Line, Status as LineStatus},
+    },
     pool::{Idle, Order, Pool, StartSlot},
     ports::{InvocationRecord, LogStream},
     runtime_api::{self, Body, Call, Refusal, Session, Transition, accepted},
@@ -48,6 +51,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(10);
 
 /// How much of the log pipe is read before others get their turn.
 const READ_AT_ONCE: usize = 64 * 1024;
+
+/// A pipe holds at most this much, so what an ended process left is within it.
+const PIPE_MAXIMUM: usize = 1 << 20;
 
 /// Runs an environment from its start to its end. `slot` is the pool's promise that someone is being started.
 pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot, initialization: InitializationType) {
@@ -87,13 +93,23 @@ pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot, initialization: Initia
     drop(registration);
 }
 
-async fn create(pool: &Pool, id: EnvironmentId, limits: &Limits) -> Result<(Created, LogWriter), StartError> {
+async fn create(
+    pool: &Pool,
+    id: EnvironmentId,
+    limits: &Limits,
+) -> Result<(Created, EnvironmentLog), StartError> {
     let engine = pool.engine();
     let spec = pool.spec();
     let credentials = engine.credentials.assume_role(spec).await?;
     let stream =
         log_stream(spec, id, Timestamp::try_from(engine.clock.now()).unwrap_or(Timestamp::UNIX_EPOCH));
-    let log = LogWriter::new(stream.clone(), engine.sink.clone(), engine.clock.clone());
+    let log = EnvironmentLog::new(
+        spec.clone(),
+        limits.initialization,
+        stream.clone(),
+        &*engine.sink,
+        engine.clock.clone(),
+    );
     let launch = Launch {
         spec: spec.clone(),
         environment: id,
@@ -141,17 +157,7 @@ struct Task {
     parked: VecDeque<runtime_api::Reply>,
     exited: Option<oneshot::Receiver<Exit>>,
     output: Option<Receiver>,
-    records: Records,
-    log: LogWriter,
-}
-
-/// How the log pipe is read.
-#[derive(Debug, Clone, Copy)]
-enum Read {
-    /// The reactor said that there is something; it learns from the read when there is no more.
-    Announced,
-    /// Without asking the reactor: at the time of a Runtime API call the pipe may have data that it has not heard of.
-    Unannounced,
+    log: EnvironmentLog,
 }
 
 /// What woke the task.
@@ -172,7 +178,7 @@ impl Task {
         limits: Limits,
         state: State,
         created: Created,
-        log: LogWriter,
+        log: EnvironmentLog,
         slot: StartSlot,
     ) -> Task {
         let (calls_in, calls) = mpsc::channel(8);
@@ -192,7 +198,6 @@ impl Task {
             parked: VecDeque::new(),
             exited: None,
             output: None,
-            records: Records::default(),
             log,
         }
     }
@@ -257,7 +262,13 @@ impl Task {
                     };
                     self.handle(event).await;
                 }
-                Woken::Output => self.read_output(Read::Announced, READ_AT_ONCE),
+                Woken::Output => {
+                    if self.read_output(Read::Announced, READ_AT_ONCE) {
+                        // Waiting for a pipe that is never empty takes no turn of the reactor by itself: a flood must
+                        // not keep it from the others.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Woken::Connection(Ok(stream)) => {
                     // Small answers must not wait for more.
                     let _ = stream.set_nodelay(true);
@@ -377,41 +388,23 @@ impl Task {
         self.exited = None;
         // Whatever it left running in the background ends with it.
         self.instance.kill();
-        self.read_output(Read::Unannounced, usize::MAX);
-        if let Some(rest) = self.records.rest() {
-            self.log.record(rest);
-        }
+        self.read_output(Read::Unannounced, PIPE_MAXIMUM);
+        self.log.process_ended();
         self.output = None;
         self.parked.clear();
         self.connections.abort_all();
         while self.calls.try_recv().is_ok() {}
     }
 
-    /// Reads from the log pipe what is there, up to `limit` bytes.
-    fn read_output(&mut self, how: Read, limit: usize) {
-        let Some(output) = &self.output else { return };
-        let mut total = 0;
-        while total < limit {
-            let buffer = self.records.buffer();
-            let before = buffer.len();
-            buffer.resize(before + 16 * 1024, 0);
-            let read = match how {
-                Read::Announced => output.try_read(&mut buffer[before..]),
-                Read::Unannounced => rustix::io::read(output, &mut buffer[before..]).map_err(io::Error::from),
-            };
-            buffer.truncate(before + *read.as_ref().unwrap_or(&0));
-            match read {
-                Ok(0) => {
-                    // Every writer is gone.
-                    self.output = None;
-                    break;
-                }
-                Ok(count) => total += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(_) => break,
-            }
-            while let Some(record) = self.records.next() {
-                self.log.record(record);
+    /// Reads from the log pipe what is there, up to `limit` bytes; says whether there may be more.
+    fn read_output(&mut self, how: Read, limit: usize) -> bool {
+        let Some(output) = &self.output else { return false };
+        match self.log.read(output, how, limit) {
+            Drained::Empty => false,
+            Drained::More => true,
+            Drained::Closed => {
+                self.output = None;
+                false
             }
         }
     }
@@ -429,6 +422,7 @@ impl Task {
                 }
                 Ok(session) => {
                     let first = self.session != Session::Ready;
+                    self.log.started();
                     self.session = session;
                     self.park(reply);
                     first.then_some(Event::Parked)
@@ -561,9 +555,13 @@ impl Task {
             Line::Report { .. } => self.instance.peak_memory().div_ceil(1024 * 1024).max(1) as u32,
             Line::InitStart | Line::InitReport { .. } | Line::Start { .. } | Line::End { .. } => 0,
         };
-        let now = Timestamp::try_from(self.pool.engine().clock.now()).unwrap_or(Timestamp::UNIX_EPOCH);
-        if let Some(text) = line.render(spec, memory_mb, now) {
-            self.log.platform(text);
+        self.log.line(line, memory_mb);
+        if let Line::InitReport { status, .. } = line
+            && *status != LineStatus::Success
+        {
+            for text in self.log.start_lines() {
+                tracing::debug!("[lambda {}] {text}", self.shared.id);
+            }
         }
         if let Line::Report { request, duration, init, status, .. } = line
             && let Some(observer) = &self.pool.engine().observer

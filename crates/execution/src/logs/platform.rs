@@ -140,18 +140,6 @@ impl Line {
         }
     }
 
-    /// Until the environment's task has its log do this.
-    pub(crate) fn render(&self, spec: &FunctionSpec, max_memory_mb: u32, now: Timestamp) -> Option<String> {
-        let initialization = match self {
-            // Only a provisioned environment's success is told.
-            Line::InitReport { status: Status::Success, .. } => InitializationType::ProvisionedConcurrency,
-            _ => InitializationType::OnDemand,
-        };
-        let mut last = None;
-        self.say(&Context { spec, initialization, max_memory_mb, now }, |text| last = Some(text));
-        last
-    }
-
     fn text(&self, context: &Context<'_>) -> Option<String> {
         let Context { spec, initialization, max_memory_mb, .. } = *context;
         Some(match self {

@@ -86,7 +86,7 @@ fn name(action: &Action) -> &'static str {
 #[test]
 fn an_idle_environment_freezes_and_thaws_with_the_next_event() {
     let mut machine = Machine::new(LIMITS);
-    assert_eq!(machine.take(Event::Parked), ["limit cpu", "join idle"]);
+    assert_eq!(machine.take(Event::Parked), ["log", "limit cpu", "join idle"]);
     assert_eq!(machine.tick(Duration::from_millis(9)), [""; 0]);
     assert_eq!(machine.tick(Duration::from_millis(1)), ["freeze"]);
     assert!(machine.state.is_frozen());
