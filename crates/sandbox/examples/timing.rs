@@ -6,10 +6,15 @@
 
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a tool for developers")]
 
-use std::{io::Read, time::Instant};
+use std::{
+    io::Read,
+    net::{Ipv4Addr, SocketAddrV4},
+    time::Instant,
+};
 
 use hothouse_sandbox::{
-    Command, Ending, Identity, Level, Limits, Mount, Network, Sandbox, SandboxSpec, Template, TemplateSpec,
+    Command, Ending, GATEWAY, Identity, Level, Limits, Mount, Network, Sandbox, SandboxSpec, Template,
+    TemplateSpec,
 };
 
 fn main() {
@@ -22,10 +27,12 @@ fn main() {
         ("none", Level::None, Network::Host, &plain),
         ("own root and tree", Level::Best, Network::Host, &plain),
         ("… and network", Level::Best, Network::Own, &plain),
-        ("… and control group", Level::Best, Network::Own, &ceilings),
+        ("… and a way out", Level::Best, Network::Relayed, &plain),
+        ("… and control group", Level::Best, Network::Relayed, &ceilings),
     ] {
         let template = Template::create(TemplateSpec {
             level,
+            network,
             identity: Identity {
                 uid: 993,
                 gid: 990,
@@ -45,6 +52,9 @@ fn main() {
                 hostname: "timing".into(),
                 limits: limits.clone(),
                 network,
+                // As an environment of a function has them.
+                listeners: [9001, 4566].map(|port| SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).into(),
+                datagrams: [SocketAddrV4::new(GATEWAY, 2000)].into(),
                 ..SandboxSpec::default()
             };
             let mut sandbox = Sandbox::create(&template, spec).unwrap();

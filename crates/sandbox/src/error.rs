@@ -88,8 +88,12 @@ steps! {
     NetworkNamespace = "enter a network namespace",
     /// Bringing `lo` up.
     Loopback = "bring up the loopback interface",
+    /// The rules and sockets for what leaves the network namespace.
+    Egress = "prepare the way out of the network namespace",
     /// A listening socket inside.
     Listen = "listen inside the network namespace",
+    /// A connection to what listens inside.
+    Connect = "connect into the network namespace",
     /// Making a control group, or setting its limits.
     ControlGroup = "create a control group",
     /// Moving the tree into its control group.

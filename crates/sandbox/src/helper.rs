@@ -55,15 +55,30 @@ pub(crate) enum Slot {
     User,
     Mounts,
     Network,
-    Socket,
+    /// The socket of this number, below [`Slot::SOCKETS`].
+    Socket(usize),
+}
+
+impl Slot {
+    /// Sockets that one helper can leave.
+    pub(crate) const SOCKETS: usize = 8;
+
+    fn index(self) -> usize {
+        match self {
+            Self::User => 0,
+            Self::Mounts => 1,
+            Self::Network => 2,
+            Self::Socket(number) => 3 + number,
+        }
+    }
 }
 
 impl Left<'_> {
-    const COUNT: usize = 4;
+    const COUNT: usize = 3 + Slot::SOCKETS;
 
     /// Gives the descriptor to the caller.
     pub(crate) fn leave(&self, slot: Slot, descriptor: RawFd) {
-        self.0.left[slot as usize].store(descriptor, Relaxed);
+        self.0.left[slot.index()].store(descriptor, Relaxed);
     }
 }
 
@@ -73,7 +88,7 @@ pub(crate) struct Made([Option<OwnedFd>; Left::COUNT]);
 
 impl Made {
     pub(crate) fn take(&mut self, slot: Slot) -> Option<OwnedFd> {
-        self.0[slot as usize].take()
+        self.0[slot.index()].take()
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt;
 
-use crate::{Template, TemplateSpec};
+use crate::{Network, Template, TemplateSpec};
 
 /// How much isolation is wanted.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub enum Missing {
     UserNamespace,
     /// A network namespace for each environment.
     NetworkNamespace,
+    /// A way out of that namespace (nftables with TPROXY).
+    Egress,
     /// The filter of system calls.
     SystemCallFilter,
     /// A ceiling on the memory of all processes together, and the measure of it.
@@ -53,6 +55,7 @@ impl fmt::Display for Missing {
         f.write_str(match self {
             Self::UserNamespace => "user namespace",
             Self::NetworkNamespace => "network namespace",
+            Self::Egress => "way out of the network namespace",
             Self::SystemCallFilter => "system call filter",
             Self::MemoryLimit => "memory limit",
             Self::ProcessLimit => "process limit",
@@ -78,7 +81,8 @@ pub(crate) fn list(missing: &[Missing]) -> String {
 /// What a sandbox of this level would have here. Really makes one, and takes some milliseconds.
 pub fn probe(level: Level) -> Isolation {
     let wanted = if level == Level::None { Level::None } else { Level::Best };
-    match Template::create(TemplateSpec { level: wanted, ..TemplateSpec::default() }) {
+    let spec = TemplateSpec { level: wanted, network: Network::Relayed, ..TemplateSpec::default() };
+    match Template::create(spec) {
         Ok(template) => template.isolation().clone(),
         Err(_) => Isolation::None,
     }
@@ -90,12 +94,23 @@ pub(crate) struct Features {
     pub(crate) mode: Mode,
     pub(crate) user_namespace: bool,
     pub(crate) network_namespace: bool,
+    /// Not even tried if no sandbox will want it.
+    pub(crate) egress: bool,
     pub(crate) filter: bool,
     /// Control groups by which process trees are frozen.
     pub(crate) freezer: bool,
 }
 
 impl Features {
+    /// Which network there is for who wants this one.
+    pub(crate) fn network(self, wanted: Network) -> Network {
+        match wanted {
+            Network::Own if self.network_namespace => Network::Own,
+            Network::Relayed if self.network_namespace && self.egress => Network::Relayed,
+            Network::Host | Network::Own | Network::Relayed => Network::Host,
+        }
+    }
+
     /// Whether `RLIMIT_NPROC` counts the processes of one sandbox. It does in a user namespace, but the kernel exempts
     /// root, which the program stays, seen from outside, if we are root and had to make a namespace to mount.
     pub(crate) fn count_processes(self) -> bool {

@@ -31,6 +31,7 @@ mod template;
 
 pub use error::{ExecError, ExecErrorKind, SpawnError, Step};
 pub use isolation::{Isolation, Level, Missing, probe};
+pub use network::{Arrival, Egress, Entrance, GATEWAY, Replies, Sockets};
 pub use process::{Ending, Exit, Process};
 pub use sandbox::Sandbox;
 pub use spec::{Command, Identity, Limit, Limits, Mount, Network, SandboxSpec, TemplateSpec};

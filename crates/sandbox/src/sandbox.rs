@@ -3,8 +3,7 @@
 //! Must not run anything by itself.
 
 use std::{
-    io,
-    net::{SocketAddrV4, TcpListener},
+    io, mem,
     os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::Path,
     sync::Arc,
@@ -19,7 +18,7 @@ use crate::{
     isolation::Mode,
     launch::{Launch, Surroundings},
     mounts::Plan,
-    network,
+    network::{self, Entrance, Sockets},
     process::Process,
     spec::{Command, Network, SandboxSpec},
     syscall::{self, SignalsBlocked},
@@ -36,7 +35,8 @@ pub struct Sandbox {
     template: Template,
     spec: SandboxSpec,
     mounts: Option<OwnedFd>,
-    network: Option<OwnedFd>,
+    network: Option<Arc<OwnedFd>>,
+    sockets: Sockets,
     group: Option<Arc<Group>>,
 }
 
@@ -55,24 +55,22 @@ impl Sandbox {
             }
             None => None,
         };
-        let (mounts, network) = match template.mounts() {
+        let (mounts, network, sockets) = match template.mounts() {
             Some(root) => make_namespaces(template, root, &spec)?,
-            None => (None, None),
+            None => Default::default(),
         };
-        Ok(Self { template: template.clone(), spec, mounts, network, group: group.map(Arc::new) })
+        Ok(Self { template: template.clone(), spec, mounts, network, sockets, group: group.map(Arc::new) })
     }
 
-    /// A socket that listens where programs inside find it, and can be accepted on from here. It blocks; make it
-    /// non-blocking before it goes to a reactor.
-    ///
-    /// Without a network of its own, it listens on the host, on a free port of the address: ask it which.
-    pub fn listen(&self, address: SocketAddrV4) -> Result<TcpListener, SpawnError> {
-        match &self.network {
-            Some(inside) => network::listen_inside(inside, self.template.user(), address),
-            None => {
-                TcpListener::bind(SocketAddrV4::new(*address.ip(), 0)).map_err(SpawnError::step(Step::Listen))
-            }
-        }
+    /// The sockets that were made inside, non-blocking: all that the specification asks for if there is a network of
+    /// its own ([`Template::network`]), else none. The next call finds none either.
+    pub fn take_sockets(&mut self) -> Sockets {
+        mem::take(&mut self.sockets)
+    }
+
+    /// The way in to what listens inside, if there is a network of its own.
+    pub fn entrance(&self) -> Option<Entrance> {
+        Some(Entrance::new(self.network.clone()?, self.template.user().cloned()))
     }
 
     /// Starts a program. Returns as soon as its process exists: whether it could be executed is told by its end.
@@ -96,7 +94,7 @@ impl Sandbox {
             None => (None, None),
         };
         let surroundings = Surroundings {
-            network: self.network.as_ref().map(AsRawFd::as_raw_fd),
+            network: self.network.as_deref().map(AsRawFd::as_raw_fd),
             mounts: self.mounts.as_ref().map(AsRawFd::as_raw_fd),
             groups: groups.iter().map(AsRawFd::as_raw_fd).collect(),
             freezer: freezer.as_ref().map(AsRawFd::as_raw_fd),
@@ -109,7 +107,7 @@ impl Sandbox {
             limits: &self.spec.limits,
         };
         let mut launch = Launch::new(surroundings, command, theirs)?;
-        let user = self.template.user().map(AsRawFd::as_raw_fd);
+        let user = self.template.user().map(|user| user.as_raw_fd());
         let group_directory = group_directory.as_ref().map(AsRawFd::as_raw_fd);
         let (init_pid, init) = start(&mut launch, features.mode, user, group_directory)?;
         let tree_ends_with_init = features.mode != Mode::Plain;
@@ -128,12 +126,15 @@ impl Sandbox {
     }
 }
 
+/// A mount namespace, a network namespace, and the sockets in it.
+type Namespaces = (Option<OwnedFd>, Option<Arc<OwnedFd>>, Sockets);
+
 /// Namespaces with this sandbox's mounts and network.
 fn make_namespaces(
     template: &Template,
     root: &OwnedFd,
     spec: &SandboxSpec,
-) -> Result<(Option<OwnedFd>, Option<OwnedFd>), SpawnError> {
+) -> Result<Namespaces, SpawnError> {
     let mut plan = Plan::default();
     for mount in &spec.mounts {
         plan.attach(mount)?;
@@ -143,16 +144,22 @@ fn make_namespaces(
     plan.memory(Path::new("/tmp"), flags, &format!("mode=1777,size={}", spec.tmp_bytes.max(1)))?;
     plan.memory(Path::new("/dev/shm"), flags, &format!("mode=1777,size={SHARED_MEMORY_BYTES}"))?;
 
-    let own_network = spec.network == Network::Own && template.has_own_network();
-    let user = template.user().map(AsRawFd::as_raw_fd);
+    let egress = match template.network(spec.network) {
+        Network::Host => None,
+        Network::Own => Some(false),
+        Network::Relayed => Some(true),
+    };
+    let network = egress.map(|egress| network::Plan::new(&spec.listeners, &spec.datagrams, egress));
+    let user = template.user().map(|user| user.as_raw_fd());
     let root = root.as_raw_fd();
     let mut made = helper::run(user.is_none(), |left| {
-        let result = enter_namespaces(&plan, root, user, own_network, left);
+        let result = enter_namespaces(&plan, root, user, network.as_ref(), left);
         plan.close_sources();
         result
     })?
     .map_err(|failure| plan.explain(failure))?;
-    Ok((made.take(Slot::Mounts), made.take(Slot::Network)))
+    let sockets = network.map(|network| Sockets::collect(network.sockets(), &mut made)).unwrap_or_default();
+    Ok((made.take(Slot::Mounts), made.take(Slot::Network).map(Arc::new), sockets))
 }
 
 /// In the helper: makes the namespaces and leaves them. Async-signal-safe.
@@ -160,7 +167,7 @@ fn enter_namespaces(
     plan: &Plan,
     root: RawFd,
     user: Option<RawFd>,
-    own_network: bool,
+    network: Option<&network::Plan>,
     left: &Left<'_>,
 ) -> Result<(), Failure> {
     let at = Failure::at;
@@ -179,12 +186,12 @@ fn enter_namespaces(
         let mounts =
             syscall::open_at(namespaces, c"mnt", libc::O_RDONLY).map_err(at(Step::MountNamespace))?;
         left.leave(Slot::Mounts, mounts);
-        if own_network {
+        if let Some(plan) = network {
             syscall::unshare(libc::CLONE_NEWNET).map_err(at(Step::NetworkNamespace))?;
-            network::loopback_up().map_err(at(Step::Loopback))?;
             let network =
                 syscall::open_at(namespaces, c"net", libc::O_RDONLY).map_err(at(Step::NetworkNamespace))?;
             left.leave(Slot::Network, network);
+            plan.perform(left)?;
         }
         Ok(())
     })();

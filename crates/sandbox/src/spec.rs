@@ -4,6 +4,7 @@
 
 use std::{
     ffi::OsString,
+    net::SocketAddrV4,
     os::fd::{OwnedFd, RawFd},
     path::PathBuf,
 };
@@ -15,6 +16,8 @@ use crate::Level;
 pub struct TemplateSpec {
     /// How much isolation is wanted.
     pub level: Level,
+    /// Which network sandboxes will ask for: whether the machine can give it is found out once, here.
+    pub network: Network,
     /// Whom programs run as.
     pub identity: Identity,
     /// Host files and directories to show besides the system's own (`/usr` and its like): interpreters, for example.
@@ -75,6 +78,10 @@ pub struct SandboxSpec {
     pub limits: Limits,
     /// Which network programs see.
     pub network: Network,
+    /// Where connections are accepted in a network of its own; see [`crate::Sandbox::take_sockets`]. At most three.
+    pub listeners: Vec<SocketAddrV4>,
+    /// Where datagrams are received in a network of its own. At most two.
+    pub datagrams: Vec<SocketAddrV4>,
 }
 
 /// Ceilings of one sandbox. `None` leaves a value as the service has it.
@@ -124,8 +131,10 @@ pub enum Network {
     /// The host's.
     #[default]
     Host,
-    /// Their own: nothing but a loopback interface, and what listens there through [`crate::Sandbox::listen`].
+    /// Their own: nothing but a loopback interface, with 127.0.0.1 and [`crate::GATEWAY`], and what listens there.
     Own,
+    /// Their own, and what they send to the outside goes to [`crate::Egress`], whose owner relays it.
+    Relayed,
 }
 
 /// A program to run.

@@ -8,7 +8,7 @@ use std::{ffi::CString, fs, io, os::fd::OwnedFd, path::Path, sync::Arc};
 use libc::sock_filter;
 
 use crate::{
-    Identity, Isolation, Level, Missing, Sandbox, SandboxSpec, SpawnError, Step, TemplateSpec,
+    GATEWAY, Identity, Isolation, Level, Missing, Sandbox, SandboxSpec, SpawnError, Step, TemplateSpec,
     control_group::Groups,
     error::ExecErrorKind,
     filter,
@@ -32,7 +32,7 @@ struct Inner {
     /// Its root is the finished root. Absent when there are no namespaces.
     mounts: Option<OwnedFd>,
     /// The namespace in which an ordinary user may mount.
-    user: Option<OwnedFd>,
+    user: Option<Arc<OwnedFd>>,
     groups: Option<Arc<Groups>>,
     filter: Vec<sock_filter>,
     /// Where our own command line is, so that a child can wipe its copy: anyone who sees a process may read it.
@@ -95,15 +95,23 @@ impl Template {
         self.0.mounts.is_some()
     }
 
-    /// Whether a sandbox gets a network namespace if its specification asks for one.
-    pub fn has_own_network(&self) -> bool {
-        self.0.features.network_namespace
+    /// Which network a sandbox has if its specification asks for this one. A network without the way out that it was
+    /// to have is no substitute for it; the host's is.
+    pub fn network(&self, wanted: Network) -> Network {
+        self.0.features.network(wanted)
     }
 
     /// Leaves out, one by one, features that turn out not to work, until a program could be executed.
     fn settle(spec: &TemplateSpec, mode: Mode, groups: Option<Arc<Groups>>) -> Result<Self, SpawnError> {
-        let mut features =
-            Features { mode, user_namespace: true, network_namespace: true, filter: true, freezer: true };
+        let egress = spec.network == Network::Relayed;
+        let mut features = Features {
+            mode,
+            user_namespace: true,
+            network_namespace: true,
+            egress,
+            filter: true,
+            freezer: true,
+        };
         let mut groups = groups;
         loop {
             let step =
@@ -117,7 +125,9 @@ impl Template {
                 Step::UserNamespace if features.user_namespace => features.user_namespace = false,
                 Step::NetworkNamespace | Step::Loopback if features.network_namespace => {
                     features.network_namespace = false;
+                    features.egress = false;
                 }
+                Step::Egress if features.egress => features.egress = false,
                 Step::Filter if features.filter => features.filter = false,
                 // The clone is into a control group, that of the freezer if there is one.
                 Step::JoinFreezer | Step::Clone if features.freezer && groups.is_some() => {
@@ -132,7 +142,7 @@ impl Template {
 
     /// Executes a program that is not there: whoever gets as far as missing it has set up everything.
     fn try_out(self) -> Result<(Self, Option<(Step, io::Error)>), SpawnError> {
-        let network = if self.has_own_network() { Network::Own } else { Network::Host };
+        let network = if self.0.features.egress { Network::Relayed } else { Network::Own };
         let spec =
             SandboxSpec { tmp_bytes: 65536, hostname: "probe".into(), network, ..SandboxSpec::default() };
         let mut sandbox = Sandbox::create(&self, spec)?;
@@ -168,15 +178,15 @@ impl Template {
     ) -> Result<Self, SpawnError> {
         let (mounts, user) = match features.mode {
             Mode::Plain => (None, None),
-            Mode::Privileged | Mode::Unprivileged => make_root(spec, features.mode)?,
+            Mode::Privileged | Mode::Unprivileged => make_root(spec, features)?,
         };
-        let isolation = isolation_of(features, groups.as_deref());
+        let isolation = isolation_of(features, groups.as_deref(), spec.network);
         Ok(Self(Arc::new(Inner {
             features,
             isolation,
             identity: spec.identity.clone(),
             mounts,
-            user,
+            user: user.map(Arc::new),
             groups,
             filter: if features.filter { filter::program() } else { Vec::new() },
             command_line: command_line(),
@@ -195,7 +205,7 @@ impl Template {
         self.0.mounts.as_ref()
     }
 
-    pub(crate) fn user(&self) -> Option<&OwnedFd> {
+    pub(crate) fn user(&self) -> Option<&Arc<OwnedFd>> {
         self.0.user.as_ref()
     }
 
@@ -216,11 +226,12 @@ const PLAIN: Features = Features {
     mode: Mode::Plain,
     user_namespace: false,
     network_namespace: false,
+    egress: false,
     filter: false,
     freezer: true,
 };
 
-fn isolation_of(features: Features, groups: Option<&Groups>) -> Isolation {
+fn isolation_of(features: Features, groups: Option<&Groups>, wanted: Network) -> Isolation {
     if features.mode == Mode::Plain {
         return Isolation::None;
     }
@@ -228,6 +239,7 @@ fn isolation_of(features: Features, groups: Option<&Groups>) -> Isolation {
     for (there, feature) in [
         (features.user_namespace, Missing::UserNamespace),
         (features.network_namespace, Missing::NetworkNamespace),
+        (features.egress || wanted != Network::Relayed, Missing::Egress),
         (features.filter, Missing::SystemCallFilter),
         (groups.is_some_and(Groups::limits_memory), Missing::MemoryLimit),
         (features.count_processes() || groups.is_some_and(Groups::limits_processes), Missing::ProcessLimit),
@@ -241,7 +253,11 @@ fn isolation_of(features: Features, groups: Option<&Groups>) -> Isolation {
 }
 
 /// The mount namespace whose root is what `spec` describes, and the user namespace that owns it if we are not root.
-fn make_root(spec: &TemplateSpec, mode: Mode) -> Result<(Option<OwnedFd>, Option<OwnedFd>), SpawnError> {
+fn make_root(
+    spec: &TemplateSpec,
+    features: Features,
+) -> Result<(Option<OwnedFd>, Option<OwnedFd>), SpawnError> {
+    let mode = features.mode;
     let mut plan = Plan::default();
     plan.add_system()?;
     let Identity { uid, gid, name, home } = &spec.identity;
@@ -259,7 +275,7 @@ fn make_root(spec: &TemplateSpec, mode: Mode) -> Result<(Option<OwnedFd>, Option
         // Without the address of version 6: what listens inside does so at 127.0.0.1.
         ("/etc/hosts", "127.0.0.1 localhost\n".to_owned()),
         ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n".to_owned()),
-        ("/etc/resolv.conf", fs::read_to_string("/etc/resolv.conf").unwrap_or_default()),
+        ("/etc/resolv.conf", name_servers(features.network(spec.network))),
     ] {
         plan.file(Path::new(path), content.into_bytes())?;
     }
@@ -330,6 +346,19 @@ fn enter_root(plan: &Plan, maps: Option<&UserMap>, left: &Left<'_>) -> Result<()
     })();
     syscall::close(namespaces);
     result
+}
+
+/// What `/etc/resolv.conf` says: who answers questions in this network, and otherwise what the host's says.
+fn name_servers(network: Network) -> String {
+    let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    if network == Network::Host {
+        return host;
+    }
+    let kept = host
+        .lines()
+        .filter(|line| matches!(line.split_whitespace().next(), Some("search" | "domain" | "options")));
+    let ours = format!("nameserver {GATEWAY}");
+    std::iter::once(ours.as_str()).chain(kept).flat_map(|line| [line, "\n"]).collect()
 }
 
 /// One user and one group of a user namespace, and who they are outside.

@@ -9,22 +9,10 @@
 
 mod common;
 
-use std::{
-    fs,
-    io::{Read, Write},
-    net::{Ipv4Addr, SocketAddrV4, TcpListener},
-    os::unix::fs::PermissionsExt,
-    path::Path,
-};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use common::*;
-use hothouse_sandbox::{
-    Command, Ending, Isolation, Level, Missing, Mount, Network, Sandbox, SpawnError, probe,
-};
-
-fn loopback(port: u16) -> SocketAddrV4 {
-    SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)
-}
+use hothouse_sandbox::{Ending, Isolation, Level, Missing, Mount, Sandbox, SpawnError, probe};
 
 #[test]
 fn probing_says_what_a_template_gives() {
@@ -188,65 +176,6 @@ fn attacks_begin_in_vain() {
         let (exit, output) = run(&mut sandbox, text);
         assert!(!matches!(exit.ending, Ending::Exited(0)), "{text}: {output}");
     }
-}
-
-#[test]
-fn listeners_inside_are_accepted_outside() {
-    let Some(template) = isolated_with(Missing::NetworkNamespace) else { return };
-    if !Path::new("/bin/bash").exists() {
-        return skip("no bash to connect with");
-    }
-    let text = "exec 3<>/dev/tcp/127.0.0.1/9001; echo $NAME >&3; cat <&3";
-    // The same address twice, and a second one: every sandbox has its own.
-    let sandboxes = ["one", "two"].map(|name| {
-        let mut sandbox = sandbox(&template);
-        let listeners = [9001, 9002].map(|port| sandbox.listen(loopback(port)).unwrap());
-        let (mut command, output) = with_output(Command {
-            arguments: ["/bin/bash", "-c", text].map(Into::into).into(),
-            directory: "/".into(),
-            ..Command::default()
-        });
-        command.environment.push(("NAME".into(), name.into()));
-        let process = sandbox.spawn(command).unwrap();
-        (name, listeners, process, output, sandbox)
-    });
-    for (name, [listener, _], process, output, _sandbox) in sandboxes {
-        assert_eq!(listener.local_addr().unwrap(), loopback(9001).into());
-        wait_readable(&listener);
-        let (mut connection, _) = listener.accept().unwrap();
-        let mut greeting = [0; 4];
-        connection.read_exact(&mut greeting).unwrap();
-        assert_eq!(greeting, format!("{name}\n").as_bytes());
-        connection.write_all(b"welcome").unwrap();
-        drop(connection);
-        assert_eq!(output.read(), "welcome");
-        end_of(process);
-    }
-}
-
-#[test]
-fn the_hosts_network_is_out_of_reach_unless_shared() {
-    let Some(template) = isolated_with(Missing::NetworkNamespace) else { return };
-    if !Path::new("/bin/bash").exists() {
-        return skip("no bash to connect with");
-    }
-    let outside = TcpListener::bind(loopback(0)).unwrap();
-    let port = outside.local_addr().unwrap().port();
-    let connect = || Command {
-        arguments: ["/bin/bash", "-c", &format!("exec 3<>/dev/tcp/127.0.0.1/{port}")].map(Into::into).into(),
-        directory: "/".into(),
-        ..Command::default()
-    };
-    let process = sandbox(&template).spawn(connect()).unwrap();
-    assert!(!matches!(end_of(process).ending, Ending::Exited(0)));
-
-    let mut shared =
-        Sandbox::create(&template, hothouse_sandbox::SandboxSpec { network: Network::Host, ..spec() })
-            .unwrap();
-    let process = shared.spawn(connect()).unwrap();
-    assert!(matches!(end_of(process).ending, Ending::Exited(0)));
-    let listener = shared.listen(loopback(9001)).unwrap();
-    assert_ne!(listener.local_addr().unwrap().port(), 9001);
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::{
 };
 
 use common::*;
-use hothouse_sandbox::{Ending, Isolation, Missing, Sandbox, Template};
+use hothouse_sandbox::{Ending, Isolation, Missing, Network, Sandbox, Template};
 
 const ROUNDS: usize = 200;
 
@@ -82,8 +82,10 @@ fn two_hundred_sandboxes_leave_nothing() {
         let round = |number: usize| {
             let mut spec = spec();
             spec.limits.memory_bytes = Some(64 * MEGABYTE);
+            spec.network = Network::Relayed;
+            spec.listeners = vec![SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9001)];
             let mut sandbox = Sandbox::create(&template, spec).unwrap();
-            let listener = sandbox.listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9001)).unwrap();
+            let sockets = sandbox.take_sockets();
             match number % 3 {
                 // Ends by itself, with a daemon left.
                 0 => {
@@ -104,7 +106,7 @@ fn two_hundred_sandboxes_leave_nothing() {
                     drop(process);
                 }
             }
-            drop(listener);
+            drop(sockets);
         };
         (0..3).for_each(round);
         let before = traces();

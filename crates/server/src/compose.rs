@@ -302,8 +302,8 @@ fn executor_config(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) 
             Isolation::None => Level::None,
         },
         network: match config.network {
-            // An environment's own network has no way out yet, and functions need one.
-            Network::Auto | Network::Host => SandboxNetwork::Host,
+            Network::Auto => SandboxNetwork::Relayed,
+            Network::Host => SandboxNetwork::Host,
             Network::Isolated => SandboxNetwork::Own,
         },
         service: Some(ServiceAddress { port, announce: config.inject_aws_endpoint, door }),

@@ -3,6 +3,7 @@
 mod debugger;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod network;
 mod process;
 
 use std::{fmt, io, os::fd::OwnedFd, sync::Arc, time::Duration};

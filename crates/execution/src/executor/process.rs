@@ -6,7 +6,7 @@ use std::{
     collections::{HashMap, HashSet},
     ffi::OsString,
     fmt, io,
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4},
+    net::{Ipv4Addr, SocketAddr},
     os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, Weak},
@@ -31,6 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     Created, Executor, Instance, Launch, Runtime, StartError,
     debugger::{Debugger, Ports},
+    network::{Relays, Sockets, XRAY_DAEMON},
 };
 use crate::{
     debug::Debugging,
@@ -40,9 +41,6 @@ use crate::{
     runtimes::{Catalog, Layout, Plan, PlanError, TELEMETRY_DESCRIPTOR},
     spec::FunctionSpec,
 };
-
-/// Port of the Runtime API in an environment with a network of its own.
-const RUNTIME_API_PORT: u16 = 9001;
 
 const TERMINATE: i32 = rustix::process::Signal::TERM.as_raw();
 
@@ -59,7 +57,8 @@ pub struct ProcessExecutorConfig {
     pub catalog: Catalog,
     /// How much isolation environments must have.
     pub isolation: Level,
-    /// A network of their own (`--network isolated`) or the host's.
+    /// A network of their own, with a way out or without, or the host's, which is also what they have where the
+    /// machine cannot give what is asked for.
     pub network: Network,
     /// How functions reach the service, if they do.
     pub service: Option<ServiceAddress>,
@@ -187,24 +186,33 @@ impl Executor for ProcessExecutor {
         let inner = self.inner.clone();
         Box::pin(async move {
             let debugging = launch.debug;
+            let origin = SegmentOrigin {
+                account: launch.spec.account.clone(),
+                region: launch.spec.region.clone(),
+                environment: launch.environment,
+            };
             // Clones and mounts block; the reactor must not.
             let made = blocking(move || inner.create(launch)).await;
-            let (mut instance, runtime_api, door) = match made {
+            let (mut instance, mut sockets) = match made {
                 // What the function did wrong shows when its process should start, and again at each attempt.
                 Err(StartError::Function(fault)) => {
                     return Ok(Created { instance: Box::new(NotStartable { fault }), runtime_api: None });
                 }
                 made => made?,
             };
-            let runtime_api = TcpListener::from_std(runtime_api)
+            let relayed = sockets.relayed();
+            let runtime_api = TcpListener::from_std(sockets.runtime_api)
                 .map_err(StartError::machine("register the Runtime API socket"))?;
-            if let (Some(listener), Some(service)) = (door, &self.inner.config.service) {
+            if let (Some(listener), Some(service)) = (sockets.door, &self.inner.config.service) {
                 let listener = TcpListener::from_std(listener)
                     .map_err(StartError::machine("register the endpoint's socket"))?;
                 let gone = CancellationToken::new();
                 service.door.serve(listener, gone.clone());
                 instance.door = Some(gone.drop_guard());
             }
+            let relays = Relays::start(relayed, origin, self.inner.config.segments.clone())
+                .map_err(StartError::machine("register the sockets of the network"))?;
+            instance.relays = Some(relays);
             if let Some(debugging) = debugging {
                 instance.open_debugger(&self.inner.debugger_ports, debugging).await;
             }
@@ -221,6 +229,7 @@ impl Inner {
         }
         let spec = TemplateSpec {
             level: self.config.isolation,
+            network: self.config.network,
             identity: self.config.identity.clone(),
             mounts: shown
                 .iter()
@@ -272,10 +281,7 @@ impl Inner {
     }
 
     /// Makes the sandbox and the sockets in it. Blocks.
-    fn create(
-        &self,
-        launch: Launch,
-    ) -> Result<(ProcessInstance, std::net::TcpListener, Option<std::net::TcpListener>), StartError> {
+    fn create(&self, launch: Launch) -> Result<(ProcessInstance, Sockets), StartError> {
         let prepared = self.prepare(&launch.spec, launch.debug.is_some())?;
         let spec = &launch.spec;
         let mut mounts = Vec::new();
@@ -285,7 +291,7 @@ impl Inner {
         }
         let tmp_bytes = megabytes(spec.ephemeral_storage_mb);
         let debugger_mb = if launch.debug.is_some() { DEBUGGER_MEMORY_MB } else { 0 };
-        let sandbox_spec = SandboxSpec {
+        let mut sandbox_spec = SandboxSpec {
             mounts,
             tmp_bytes,
             hostname: "169.254.100.1".to_owned(),
@@ -300,20 +306,17 @@ impl Inner {
                 cpu_millis: self.config.cpu_limit.then(|| cpu_millis(spec.memory_mb)),
             },
             network: self.config.network,
+            ..SandboxSpec::default()
         };
-        let sandbox = Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?;
-        let listen = |port| -> Result<std::net::TcpListener, StartError> {
-            let listener =
-                sandbox.listen(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port)).map_err(StartError::Sandbox)?;
-            listener.set_nonblocking(true).map_err(StartError::machine("make a socket non-blocking"))?;
-            Ok(listener)
-        };
-        let runtime_api = listen(RUNTIME_API_PORT)?;
-        let address = runtime_api.local_addr().map_err(StartError::machine("read a socket's address"))?;
-        let own_network = self.config.network == Network::Own && prepared.template.has_own_network();
-        let door = match &self.config.service {
-            Some(service) if own_network => Some(listen(service.port)?),
-            _ => None,
+        Sockets::want(&mut sandbox_spec, self.config.service.as_ref());
+        let mut sandbox = Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?;
+        let sockets =
+            Sockets::take(&mut sandbox).map_err(StartError::machine("listen for the Runtime API"))?;
+        let address =
+            sockets.runtime_api.local_addr().map_err(StartError::machine("read a socket's address"))?;
+        let xray_daemon = match prepared.template.network(self.config.network) {
+            Network::Host => self.config.xray_daemon,
+            Network::Own | Network::Relayed => XRAY_DAEMON.into(),
         };
 
         let environment = env_vars::variables(
@@ -323,7 +326,7 @@ impl Inner {
                 credentials: &launch.credentials,
                 log_stream: &launch.log_stream,
                 runtime_api: &address.to_string(),
-                xray_daemon: &self.config.xray_daemon.to_string(),
+                xray_daemon: &xray_daemon.to_string(),
                 service: self.config.service.as_ref().map(|service| Service {
                     host: "127.0.0.1",
                     port: service.port,
@@ -342,9 +345,10 @@ impl Inner {
             peak: 0,
             looked: None,
             door: None,
+            relays: None,
             debugger: None,
         };
-        Ok((instance, runtime_api, door))
+        Ok((instance, sockets))
     }
 }
 
@@ -388,6 +392,8 @@ struct ProcessInstance {
     looked: Option<Instant>,
     /// Ends the service's door into this environment.
     door: Option<DropGuard>,
+    /// What passes between this environment's network and the host's.
+    relays: Option<Relays>,
     /// Where a debugger of this environment connects to.
     debugger: Option<Debugger>,
 }
@@ -489,6 +495,9 @@ impl Instance for ProcessInstance {
             if let Some(debugger) = self.debugger.take() {
                 debugger.close().await;
             }
+            if let Some(relays) = self.relays.take() {
+                relays.close().await;
+            }
             // Waiting for the last process and removing its place blocks.
             let _ = spawn_blocking(move || drop(self)).await;
         })
@@ -514,7 +523,8 @@ impl ProcessInstance {
     /// Opens the port for a debugger, and says where.
     async fn open_debugger(&mut self, ports: &Ports, debugging: Debugging) {
         let plan = &self.prepared.plan.debugger;
-        let enter: Option<fn(u16) -> io::Result<std::net::TcpStream>> = None;
+        let entrance = self.sandbox.as_ref().and_then(Sandbox::entrance);
+        let enter = entrance.map(|entrance| move |port| entrance.connect(port).map_err(io::Error::other));
         self.debugger = Debugger::open(ports, &self.spec, debugging, plan.preferred_port(), enter).await;
         if let Some(debugger) = &self.debugger {
             tracing::info!(

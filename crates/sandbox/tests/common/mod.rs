@@ -28,6 +28,7 @@ pub(crate) fn identity() -> Identity {
 pub(crate) fn template(level: Level) -> Template {
     Template::create(TemplateSpec {
         level,
+        network: Network::Relayed,
         identity: identity(),
         directories: [PathBuf::from("/var/task"), PathBuf::from("/opt")].into(),
         ..TemplateSpec::default()
