@@ -137,5 +137,6 @@ def test_the_start_up_ceiling_is_an_error_with_advice(start_service):
     code, status, message = error_of(functions.invoke, name)
     assert (code, status) == ("ServiceException", 500)
     assert "timed out during start-up" in message and "--environment-startup-timeout" in message
-    assert environments(service, name, "ended")[-1]["status"] == "startup-timed-out"
+    [ended] = until(lambda: environments(service, name, "ended"), what="the end of its environment")
+    assert ended["status"] == "startup-timed-out"
     assert "failed to start an environment" in service.log
