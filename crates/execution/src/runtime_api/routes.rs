@@ -41,8 +41,11 @@ async fn answer(
     let (parts, body) = request.into_parts();
     let (reply, response) = oneshot::channel();
     let path = parts.uri.path();
-    let call = if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
-        match (rest, &parts.method) {
+    let (call, place) = if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
+        // Its place in the queue comes before its body: as many bodies are held at a time as calls may wait, however
+        // many connections send one.
+        let Ok(place) = calls.reserve().await else { return going_away() };
+        let call = match (rest, &parts.method) {
             ("invocation/next", &Method::GET) => Call::Next(reply),
             ("init/error", &Method::POST) => match read(body, limit).await {
                 Body::Whole(document) => Call::InitError { report: report(&parts.headers, document), reply },
@@ -75,18 +78,19 @@ async fn answer(
                 }
                 _ => return not_found(),
             },
-        }
+        };
+        (call, place)
     } else if path == "/2018-06-01/ping" && parts.method == Method::GET {
         return Response::new(Full::new(Bytes::from_static(b"pong")));
     } else {
         return not_found();
     };
-    if calls.send(call).await.is_ok()
-        && let Ok(response) = response.await
-    {
-        return response;
-    }
-    // The environment is going away, and the process behind this connection with it.
+    place.send(call);
+    response.await.unwrap_or_else(|_| going_away())
+}
+
+/// The environment is going away, and the process behind this connection with it.
+fn going_away() -> Response<Full<Bytes>> {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error").response()
 }
 

@@ -1,0 +1,139 @@
+"""What a process uses, and what a service has around it: memory, descriptors, control groups, namespaces, sockets."""
+
+import os
+import re
+from pathlib import Path
+
+from . import processes
+
+
+def memory(pid):
+    """Resident memory, in bytes."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) * 1024
+
+
+def forget_peak(pid):
+    """From here on `peak` begins anew."""
+    Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def peak(pid):
+    """Most resident memory, in bytes."""
+    return int(re.search(r"VmHWM:\s+(\d+) kB", Path(f"/proc/{pid}/status").read_text())[1]) * 1024
+
+
+def cpu_ticks(pid):
+    """Time that it has spent on processors, in ticks of the kernel's."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
+def descriptors(pid):
+    """What its open descriptors lead to, by number."""
+    found = {}
+    for name in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
+        except OSError:
+            pass  # Closed meanwhile.
+    return found
+
+
+def control_groups(pid):
+    """Directories of the control groups, in all hierarchies, that this process is in and that are Hothouse's."""
+    try:
+        lines = Path(f"/proc/{pid}/cgroup").read_text().splitlines()
+    except OSError:
+        return set()
+    found = set()
+    for line in lines:
+        _, controllers, path = line.split(":", 2)
+        if "/hothouse/" in path:
+            for hierarchy in hierarchies(controllers):
+                found.add(hierarchy + path)
+    return found
+
+
+def hierarchies(controllers):
+    """Where a hierarchy is mounted; the second version's has no controllers in its name."""
+    wanted = set(controllers.split(",")) - {""}
+    for line in Path("/proc/self/mounts").read_text().splitlines():
+        _, point, kind, options, *_ = line.split(" ")
+        if (kind == "cgroup2" and not wanted) or (
+            kind == "cgroup" and wanted and wanted <= set(options.split(","))
+        ):
+            yield point
+
+
+def namespaces(pid):
+    """Namespaces that this process is in, without those that the tests are in too."""
+    return {link for link in links(f"/proc/{pid}/ns") if link not in links("/proc/self/ns")}
+
+
+def links(folder):
+    found = set()
+    try:
+        names = os.listdir(folder)
+    except OSError:
+        return found
+    for name in names:
+        try:
+            found.add(os.readlink(f"{folder}/{name}"))
+        except OSError:
+            pass
+    return found
+
+
+def namespaces_of_all():
+    """All namespaces that a process is in or holds."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            found |= links(f"/proc/{name}/ns")
+            found |= {
+                link for link in links(f"/proc/{name}/fd") if re.match(r"(net|mnt|user|pid|ipc|uts):\[", link)
+            }
+    return found
+
+
+def sockets(pid):
+    """Inodes of its sockets."""
+    return {match[1] for link in descriptors(pid).values() if (match := re.match(r"socket:\[(\d+)\]", link))}
+
+
+def sockets_of_the_host():
+    """Inodes of the sockets that the host's network knows. One that waits for its end has none."""
+    found = set()
+    for kind, column in (("tcp", 9), ("tcp6", 9), ("udp", 9), ("udp6", 9), ("unix", 6)):
+        for line in Path(f"/proc/net/{kind}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if fields[column] != "0":
+                found.add(fields[column])
+    return found
+
+
+def mounts():
+    """The host's mounts."""
+    return set(Path("/proc/self/mountinfo").read_text().splitlines())
+
+
+def files(folder):
+    """Everything below a folder."""
+    return {str(path) for path in Path(folder).rglob("*")}
+
+
+def with_variable(name, value):
+    """Living processes that have this in their environment."""
+    needle = f"{name}={value}".encode()
+    found = set()
+    for entry in os.listdir("/proc"):
+        try:
+            if entry.isdigit() and needle in Path(f"/proc/{entry}/environ").read_bytes().split(b"\0"):
+                found.add(processes.identity(int(entry)))
+        except OSError:
+            pass
+    return found - {None}
