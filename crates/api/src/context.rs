@@ -2,6 +2,8 @@
 //!
 //! Must not hold anything of a single operation.
 
+use std::sync::{Arc, OnceLock};
+
 use crate::name::{AccountId, Region, RequestId};
 
 /// The surroundings of a request.
@@ -17,4 +19,6 @@ pub struct RequestContext {
     pub caller_arn: Option<String>,
     /// The caller's `X-Amzn-Trace-Id`.
     pub trace_id: Option<String>,
+    /// The trace header that the invoked function sees, as soon as that is decided.
+    pub trace: Arc<OnceLock<String>>,
 }

@@ -2,7 +2,10 @@
 //!
 //! The hot path: one look at the state, then the version's handle. Must not touch the payload: it has been checked.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -70,12 +73,14 @@ pub(crate) async fn invoke(
         };
         let make = || control.engine().version(spec(control, &target.key, &version, runtime));
         let Some(handle) = version.environments.handle(make) else { continue };
+        // Which function it is decides; whoever answers the caller tells it too.
+        let trace = context.trace.get_or_init(|| handle.trace(context.trace_id.as_deref(), now(control)));
         let invocation = Invocation {
             request_id: context.request_id,
             payload: payload.clone(),
             invoked_arn: target.arn(),
             client_context: client_context.clone(),
-            trace_id: context.trace_id.clone(),
+            trace_id: Some(trace.clone()),
             tail,
         };
         match handle.invoke(invocation).await {
@@ -96,6 +101,10 @@ pub(crate) async fn invoke(
             }
         }
     }
+}
+
+fn now(control: &Control) -> SystemTime {
+    UNIX_EPOCH + Duration::from_millis(control.now().unsigned_abs())
 }
 
 /// The version that an invocation goes to.
@@ -198,7 +207,7 @@ fn spec(
         architecture: version.code.architecture,
         handler: configuration.handler.clone().unwrap_or_default(),
         role: configuration.role.clone(),
-        timeout: std::time::Duration::from_secs(configuration.timeout.into()),
+        timeout: Duration::from_secs(configuration.timeout.into()),
         memory_mb: configuration.memory_size,
         ephemeral_storage_mb: configuration.ephemeral_storage,
         environment: configuration.environment.clone().map(Into::into).unwrap_or_default(),

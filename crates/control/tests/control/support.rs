@@ -113,6 +113,7 @@ impl Service {
             request_id: RequestId::random(),
             caller_arn: None,
             trace_id: None,
+            trace: Default::default(),
         };
         let (parts, body) = request.into_parts();
         let response = dispatch(&self.control, context, &BodyLimits::default(), &parts, body.into()).await;

@@ -8,7 +8,10 @@ mod browser;
 mod connections;
 mod destination;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, request::Parts};
@@ -99,14 +102,23 @@ impl Door {
             Err(error) => return error.respond(request_id),
         };
         let sent = parts.headers.get(TRACE_ID).and_then(|trace| trace.to_str().ok());
-        // Completed here, so that the caller is told the trace that the function sees.
-        let trace_id = (operation == Some(Operation::Invoke)).then(|| self.engine.trace(sent));
+        let trace = Arc::new(OnceLock::new());
         let (account, region) = self.caller(credential);
-        let trace_header = trace_id.as_deref().and_then(|trace| HeaderValue::from_str(trace).ok());
-        let context = RequestContext { account, region, request_id, caller_arn: None, trace_id };
+        let context = RequestContext {
+            account,
+            region,
+            request_id,
+            caller_arn: None,
+            trace_id: sent.map(str::to_owned),
+            trace: trace.clone(),
+        };
         let mut response = dispatch(&self.control, context, &self.limits, parts, body).await;
-        if let Some(trace) = trace_header {
-            response.headers_mut().insert(TRACE_ID, trace);
+        if operation == Some(Operation::Invoke) {
+            // The caller is told the trace that the function saw, or would have seen.
+            let header = trace.get_or_init(|| self.engine.trace(sent));
+            if let Ok(header) = HeaderValue::from_str(header) {
+                response.headers_mut().insert(TRACE_ID, header);
+            }
         }
         // Ours alone are told here: what a function or its configuration did wrong is the caller's to read.
         if let Some(error) = response.extensions().get::<Arc<ApiError>>()
