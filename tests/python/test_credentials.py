@@ -5,10 +5,10 @@ import socketserver
 import subprocess
 import sys
 import threading
-import time
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl
 
 import boto3
 import pytest
@@ -65,25 +65,27 @@ def moto(tmp_path_factory):
 
 
 class Endpoint(ThreadingHTTPServer):
-    """An endpoint that counts requests and answers each the same way, or never."""
+    """An endpoint that keeps requests and answers each the same way (but the `first`), or never."""
 
     daemon_threads = True
 
-    def __init__(self, status=None, body=b""):
-        self.requests = 0
+    def __init__(self, status=None, body=b"", first=None):
+        self.requests = []
         self.released = threading.Event()
         endpoint = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self):
-                endpoint.requests += 1
+                length = int(self.headers["content-length"])
+                endpoint.requests.append((self.headers, self.rfile.read(length).decode()))
                 if status is None:
                     endpoint.released.wait(60)
                     return
-                self.send_response(status)
-                self.send_header("content-length", str(len(body)))
+                code, answer = first if first and len(endpoint.requests) == 1 else (status, body)
+                self.send_response(code)
+                self.send_header("content-length", str(len(answer)))
                 self.end_headers()
-                self.wfile.write(body)
+                self.wfile.write(answer)
 
             def log_message(self, *arguments):
                 pass
@@ -192,14 +194,39 @@ def test_credentials_are_ours_where_the_endpoint_gives_none(start_service, endpo
     service = start_service(f"--aws-endpoint={upstream.url}")
     functions = Functions(service.client())
     names = [functions.create() for _ in range(3)]
-    began = time.monotonic()
     for name in names:
         keys = keys_of(functions.invoke(name, {"do": "environment"}).value())
         assert who_is(service.endpoint, keys) == assumed(name)
     # Asked once, told once; a silent endpoint delays one start, not each.
-    assert upstream.requests == 1, time.monotonic() - began
+    assert len(upstream.requests) == 1
     assert service.log.count("gives no credentials") == 1, service.log
     assert reason in service.log
+
+
+TOO_LONG = DENIED.replace(b"AccessDenied", b"ValidationError").replace(
+    b"not you", b"The requested DurationSeconds exceeds the MaxSessionDuration set for this role."
+)
+GIVEN = (
+    b"<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASIAGIVEN</AccessKeyId>"
+    b"<SecretAccessKey>its secret</SecretAccessKey><SessionToken>its token</SessionToken></Credentials>"
+    b"</AssumeRoleResult></AssumeRoleResponse>"
+)
+
+
+def test_a_role_that_gives_less_time_is_asked_for_less(start_service, endpoint):
+    upstream = endpoint(200, GIVEN, (400, TOO_LONG))
+    service = start_service(
+        f"--aws-endpoint={upstream.url}", "--aws-endpoint-key=AKIAMINE", "--aws-endpoint-secret=mine"
+    )
+    functions = Functions(service.client())
+    name = functions.create()
+    keys = keys_of(functions.invoke(name, {"do": "environment"}).value())
+    assert keys == ["ASIAGIVEN", "its secret", "its token"]
+    asked = [dict(parse_qsl(form)) for _, form in upstream.requests]
+    assert [one["DurationSeconds"] for one in asked] == ["43200", "3600"]
+    assert (asked[0]["Action"], asked[0]["RoleArn"], asked[0]["RoleSessionName"]) == ("AssumeRole", ROLE, name)
+    headers, _ = upstream.requests[0]
+    assert re.match(r"AWS4-HMAC-SHA256 Credential=AKIAMINE/\d{8}/us-east-1/sts/", headers["authorization"])
 
 
 def test_credentials_are_ours_where_nothing_listens(start_service):
