@@ -44,6 +44,9 @@ def handler(event, context):
     return context.get_remaining_time_in_millis()
 """
 
+# On the host's network the process listens there; in one of its own, what connects to the host's port is relayed.
+BOTH_NETWORKS = pytest.mark.parametrize("network", ["--network=auto", "--network=host"])
+
 
 @pytest.fixture
 def debugging(start_service, tmp_path):
@@ -93,8 +96,9 @@ def debugpy():
     return {f"debugpy/{name}": content for name, content in folder(origin).items()}
 
 
-def test_a_breakpoint_in_a_node_function(start_service):
-    service = start_service("--debug")
+@BOTH_NETWORKS
+def test_a_breakpoint_in_a_node_function(start_service, network):
+    service = start_service("--debug", network)
     functions = Functions(service.client())
     name = functions.create({"index.js": STEPPED_NODE}, Runtime=NODE, Handler="index.handler", Timeout=1)
     assert functions.invoke(name, 1).value() == 2
@@ -165,13 +169,14 @@ def test_a_breakpoint_in_a_python_function(debugging, debugpy, stepped_source):
     assert told_port(debugging.service, name) == port
 
 
-def test_the_debugpy_of_an_editor_is_enough(start_service, tmp_path, stepped_source):
+@BOTH_NETWORKS
+def test_the_debugpy_of_an_editor_is_enough(start_service, tmp_path, stepped_source, network):
     package = Path(importlib.util.find_spec("debugpy").origin).parents[1]
     libraries = tmp_path / "home/.vscode/extensions/ms-python.debugpy-2025.8.0-linux-x64/bundled/libs"
     libraries.parent.mkdir(parents=True)
     libraries.symlink_to(package)
     home = {"HOME": str(tmp_path / "home"), "PYENV_ROOT": str(Path.home() / ".pyenv")}
-    service = start_service("--debug", environment=home)
+    service = start_service("--debug", network, environment=home)
     code = {"stepped.py": STEPPED_PYTHON}
     name = Functions(service.client()).create(code, Runtime=PYTHON, Handler="stepped.handler", Timeout=1)
     step_through(service, name, stepped_source)

@@ -529,9 +529,9 @@ impl ProcessInstance {
         if let Some(debugger) = &self.debugger {
             tracing::info!(
                 target: "hothouse::debugger",
-                "debugger of function {}: 127.0.0.1:{} ({}); a client that waits for its answer may need a longer \
-                 read timeout (`aws --cli-read-timeout 0`)",
-                self.spec.function_name, debugger.port(), plan.instructions(),
+                "debugger of function {}: 127.0.0.1:{} ({}); whoever waits for its answer needs a long read \
+                 timeout (`aws --cli-read-timeout 0`)",
+                self.spec.function_name, debugger.port(), plan.instructions(&self.prepared.plan.roots.task),
             );
         }
     }

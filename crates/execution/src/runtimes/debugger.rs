@@ -61,6 +61,9 @@ const PYTHON_VARIABLE: &str = "_HOTHOUSE_DEBUGGER";
 /// Where the machine's `debugpy` appears inside; AWS has nothing there.
 const PYTHON_DIRECTORY: &str = "/var/debugger";
 
+/// The oldest Python that the `debugpy` of editors runs on. On an older one it tries for half a minute, and fails.
+const EDITORS_LINE: Line = Line { major: 3, minor: 10 };
+
 /// Directories in a home that editors of the VS Code family keep their extensions in.
 const EDITORS: [&str; 5] = [".vscode", ".vscode-server", ".vscode-insiders", ".vscode-oss", ".cursor"];
 
@@ -100,7 +103,7 @@ impl Debugger {
                         library(&format!("python{}", Language::Python.display(line)), "site-packages"),
                         library("python3", "dist-packages"),
                     ],
-                    home: home.map(Path::to_owned),
+                    home: home.filter(|_| line >= EDITORS_LINE).map(Path::to_owned),
                     mounted: *layout == Layout::Sandbox,
                     found: OnceLock::new(),
                 };
@@ -175,20 +178,17 @@ impl Debugger {
         Some(Mount { source: directory.join("debugpy"), target })
     }
 
-    /// What a person does to attach.
-    pub fn instructions(&self) -> &'static str {
+    /// What a person does to attach, if the function's code is at `task`.
+    pub fn instructions(&self, task: &Path) -> String {
+        let ide = format!("attach an IDE, with the remote root {}", task.display());
         match self.kind {
-            Kind::Inspector { .. } => {
-                "Node inspector: attach an IDE (remote root /var/task), or open chrome://inspect"
-            }
+            Kind::Inspector { .. } => format!("Node inspector: {ide}, or open chrome://inspect"),
             Kind::Debugpy { .. } => {
-                "debugpy, if this Python, VS Code or the function brings it: attach an IDE (remote root /var/task)"
+                format!("if the function, its Python or VS Code brings debugpy: {ide}")
             }
-            Kind::DebugpyByFunction { .. } => {
-                "if the function calls debugpy.listen: attach an IDE (remote root /var/task)"
-            }
-            Kind::Jdwp { .. } => "Java debug wire protocol: attach an IDE (remote JVM debug)",
-            Kind::Unknown => "if the function listens there on its loopback",
+            Kind::DebugpyByFunction { .. } => format!("if the function calls debugpy.listen: {ide}"),
+            Kind::Jdwp { .. } => "Java debug wire protocol: attach an IDE to this remote JVM".to_owned(),
+            Kind::Unknown => "if the function listens there on its loopback".to_owned(),
         }
     }
 }
@@ -339,6 +339,9 @@ mod tests {
         };
         assert_eq!(of(&Layout::Sandbox).mount(), expected(editors));
         assert_eq!(variable(&of(&Layout::Sandbox)), "_HOTHOUSE_DEBUGGER=127.0.0.1:7001@/var/debugger");
+
+        tree.pyenv_python("3.9.1");
+        assert_eq!(plan(&tree, "python3.9", &[], &Layout::Sandbox).mount(), None, "it needs a newer Python");
 
         let packages = "home/.pyenv/versions/3.12.1/lib/python3.12/site-packages";
         tree.write(&format!("{packages}/debugpy/__init__.py"), b"", 0o644);
