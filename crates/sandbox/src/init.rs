@@ -15,7 +15,7 @@ use crate::{
     forget::forget_the_service,
     helper::Failure,
     isolation::Mode,
-    launch::Launch,
+    launch::{Launch, Users},
     process::{Order, OrderKind, Report, ReportKind},
     syscall::{self, Errno},
 };
@@ -157,22 +157,26 @@ fn control_process(option: c_int, value: libc::c_ulong) -> syscall::Result {
 /// Becomes the unprivileged user, in a user namespace of its own, without any capability.
 fn drop_privileges(launch: &Launch) -> Result<(), Failure> {
     let at = Failure::at;
-    if launch.user_map.is_none() {
+    if matches!(launch.users, Users::Host) {
         // Whoever changes user loses the right to do this.
         drop_bounding_set().map_err(at(Step::Capabilities))?;
     }
     if let Some((uid, gid)) = launch.identity {
         give_pipes(launch, uid, gid);
-        // SAFETY: the empty list needs no pointer. Raw system calls, because the C library's would signal the
+        // SAFETY: the empty list needs no pointer. A raw system call, because the C library's would signal the
         // service's other threads, which this process does not have.
-        unsafe {
-            syscall::check(libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()))
-                .and_then(|_| syscall::check(libc::syscall(libc::SYS_setresgid, gid, gid, gid)))
-                .and_then(|_| syscall::check(libc::syscall(libc::SYS_setresuid, uid, uid, uid)))
-                .map_err(at(Step::Identity))?;
+        let left = unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) };
+        syscall::check(left).map_err(at(Step::Identity))?;
+        if let Users::Join { namespace, uid, gid } = launch.users {
+            syscall::setns(namespace, libc::CLONE_NEWUSER).map_err(at(Step::UserNamespace))?;
+            // Whoever enters has every capability there, and none elsewhere.
+            drop_bounding_set().map_err(at(Step::Capabilities))?;
+            become_user(uid, gid).map_err(at(Step::Identity))?;
+        } else {
+            become_user(uid, gid).map_err(at(Step::Identity))?;
         }
     }
-    if let Some(map) = &launch.user_map {
+    if let Users::Make(map) = &launch.users {
         // Who changed user may not write to its own files in `/proc`, as the maps are, unless it is dumpable.
         control_process(libc::PR_SET_DUMPABLE, 1).map_err(at(Step::UserNamespace))?;
         syscall::unshare(libc::CLONE_NEWUSER).map_err(at(Step::UserNamespace))?;
@@ -180,6 +184,15 @@ fn drop_privileges(launch: &Launch) -> Result<(), Failure> {
         drop_bounding_set().map_err(at(Step::Capabilities))?;
     }
     drop_capabilities().map_err(at(Step::Capabilities))
+}
+
+fn become_user(uid: libc::uid_t, gid: libc::gid_t) -> syscall::Result {
+    // SAFETY: take no pointers. Raw system calls, as above.
+    unsafe {
+        syscall::check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))
+            .and_then(|_| syscall::check(libc::syscall(libc::SYS_setresuid, uid, uid, uid)))
+            .map(drop)
+    }
 }
 
 /// Gives the program its pipes, which we made: opening `/dev/stderr` asks whose the pipe is.

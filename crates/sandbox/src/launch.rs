@@ -20,7 +20,7 @@ use crate::{
     error::{SpawnError, Step},
     mounts,
     spec::{Command, Identity, Limit, Limits},
-    template::UserMap,
+    user_namespace::UserMap,
 };
 
 /// Stack of the program's process until its exec.
@@ -39,9 +39,9 @@ pub(crate) struct Launch {
     /// The like for the program alone: by this group it is frozen.
     pub(crate) freezer: Option<RawFd>,
     pub(crate) hostname: Vec<u8>,
-    /// User and group to become, if we may choose.
+    /// User and group to become, as the host knows them, if we may choose.
     pub(crate) identity: Option<(u32, u32)>,
-    pub(crate) user_map: Option<UserMap>,
+    pub(crate) users: Users,
     pub(crate) filter: Vec<sock_filter>,
     pub(crate) command_line: (usize, usize),
     pub(crate) limits: Vec<(Resource, rlimit)>,
@@ -64,6 +64,17 @@ pub(crate) struct Launch {
     pub(crate) not_executed: Cell<Option<(Step, i32)>>,
 }
 
+/// Which users there are to a program.
+#[derive(Debug)]
+pub(crate) enum Users {
+    /// The host's.
+    Host,
+    /// Those of this namespace, and in it the program is this user and group.
+    Join { namespace: RawFd, uid: u32, gid: u32 },
+    /// Those of a namespace that init makes for itself.
+    Make(UserMap),
+}
+
 /// Kind of the first argument of `setrlimit`, which differs between C libraries.
 #[cfg(target_env = "gnu")]
 pub(crate) type Resource = libc::__rlimit_resource_t;
@@ -81,7 +92,9 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) identity: &'a Identity,
     /// Whether we may become another user: root can.
     pub(crate) change_identity: bool,
+    /// Whether the program is in a user namespace: this one if it is there, else one that init makes.
     pub(crate) user_namespace: bool,
+    pub(crate) users: Option<RawFd>,
     pub(crate) filter: &'a [sock_filter],
     pub(crate) command_line: (usize, usize),
     pub(crate) limits: &'a Limits,
@@ -126,6 +139,7 @@ impl Launch {
             .chain(surroundings.mounts)
             .chain(surroundings.groups.iter().copied())
             .chain(surroundings.freezer)
+            .chain(surroundings.users)
             .chain(given.iter().map(|(descriptor, _)| descriptor.as_raw_fd()))
             .collect();
         kept.sort_unstable();
@@ -147,8 +161,12 @@ impl Launch {
             groups: surroundings.groups,
             freezer: surroundings.freezer,
             hostname: surroundings.hostname.as_bytes().to_vec(),
-            identity: surroundings.change_identity.then_some((uid, gid)),
-            user_map: surroundings.user_namespace.then(|| UserMap::new(uid, uid, gid, gid)),
+            identity: surroundings.change_identity.then(|| surroundings.identity.outside()),
+            users: match surroundings.users {
+                Some(namespace) => Users::Join { namespace, uid, gid },
+                None if surroundings.user_namespace => Users::Make(UserMap::single(uid, uid, gid, gid)),
+                None => Users::Host,
+            },
             filter: surroundings.filter.to_vec(),
             command_line: surroundings.command_line,
             limits: limits

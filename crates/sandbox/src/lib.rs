@@ -28,6 +28,7 @@ mod sandbox;
 mod spec;
 mod syscall;
 mod template;
+mod user_namespace;
 
 pub use error::{ExecError, ExecErrorKind, SpawnError, Step};
 pub use isolation::{Isolation, Level, Missing, probe};

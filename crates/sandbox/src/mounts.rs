@@ -67,6 +67,7 @@ pub(crate) enum Action {
     File {
         target: CString,
         content: Vec<u8>,
+        mode: libc::mode_t,
     },
     /// A file to mount over, if there is none.
     MountPoint {
@@ -111,8 +112,8 @@ impl Action {
                 // SAFETY: both are C strings.
                 syscall::check(unsafe { libc::symlink(to.as_ptr(), target.as_ptr()) }.into()).map(drop)
             }
-            Self::File { target, content } => {
-                let file = syscall::open(target, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, 0o644)?;
+            Self::File { target, content, mode } => {
+                let file = syscall::open(target, libc::O_WRONLY | libc::O_CREAT | libc::O_TRUNC, *mode)?;
                 let result = syscall::write_all(file, content);
                 syscall::close(file);
                 result
@@ -236,8 +237,17 @@ impl Plan {
 
     /// A file with this content; a later one of the same path replaces it.
     pub(crate) fn file(&mut self, path: &Path, content: Vec<u8>) -> Result<(), SpawnError> {
+        self.add_file(path, content, 0o644)
+    }
+
+    /// An executable file with this content.
+    pub(crate) fn program(&mut self, path: &Path, content: Vec<u8>) -> Result<(), SpawnError> {
+        self.add_file(path, content, 0o755)
+    }
+
+    fn add_file(&mut self, path: &Path, content: Vec<u8>, mode: libc::mode_t) -> Result<(), SpawnError> {
         self.parents(path)?;
-        self.actions.push(Action::File { target: relative(path)?, content });
+        self.actions.push(Action::File { target: relative(path)?, content, mode });
         Ok(())
     }
 
@@ -342,7 +352,9 @@ mod tests {
         let line = |action: &Action| match action {
             Action::Directory { target, mode } => format!("directory {} {mode:o}", text(target)),
             Action::Link { target, to } => format!("link {} to {}", text(target), text(to)),
-            Action::File { target, content } => format!("file {} of {} bytes", text(target), content.len()),
+            Action::File { target, content, .. } => {
+                format!("file {} of {} bytes", text(target), content.len())
+            }
             Action::MountPoint { target } => format!("mount point {}", text(target)),
             Action::Bind { source, target, attributes, .. } => {
                 format!("bind {} at {} with {attributes}", text(source), text(target))

@@ -238,15 +238,22 @@ impl Process {
     /// Init's last words, if it had any.
     fn report(&self) -> Option<Report> {
         let mut report = Report::default();
-        // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
-        let count = unsafe {
-            libc::recv(
-                self.control.as_raw_fd(),
-                (&raw mut report).cast(),
-                size_of::<Report>(),
-                libc::MSG_DONTWAIT,
-            )
+        let mut receive = || {
+            // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
+            unsafe {
+                libc::recv(
+                    self.control.as_raw_fd(),
+                    (&raw mut report).cast(),
+                    size_of::<Report>(),
+                    libc::MSG_DONTWAIT,
+                )
+            }
         };
+        let mut count = receive();
+        if count < 0 && io::Error::last_os_error().kind() == io::ErrorKind::ConnectionReset {
+            // Init ended with an order unread, which is told first, and once.
+            count = receive();
+        }
         (count == size_of::<Report>() as isize).then_some(report)
     }
 }

@@ -22,6 +22,7 @@ use crate::{
     process::Process,
     spec::{Command, Network, SandboxSpec},
     syscall::{self, SignalsBlocked},
+    user_namespace::{self, UserMap},
 };
 
 /// Size of `/dev/shm`: programs rarely use it, and pay for what is in it from their memory.
@@ -35,6 +36,8 @@ pub struct Sandbox {
     template: Template,
     spec: SandboxSpec,
     mounts: Option<OwnedFd>,
+    /// The user namespace of its programs, if we could make it: else each tree makes its own.
+    users: Option<OwnedFd>,
     network: Option<Arc<OwnedFd>>,
     sockets: Sockets,
     group: Option<Arc<Group>>,
@@ -55,11 +58,25 @@ impl Sandbox {
             }
             None => None,
         };
+        let users = if features.mode == Mode::Privileged && features.user_namespace {
+            let map = UserMap::with_root(template.identity());
+            Some(user_namespace::create(&map).map_err(SpawnError::step(Step::UserNamespace))?)
+        } else {
+            None
+        };
         let (mounts, network, sockets) = match template.mounts() {
             Some(root) => make_namespaces(template, root, &spec)?,
             None => Default::default(),
         };
-        Ok(Self { template: template.clone(), spec, mounts, network, sockets, group: group.map(Arc::new) })
+        Ok(Self {
+            template: template.clone(),
+            spec,
+            mounts,
+            users,
+            network,
+            sockets,
+            group: group.map(Arc::new),
+        })
     }
 
     /// The sockets that were made inside, non-blocking: all that the specification asks for if there is a network of
@@ -102,6 +119,7 @@ impl Sandbox {
             identity: self.template.identity(),
             change_identity: features.mode == Mode::Privileged,
             user_namespace: features.user_namespace,
+            users: self.users.as_ref().map(AsRawFd::as_raw_fd),
             filter: self.template.filter(),
             command_line: self.template.command_line(),
             limits: &self.spec.limits,

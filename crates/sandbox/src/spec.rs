@@ -26,6 +26,8 @@ pub struct TemplateSpec {
     pub directories: Vec<PathBuf>,
     /// Files to exist with this content, in addition to or instead of ours (`/etc/hosts`, `/etc/resolv.conf`).
     pub files: Vec<(PathBuf, Vec<u8>)>,
+    /// The like, executable.
+    pub programs: Vec<(PathBuf, Vec<u8>)>,
 }
 
 /// A host file or directory, shown inside.
@@ -46,7 +48,8 @@ impl Mount {
     }
 }
 
-/// The unprivileged user that programs run as.
+/// The user that programs run as. Whatever its number, it has no privilege: who is root to himself is an unprivileged user
+/// of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// User id, as programs see it.

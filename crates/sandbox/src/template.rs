@@ -3,7 +3,7 @@
 //! Nothing of it can be seen on the host, and it goes with the service, however that ends.
 //! Must not hold anything that belongs to one sandbox.
 
-use std::{ffi::CString, fs, io, os::fd::OwnedFd, path::Path, sync::Arc};
+use std::{fs, io, os::fd::OwnedFd, path::Path, sync::Arc};
 
 use libc::sock_filter;
 
@@ -18,6 +18,7 @@ use crate::{
     process::Ending,
     spec::{Command, Network},
     syscall,
+    user_namespace::UserMap,
 };
 
 /// What sandboxes of one kind have in common. Cheap to clone.
@@ -282,6 +283,9 @@ fn make_root(
     for (path, content) in &spec.files {
         plan.file(path, content.clone())?;
     }
+    for (path, content) in &spec.programs {
+        plan.program(path, content.clone())?;
+    }
     for mount in &spec.mounts {
         plan.add(mount)?;
     }
@@ -296,7 +300,7 @@ fn make_root(
 
     // SAFETY: take no arguments and cannot fail.
     let (our_uid, our_gid) = unsafe { (libc::geteuid(), libc::getegid()) };
-    let maps = (mode == Mode::Unprivileged).then(|| UserMap::new(*uid, our_uid, *gid, our_gid));
+    let maps = (mode == Mode::Unprivileged).then(|| UserMap::single(*uid, our_uid, *gid, our_gid));
     let mut made = helper::run(mode == Mode::Privileged, |left| {
         let result = enter_root(&plan, maps.as_ref(), left);
         plan.close_sources();
@@ -359,30 +363,6 @@ fn name_servers(network: Network) -> String {
         .filter(|line| matches!(line.split_whitespace().next(), Some("search" | "domain" | "options")));
     let ours = format!("nameserver {GATEWAY}");
     std::iter::once(ours.as_str()).chain(kept).flat_map(|line| [line, "\n"]).collect()
-}
-
-/// One user and one group of a user namespace, and who they are outside.
-#[derive(Debug)]
-pub(crate) struct UserMap {
-    users: CString,
-    groups: CString,
-}
-
-impl UserMap {
-    pub(crate) fn new(uid: u32, outer_uid: u32, gid: u32, outer_gid: u32) -> Self {
-        let line = |inner: u32, outer: u32| {
-            CString::new(format!("{inner} {outer} 1")).expect("numbers hold no zero byte")
-        };
-        Self { users: line(uid, outer_uid), groups: line(gid, outer_gid) }
-    }
-
-    /// Maps the calling process, which has just entered a user namespace that it created. Async-signal-safe.
-    pub(crate) fn write(&self) -> syscall::Result {
-        // Without this the kernel lets nobody unprivileged map a group: dropping a group could widen access.
-        syscall::write_file(c"/proc/self/setgroups", b"deny")?;
-        syscall::write_file(c"/proc/self/uid_map", self.users.to_bytes())?;
-        syscall::write_file(c"/proc/self/gid_map", self.groups.to_bytes())
-    }
 }
 
 /// Where the kernel finds this process's command line, or an empty range.

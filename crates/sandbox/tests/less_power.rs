@@ -58,7 +58,9 @@ fn run_tests(who: &str, become_them: impl Fn(&mut Command)) {
     // The build directory may be in a place that others cannot read.
     let directory =
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
-    for name in ["programs", "cage", "network", "growth", "service_death", "init_memory", "freeze", "cpu"] {
+    for name in
+        ["programs", "cage", "network", "growth", "service_death", "init_memory", "freeze", "cpu", "identity"]
+    {
         let Some(binary) = test_binary(name) else {
             eprintln!("skipped: {name} was not built");
             continue;

@@ -102,6 +102,23 @@ fn all_can_be_stopped_and_continued() {
     }
 }
 
+/// Init may end without having read them.
+#[test]
+fn orders_that_come_too_late_do_not_hide_how_it_ended() {
+    for template in levels() {
+        let mut sandbox = sandbox(&template);
+        for _ in 0..50 {
+            let (process, mut output) = start(&mut sandbox, "echo ready; exit 4");
+            assert_eq!(output.line(), "ready");
+            for _ in 0..20 {
+                process.signal_all(libc::SIGCONT).unwrap();
+            }
+            let exit = end_of(process);
+            assert!(matches!(exit.ending, Ending::Exited(4)), "{exit:?}");
+        }
+    }
+}
+
 #[test]
 fn daemons_end_with_the_program() {
     for template in levels() {

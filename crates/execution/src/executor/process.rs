@@ -44,6 +44,13 @@ use crate::{
 
 const TERMINATE: i32 = rustix::process::Signal::TERM.as_raw();
 
+/// What AWS's images begin with. It is there on AWS too, where it has started nothing.
+const ENTRYPOINT: &[u8] = b"#!/bin/sh
+# Starts the runtime for the handler that is named.
+[ $# -eq 0 ] || export _HANDLER=\"$1\"
+exec /var/runtime/bootstrap
+";
+
 /// Memory is looked at this often at most: reading it costs as much as an invocation.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -238,6 +245,7 @@ impl Inner {
                 .collect(),
             directories: ["/var/task", "/opt", "/var/runtime", "/var/lang"].map(PathBuf::from).into(),
             files: Vec::new(),
+            programs: vec![("/lambda-entrypoint.sh".into(), ENTRYPOINT.to_vec())],
         };
         let template = Template::create(spec).map_err(StartError::Sandbox)?;
         templates.insert(shown, template.clone());

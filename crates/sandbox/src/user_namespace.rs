@@ -1,0 +1,146 @@
+//! User namespaces: who is who in them, and how root makes one.
+//!
+//! Must not decide whom a sandbox shows.
+
+use std::{
+    ffi::{CStr, CString, c_int, c_void},
+    fs::File,
+    io,
+    os::{
+        fd::{AsRawFd, OwnedFd, RawFd},
+        unix::fs::OpenOptionsExt,
+    },
+};
+
+use crate::{
+    helper,
+    spec::Identity,
+    syscall::{self, SignalsBlocked},
+};
+
+/// Whom programs are outside that see themselves as root.
+const UNPRIVILEGED: (u32, u32) = (993, 990);
+
+impl Identity {
+    /// User and group id outside, where root has power: never root's.
+    pub(crate) fn outside(&self) -> (u32, u32) {
+        let outside = |id: u32, unprivileged: u32| if id == 0 { unprivileged } else { id };
+        (outside(self.uid, UNPRIVILEGED.0), outside(self.gid, UNPRIVILEGED.1))
+    }
+}
+
+/// The users and groups of a user namespace, and who they are outside.
+#[derive(Debug)]
+pub(crate) struct UserMap {
+    users: CString,
+    groups: CString,
+}
+
+impl UserMap {
+    /// One user and one group: all that somebody without power may map.
+    pub(crate) fn single(uid: u32, outer_uid: u32, gid: u32, outer_gid: u32) -> Self {
+        Self { users: lines(&[(uid, outer_uid)]), groups: lines(&[(gid, outer_gid)]) }
+    }
+
+    /// For a program of this identity. The host's root is seen as root, so that files are whose they are on AWS, unless
+    /// the program itself is root: then nobody else is.
+    pub(crate) fn with_root(identity: &Identity) -> Self {
+        let (uid, gid) = identity.outside();
+        let pairs = |inner: u32, outer: u32| match inner {
+            0 => lines(&[(0, outer)]),
+            _ => lines(&[(0, 0), (inner, outer)]),
+        };
+        Self { users: pairs(identity.uid, uid), groups: pairs(identity.gid, gid) }
+    }
+
+    /// Maps the calling process, which has just entered a user namespace that it created. Async-signal-safe.
+    pub(crate) fn write(&self) -> syscall::Result {
+        let process = syscall::open(c"/proc/self", libc::O_PATH | libc::O_DIRECTORY, 0)?;
+        let result = self.write_at(process);
+        syscall::close(process);
+        result
+    }
+
+    /// Maps the user namespace of a process, by its directory in `/proc`.
+    fn write_at(&self, process: RawFd) -> syscall::Result {
+        // Without this the kernel lets nobody unprivileged map a group: dropping a group could widen access.
+        write_file_at(process, c"setgroups", b"deny")?;
+        write_file_at(process, c"uid_map", self.users.to_bytes())?;
+        write_file_at(process, c"gid_map", self.groups.to_bytes())
+    }
+}
+
+fn lines(pairs: &[(u32, u32)]) -> CString {
+    let text: String = pairs.iter().map(|(inner, outer)| format!("{inner} {outer} 1\n")).collect();
+    CString::new(text).expect("numbers hold no zero byte")
+}
+
+fn write_file_at(directory: RawFd, name: &CStr, text: &[u8]) -> syscall::Result {
+    let file = syscall::open_at(directory, name, libc::O_WRONLY)?;
+    let result = syscall::write_all(file, text);
+    syscall::close(file);
+    result
+}
+
+/// As root: a new user namespace with this map.
+///
+/// Only who is outside may map more than himself, so a process is born in the namespace and waits until it is mapped and
+/// held by a descriptor. It does nothing else, and has ended when this returns.
+pub(crate) fn create(map: &UserMap) -> io::Result<OwnedFd> {
+    const STACK_BYTES: usize = 16 * 1024;
+
+    /// Ends with the service, should that be killed right now.
+    extern "C" fn wait(service: *mut c_void) -> c_int {
+        // SAFETY: none of these calls takes a pointer.
+        unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+            while libc::getppid() == service as usize as libc::pid_t {
+                libc::pause();
+            }
+            libc::_exit(0)
+        }
+    }
+
+    let mut stack: Vec<u8> = Vec::with_capacity(STACK_BYTES);
+    let top = (stack.spare_capacity_mut().as_mut_ptr_range().end as usize & !0xf) as *mut c_void;
+    // It shares our memory, which spares copying page tables, and our descriptors, so that it keeps none open.
+    let flags = libc::CLONE_NEWUSER | libc::CLONE_VM | libc::CLONE_FILES;
+    let blocked = SignalsBlocked::new();
+    // SAFETY: the stack is the child's alone until it has been reaped; the child only waits.
+    let pid = unsafe { libc::clone(wait, top, flags, std::process::id() as usize as *mut c_void) };
+    drop(blocked);
+    syscall::check(pid.into())?;
+    let made = map_and_hold(pid, map);
+    // SAFETY: takes no pointers. It is our child, and only we reap it.
+    unsafe { libc::kill(pid, libc::SIGKILL) };
+    if let Err(error) = helper::wait(pid) {
+        // It may be running still.
+        std::mem::forget(stack);
+        return Err(error);
+    }
+    made
+}
+
+fn map_and_hold(pid: libc::pid_t, map: &UserMap) -> io::Result<OwnedFd> {
+    let process = File::options()
+        .read(true)
+        .custom_flags(libc::O_PATH | libc::O_DIRECTORY)
+        .open(format!("/proc/{pid}"))?;
+    map.write_at(process.as_raw_fd())?;
+    Ok(File::open(format!("/proc/{pid}/ns/user"))?.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nobody_is_root_outside() {
+        let map = |uid, gid| {
+            let map = UserMap::with_root(&Identity { uid, gid, ..Identity::default() });
+            [map.users, map.groups].map(|lines| lines.into_string().unwrap())
+        };
+        assert_eq!(map(1000, 100), ["0 0 1\n1000 1000 1\n", "0 0 1\n100 100 1\n"]);
+        assert_eq!(map(0, 0), ["0 993 1\n", "0 990 1\n"]);
+    }
+}
