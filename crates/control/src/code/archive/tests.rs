@@ -125,6 +125,8 @@ fn dates_are_those_of_the_archive() {
         // 2025-03-01 12:30:10.
         Forged::file("dos", ""),
         Forged::file("unix", "").extra(0x5455, &extended),
+        // It says that the time of modification is not in it.
+        Forged::file("accessed", "").extra(0x5455, &[&[2], &extended[1..]].concat()),
         Forged { date: 0, time: 0xffff, ..Forged::file("impossible", "") },
         Forged::directory("directory/"),
         Forged::file("directory/file", ""),
@@ -133,6 +135,7 @@ fn dates_are_those_of_the_archive() {
     let time = |name| fs::metadata(root.path().join(name)).unwrap().mtime();
     assert_eq!(time("dos"), 1_740_832_210);
     assert_eq!(time("unix"), 1_700_000_001);
+    assert_eq!(time("accessed"), 1_740_832_210);
     assert_eq!(time("impossible"), 315_532_800);
     assert_eq!(time("directory"), 1_740_832_210);
 }
@@ -258,10 +261,9 @@ fn archives_from_windows_have_directories_and_modes() {
 fn what_surrounds_an_archive_does_not_matter() {
     let entries = [Forged::deflated("a", "content"), Forged::file("b", "")];
     let zip_64 = Ending { zip_64: true, ..Ending::default() };
-    // A comment in which the end seems to come again.
-    let comment = [b"PK\x05\x06", &[0; 30][..]].concat();
-    let commented = Ending { comment, ..Ending::default() };
-    for ending in [Ending::default(), zip_64, commented] {
+    // Comments in which the end seems to come again.
+    let empty = Ending { comment: [b"PK\x05\x06", &[0; 30][..]].concat(), ..Ending::default() };
+    for ending in [Ending::default(), zip_64, empty] {
         let bytes = archive_with(&entries, &ending);
         let packages = [
             bytes.clone(),
@@ -273,6 +275,12 @@ fn what_surrounds_an_archive_does_not_matter() {
             assert_eq!(fs::read_to_string(root.path().join("a")).unwrap(), "content");
         }
     }
+    let other = Ending {
+        comment: [archive(&[Forged::file("other", "")]), b".".to_vec()].concat(),
+        ..Ending::default()
+    };
+    let root = extracted(&archive_with(&entries, &other)).unwrap();
+    assert!(root.path().join("a").exists());
 }
 
 #[test]
@@ -315,6 +323,9 @@ fn entries_that_share_their_data_are_refused() {
 fn number_of_files_is_limited() {
     let flat: Vec<_> = (0..=central::ENTRIES).map(|number| Forged::file(format!("{number:x}"), "")).collect();
     let error = refused(&archive(&flat));
+    assert!(matches!(error, ArchiveError::Malformed(Flaw::TooMany { .. })), "{error:?}");
+    let same: Vec<_> = flat.iter().map(|_| Forged::file("same", "")).collect();
+    let error = refused(&archive(&same));
     assert!(matches!(error, ArchiveError::Malformed(Flaw::TooMany { .. })), "{error:?}");
     // Directories that no entry names count, too.
     let deep: Vec<_> =
