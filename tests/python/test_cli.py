@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import threading
+import uuid
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,41 @@ def test_logs_follow(hothouse, functions):
     finally:
         following.send_signal(signal.SIGINT)
         following.wait(10)
+
+
+def test_logs_of_one_environment(hothouse, functions):
+    name = functions.create()
+    environment = functions.invoke(name, {"do": "identify"}).value()["environment"].rsplit("]", 1)[1]
+    functions.invoke(name, {"do": "say", "lines": ["by the first"]})
+    functions.configure(name, Description="ends it")
+    functions.invoke(name, {"do": "say", "lines": ["by the second"]})
+    until(lambda: "by the second" in hothouse("logs", name).stdout, what="the last line")
+    # Its whole log, though it has ended; the beginning of its id will do, with the function's name or without.
+    for arguments in (["--environment", environment], ["-e", environment[:12]], [name, "-e", environment[:12]]):
+        lines = hothouse("logs", *arguments).stdout.splitlines()
+        assert lines[0].startswith("INIT_START ")
+        assert "by the first" in lines
+        assert "by the second" not in lines
+        assert lines[-1].startswith("REPORT ")
+    # Another function has not got it.
+    other = functions.create()
+    functions.invoke(other, 1)
+    refused = hothouse("logs", other, "-e", environment, code=1).stderr
+    assert f"failed to find the log of environment `{environment}`" in refused
+    assert "hint: `hothouse ps --all` lists environments" in refused
+    assert "32 hex digits" in hothouse("logs", "-e", "nonsense", code=1).stderr
+
+
+def test_the_beginning_of_an_environments_id_must_fit_one(hothouse, service):
+    logs = service.client("logs")
+    group = unique("/app/environments")
+    logs.create_log_group(logGroupName=group)
+    beginning = uuid.uuid4().hex[:31]
+    for digit in "0a":
+        logs.create_log_stream(logGroupName=group, logStreamName=f"2026/11/23/f[1]{beginning}{digit}")
+    refused = hothouse("logs", "-e", beginning, code=1).stderr
+    assert f"2 ids begin so: {beginning}0, {beginning}a" in refused
+    assert "hint: give more digits" in refused
 
 
 def test_env_can_be_evaluated(hothouse, service):

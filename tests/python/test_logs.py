@@ -136,17 +136,88 @@ def test_levels_filter_in_json_format(functions):
     assert "platform.start" not in tail
 
 
-def test_output_before_the_first_event_and_half_lines_are_kept(logs, functions):
-    code = (
-        "import sys\nprint('while starting')\n\n"
-        "def handler(event, context):\n    sys.stdout.write('no newline')\n    sys.stdout.flush()\n"
+@pytest.mark.parametrize(
+    ("level", "event", "expected"),
+    [
+        ("DEBUG", 1, ["initStart", "initRuntimeDone", "initReport", "start", "runtimeDone", "report"]),
+        ("INFO", 1, ["initStart", "start", "report"]),
+        ("WARN", 0, ["runtimeDone", "report"]),
+    ],
+)
+def test_system_log_levels_choose_the_platforms_records(logs, functions, level, event, expected):
+    name = functions.create(
+        {"main.py": "def handler(event, context):\n    return 1 / event\n"},
+        Runtime=PYTHON,
+        Handler="main.handler",
+        LoggingConfig={"LogFormat": "JSON", "SystemLogLevel": level, "ApplicationLogLevel": "FATAL"},
     )
+    functions.invoke(name, event)
+
+    def complete():
+        records = [json.loads(message) for message in messages(logs, f"/aws/lambda/{name}", last='{"time"')]
+        kinds = [record["type"].removeprefix("platform.") for record in records]
+        return kinds if kinds[-1] == "report" else None
+
+    assert until(complete, what="the report") == expected
+
+
+def test_json_lines_of_any_runtime_have_their_level(functions):
+    code = """
+import json
+
+def handler(event, context):
+    time = "2024-11-02T16:51:31.587199Z"
+    print(json.dumps({"level": "debug", "msg": "quiet", "timestamp": time}))
+    print(json.dumps({"level": "error", "msg": "loud", "time": time}))
+    print(json.dumps({"level": "debug", "msg": "no time, so no level"}))
+    print("plain")
+"""
+
+    def tail(level):
+        name = functions.create(
+            {"main.py": code},
+            Runtime=PYTHON,
+            Handler="main.handler",
+            LoggingConfig={"LogFormat": "JSON", "ApplicationLogLevel": level},
+        )
+        return functions.invoke(name, LogType="Tail").tail
+
+    told = ("quiet", "loud", "no level", "plain")
+    assert [word for word in told if word in tail("DEBUG")] == list(told)
+    assert [word for word in told if word in tail("INFO")] == ["loud", "no level", "plain"]
+    # What has no level is INFO.
+    assert [word for word in told if word in tail("WARN")] == ["loud"]
+
+
+def test_output_before_the_first_event_is_kept(logs, functions):
+    code = "print('while starting')\n\ndef handler(event, context):\n    pass\n"
     name = functions.create({"main.py": code}, Runtime=PYTHON, Handler="main.handler")
     functions.invoke(name)
     assert "while starting\n" in messages(logs, f"/aws/lambda/{name}")
-    # AWS does not say when half a line is written; at the latest the environment's end shows it.
-    functions.configure(name, Description="another")
-    messages(logs, f"/aws/lambda/{name}", last="no newline")
+
+
+def test_half_a_line_belongs_to_its_invocation(logs, functions):
+    code = "import sys\ndef handler(event, context):\n    sys.stdout.write(event)\n    sys.stdout.flush()\n"
+    name = functions.create({"main.py": code}, Runtime=PYTHON, Handler="main.handler")
+    ids = [functions.invoke(name, text).request_id for text in ("one", "two\n")]
+    found = messages(logs, f"/aws/lambda/{name}", last=f"REPORT RequestId: {ids[1]}")
+    lines = [message for message in found if not message.startswith(("INIT_START", "REPORT"))]
+    start, end = ([f"{word} RequestId: {one}" for one in ids] for word in ("START", "END"))
+    version = " Version: $LATEST\n"
+    assert lines == [
+        start[0] + version, "one", end[0] + "\n", start[1] + version, "two\n", end[1] + "\n",
+    ]
+
+
+def test_a_record_of_many_lines_is_one_event(logs, functions):
+    code = "import logging\ndef handler(event, context):\n    logging.error('one\\ntwo')\n    print('a\\rb')\n    1 / 0\n"
+    name = functions.create({"main.py": code}, Runtime=PYTHON, Handler="main.handler")
+    functions.invoke(name)
+    found = messages(logs, f"/aws/lambda/{name}")
+    assert [message for message in found if message.startswith("[ERROR]\t") and message.endswith("\tone\ntwo\n")]
+    assert "a\rb\n" in found
+    (failure,) = [message for message in found if "ZeroDivisionError" in message]
+    assert "Traceback" in failure and "line 5" in failure
 
 
 def test_much_output_does_not_block_or_tear_lines(logs, functions):

@@ -98,14 +98,17 @@ pub(crate) struct InvokeArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// Function name
-    #[arg(value_name = "NAME")]
-    pub(crate) function: String,
+    #[arg(value_name = "NAME", required_unless_present = "environment")]
+    pub(crate) function: Option<String>,
+    /// Only the log of this execution environment, as `ps --all` lists them; the beginning of its id will do
+    #[arg(short, long, value_name = "ID")]
+    pub(crate) environment: Option<String>,
     /// Keep printing what comes
     #[arg(short, long)]
     pub(crate) follow: bool,
-    /// How far back to begin, such as 30s, 10m or 2h
-    #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = crate::config::parse_duration)]
-    pub(crate) since: std::time::Duration,
+    /// How far back to begin, such as 30s, 10m or 2h [default: 1h, with --environment its beginning]
+    #[arg(long, value_name = "DURATION", value_parser = crate::config::parse_duration)]
+    pub(crate) since: Option<std::time::Duration>,
     /// Where the service is.
     #[command(flatten)]
     pub(crate) client: ClientFlags,

@@ -111,11 +111,7 @@ fn json_level(bytes: &[u8]) -> Option<Level> {
 fn is_rfc3339(text: &str) -> bool {
     let bytes = text.as_bytes();
     let separated = bytes.get(10).is_some_and(|byte| byte.eq_ignore_ascii_case(&b'T'));
-    let zoned = match bytes {
-        [.., b'Z' | b'z'] => true,
-        [.., b'+' | b'-', _, _, b':', _, _] => true,
-        _ => false,
-    };
+    let zoned = matches!(bytes, [.., b'Z' | b'z'] | [.., b'+' | b'-', _, _, b':', _, _]);
     separated && zoned && !bytes.contains(&b',') && text.parse::<jiff::Timestamp>().is_ok()
 }
 
