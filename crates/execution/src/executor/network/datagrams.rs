@@ -12,6 +12,7 @@ use std::{
 };
 
 use hothouse_sandbox::{Arrival, GATEWAY, Replies};
+use rustix::net::SendFlags;
 use tokio::{
     io::Interest,
     net::UdpSocket,
@@ -113,7 +114,8 @@ impl Relay {
         if let Some(flow) = self.flow(Ends { source, destination }) {
             flow.touch();
             // As on any network, what finds no room or no receiver is lost.
-            if let Err(error) = flow.outside.try_send(payload) {
+            // Straight to the socket, since the reactor does not know yet that a new one can be written to.
+            if let Err(error) = rustix::net::send(&flow.outside, payload, SendFlags::DONTWAIT) {
                 tracing::debug!(%destination, %error, "failed to send a datagram to the outside");
             }
         }
