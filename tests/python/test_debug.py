@@ -129,6 +129,35 @@ def test_a_breakpoint_in_a_node_function(start_service, network):
     assert f"ready (debugger: 127.0.0.1:{told_port(service, name)})" in listed
 
 
+def test_an_invocation_waits_for_the_debugger_that_a_function_asks_for(start_service):
+    service, port = start_service("--debug"), free_port()
+    functions = Functions(service.client())
+    name = functions.create(
+        {"index.js": STEPPED_NODE},
+        Runtime=NODE,
+        Handler="index.handler",
+        Timeout=1,
+        Environment={"Variables": {"NODE_OPTIONS": f"--inspect-brk=0.0.0.0:{port}"}},
+    )
+    reply = invoke_meanwhile(functions, name, 21)
+    assert told_port(service, name) == port
+    with until(lambda: attached(port), what="the inspector") as inspector:
+        inspector.call("Debugger.enable")
+        inspector.call("Runtime.runIfWaitingForDebugger")
+        inspector.wait("Debugger.paused")
+        assert not reply.done()
+        inspector.call("Debugger.resume")
+        assert reply.result(60).value() == 42
+
+
+def attached(port):
+    """An inspector, once the process listens."""
+    try:
+        return Inspector(port)
+    except (AssertionError, OSError):
+        return None
+
+
 def step_through(service, name, source):
     """Stops the Python function in its last line, whose source is the file; looks at a variable; lets it go on."""
     functions = Functions(service.client())
