@@ -16,7 +16,7 @@ use tokio::{
     time::{Instant, sleep},
 };
 
-use crate::{debug::Debugging, spec::FunctionSpec};
+use crate::{debug::Debugging, runtimes::Plan, spec::FunctionSpec};
 
 /// An environment that makes room for this one has its port for so long.
 const PORT_LIMIT: Duration = Duration::from_secs(5);
@@ -124,6 +124,16 @@ impl Debugger {
                 );
             })
             .ok()
+    }
+
+    /// Says where and how to attach.
+    pub(super) fn tell(&self, spec: &FunctionSpec, plan: &Plan) {
+        tracing::info!(
+            target: "hothouse::debugger",
+            "debugger of function {}: 127.0.0.1:{} ({}); whoever waits for its answer needs a long read timeout \
+             (`aws --cli-read-timeout 0`)",
+            spec.function_name, self.port(), plan.debugger.instructions(&plan.roots.task),
+        );
     }
 
     /// The port, on the host and inside.

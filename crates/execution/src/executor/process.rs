@@ -530,17 +530,12 @@ impl ProcessInstance {
 
     /// Opens the port for a debugger, and says where.
     async fn open_debugger(&mut self, ports: &Ports, debugging: Debugging) {
-        let plan = &self.prepared.plan.debugger;
         let entrance = self.sandbox.as_ref().and_then(Sandbox::entrance);
         let enter = entrance.map(|entrance| move |port| entrance.connect(port).map_err(io::Error::other));
-        self.debugger = Debugger::open(ports, &self.spec, debugging, plan.preferred_port(), enter).await;
+        let preferred = self.prepared.plan.debugger.preferred_port();
+        self.debugger = Debugger::open(ports, &self.spec, debugging, preferred, enter).await;
         if let Some(debugger) = &self.debugger {
-            tracing::info!(
-                target: "hothouse::debugger",
-                "debugger of function {}: 127.0.0.1:{} ({}); whoever waits for its answer needs a long read \
-                 timeout (`aws --cli-read-timeout 0`)",
-                self.spec.function_name, debugger.port(), plan.instructions(&self.prepared.plan.roots.task),
-            );
+            debugger.tell(&self.spec, &self.prepared.plan);
         }
     }
 
