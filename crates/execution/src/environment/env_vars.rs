@@ -116,7 +116,10 @@ fn platform(spec: &FunctionSpec, inputs: &Inputs<'_>) -> Vec<(String, String)> {
     set("AWS_LAMBDA_RUNTIME_API", &inputs.runtime_api);
     set("LAMBDA_TASK_ROOT", &inputs.plan.roots.task.display());
     set("LAMBDA_RUNTIME_DIR", &inputs.plan.roots.runtime.display());
-    set("_HANDLER", &spec.handler);
+    // Images name their command themselves.
+    if !spec.handler.is_empty() {
+        set("_HANDLER", &spec.handler);
+    }
     if spec.logging.format == LogFormat::Json {
         set("AWS_LAMBDA_LOG_FORMAT", &"JSON");
         if let Some(level) = &spec.logging.application_level {
@@ -264,6 +267,14 @@ mod tests {
             (silent["LOCALSTACK_HOSTNAME"].as_str(), silent["EDGE_PORT"].as_str()),
             ("127.0.0.1", "4566")
         );
+    }
+
+    #[test]
+    fn who_has_no_handler_is_told_none() {
+        let mut spec = spec("provided.al2023");
+        assert_eq!(variables_of(&spec, |_| {})["_HANDLER"], "index.handler");
+        spec.handler = String::new();
+        assert!(!variables_of(&spec, |_| {}).contains_key("_HANDLER"));
     }
 
     #[test]
