@@ -128,6 +128,7 @@ OVER_THE_HOSTS_NETWORK = {
     "port_of_another_environment",
     "ports_in_reach",
     "runtime_api_of_another",
+    "the_way_out",
 }
 
 # What nobody prevents without isolation: other processes of the same user, their files, the whole kernel.

@@ -7,6 +7,9 @@ import socket
 from attempt import Refused, anything, attempt, call, each
 from victim import KEY
 
+# The port of the relay into which a network of its own leads.
+WAY_OUT = 9
+
 
 def opens(family, kind, protocol=0):
     socket.socket(family, kind, protocol).close()
@@ -91,6 +94,39 @@ def port_of_another_environment(event):
 
 
 @attempt
+def the_way_out(event):
+    """programs of the host's by the way out of an own network: all the names that the host has for itself"""
+    port = event["host_port"]
+
+    def through(address):
+        host, at = address
+        with socket.create_connection((host, at), 3) as client:
+            # What is relayed to nobody is closed without a word; the listener outside would wait for ours.
+            client.settimeout(0.3)
+            try:
+                return anything(client.recv(1))
+            except TimeoutError:
+                return "stays open"
+
+    ways = [
+        ("127.0.0.2", port),
+        ("127.1.2.3", port),
+        ("0.0.0.0", port),
+        ("::1", port),
+        ("::ffff:127.0.0.1", port),
+    ]
+    if os.environ["AWS_LAMBDA_RUNTIME_API"].endswith(":9001"):
+        # Where the network is the host's, these would be asked in earnest.
+        ways += [
+            ("127.0.0.1", WAY_OUT),
+            ("169.254.169.254", 80),
+            ("169.254.170.2", 80),
+            ("169.254.100.1", port),
+        ]
+    return each(ways, through)
+
+
+@attempt
 def runtime_api_of_another(event):
     """another environment's Runtime API: to take its events and to answer for it"""
     address = event["victim"]["api"]
@@ -104,7 +140,8 @@ def runtime_api_of_another(event):
 @attempt
 def ports_in_reach(event):
     """everything that listens on loopback, besides what belongs to the environment"""
-    own = {int(os.environ["AWS_LAMBDA_RUNTIME_API"].rsplit(":", 1)[1]), event["service_port"]}
+    # The last is where a network of its own takes what is sent to the outside; see `the_way_out`.
+    own = {int(os.environ["AWS_LAMBDA_RUNTIME_API"].rsplit(":", 1)[1]), event["service_port"], WAY_OUT}
     with open("/proc/net/tcp") as file:
         lines = [line.split() for line in list(file)[1:]]
     listening = {int(fields[1].split(":")[1], 16) for fields in lines if fields[3] == "0A"}

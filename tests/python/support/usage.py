@@ -6,6 +6,8 @@ from pathlib import Path
 
 from . import processes
 
+NAMESPACE = re.compile(r"(net|mnt|user|pid|ipc|uts):\[")
+
 
 def memory(pid):
     """Resident memory, in bytes."""
@@ -32,10 +34,20 @@ def cpu_ticks(pid):
     return int(fields[11]) + int(fields[12])
 
 
+def children(pid):
+    """Processes that any thread of this one has started."""
+    texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
+    return {int(child) for text in texts for child in text.split()}
+
+
 def descriptors(pid):
-    """What its open descriptors lead to, by number."""
+    """What its open descriptors lead to, by number; nothing if it has ended."""
     found = {}
-    for name in os.listdir(f"/proc/{pid}/fd"):
+    try:
+        names = os.listdir(f"/proc/{pid}/fd")
+    except OSError:
+        return found
+    for name in names:
         try:
             found[int(name)] = os.readlink(f"/proc/{pid}/fd/{name}")
         except OSError:
@@ -88,16 +100,23 @@ def links(folder):
     return found
 
 
-def namespaces_of_all():
-    """All namespaces that a process is in or holds."""
+def namespaces_of_orphans():
+    """Namespaces that a process is in or holds whose parent has ended. Their numbers are used again, so those that
+    somebody else has who is not alone in the world tell nothing."""
     found = set()
     for name in os.listdir("/proc"):
-        if name.isdigit():
-            found |= links(f"/proc/{name}/ns")
-            found |= {
-                link for link in links(f"/proc/{name}/fd") if re.match(r"(net|mnt|user|pid|ipc|uts):\[", link)
-            }
+        if name.isdigit() and is_orphan(name):
+            found |= links(f"/proc/{name}/ns") | set(filter(NAMESPACE.match, links(f"/proc/{name}/fd")))
     return found
+
+
+def is_orphan(pid):
+    """Adopted by the machine's first process, and not another service that was started so."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].split()
+        return status[1] == "1" and b"\0start\0" not in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def sockets(pid):
