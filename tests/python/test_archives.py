@@ -86,6 +86,7 @@ def handler(event, context):
     status = os.stat("main.py")
     return {
         "same": status.st_uid == os.getuid(),
+        "owner": [status.st_uid, status.st_gid],
         "date": status.st_mtime,
         "found": {path: look(path) for path in event},
         "resolved": {path: os.path.exists(path) for path in event},
@@ -125,6 +126,7 @@ def test_a_function_finds_the_permissions_of_the_archive(looked):
     if looked["same"]:
         pytest.skip("functions run as the user who runs the service, whose own permissions count")
     found = looked["found"]
+    assert looked["owner"] == [0, 0]
     assert looked["date"] == 1612325106
     # The classic failure: on AWS, too, a function cannot read what is only for its owner.
     assert found["private"] == ["0o600", "PermissionError"]
