@@ -152,6 +152,24 @@ def test_a_flood_while_starting_and_in_the_background_blocks_nothing(start_servi
     until(lambda: service.states(name) == [], what="the end of the environment with the flood")
 
 
+def test_a_flood_that_never_ends_times_out(calm):
+    service, functions, bystander = calm
+    code = """
+import os
+
+def handler(event, context):
+    # Several writers, so that the pipe is never empty.
+    for _ in range(3):
+        os.fork()
+    while True:
+        os.write(1, b"\\n" * 65536)
+"""
+    name = functions.create({"main.py": code}, **{**FLOODING, "Timeout": 1})
+    reply, answered = meanwhile(functions, bystander, lambda: functions.invoke(name, {}))
+    assert reply.payload["errorType"] == "Sandbox.Timedout"
+    assert answered > 0
+
+
 def test_a_line_without_end_is_events_of_256_kilobytes(calm):
     service, functions, _ = calm
     code = """

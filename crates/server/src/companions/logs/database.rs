@@ -417,7 +417,7 @@ impl Database {
         Ok(more)
     }
 
-    /// Deletes the oldest events until the database is a tenth below its limit, if it is above; says how many went.
+    /// Deletes old events until the database is a tenth below its limit, if it is above; says how many went.
     pub(super) fn evict(&mut self) -> Result<u64, StoreError> {
         if self.used_bytes()? <= self.maximum_bytes {
             return Ok(0);
@@ -441,22 +441,34 @@ impl Database {
         Ok(evicted)
     }
 
+    /// Deletes the oldest events of the largest group: whoever floods pays for it, and what others logged stays.
     fn evict_step(&mut self) -> Result<u64, StoreError> {
         let transaction = self.connection.transaction()?;
-        // A tenth at a time: large events must not all go because small ones come in thousands.
-        let range: (Option<i64>, Option<i64>) =
-            transaction
-                .query_row("SELECT MIN(id), MAX(id) FROM event", [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let (Some(oldest), Some(newest)) = range else { return Ok(0) };
-        let last = oldest + ((newest - oldest) / 10).min(STEP);
-        transaction.execute(
-            "UPDATE log_group SET stored_bytes = stored_bytes - gone.bytes
-             FROM (SELECT group_id, SUM(length(message) + 26) AS bytes FROM event WHERE id <= ? GROUP BY group_id)
-                  AS gone
-             WHERE gone.group_id = log_group.id",
-            [last],
-        )?;
-        let deleted = transaction.execute("DELETE FROM event WHERE id <= ?", [last])?;
+        let largest = transaction
+            .prepare_cached("SELECT id, stored_bytes FROM log_group ORDER BY stored_bytes DESC LIMIT 1")?
+            .query_row([], |row| Ok((row.get::<_, i64>(0)?, row.get::<_, i64>(1)?)))
+            .optional()?;
+        let Some((group, stored)) = largest else { return Ok(0) };
+        let oldest = "FROM event WHERE group_id = ?1 ORDER BY timestamp_ms, id LIMIT ?2";
+        let (mut events, mut bytes) = (0, 0);
+        {
+            let mut statement =
+                transaction.prepare_cached(&format!("SELECT length(message) + 26 {oldest}"))?;
+            let mut rows = statement.query([group, STEP])?;
+            // A tenth at a time: large events must not all go because small ones come in thousands.
+            while bytes < stored / 10 + 1
+                && let Some(row) = rows.next()?
+            {
+                events += 1;
+                bytes += row.get::<_, i64>(0)?;
+            }
+        }
+        let deleted = transaction
+            .prepare_cached(&format!("DELETE FROM event WHERE id IN (SELECT id {oldest})"))?
+            .execute([group, events])?;
+        transaction
+            .prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes - ? WHERE id = ?")?
+            .execute([bytes, group])?;
         transaction.commit()?;
         Ok(deleted as u64)
     }

@@ -47,7 +47,7 @@ const WARN_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct LogStoreConfig {
     /// Directory of `logs.db`; nothing is written to disk without one.
     pub(crate) directory: Option<PathBuf>,
-    /// Bytes that the database may use; the oldest events make room.
+    /// Bytes that the database may use; the oldest events of the largest group make room.
     pub(crate) maximum_bytes: u64,
 }
 
@@ -358,7 +358,7 @@ impl Writer {
             Ok(0) => {}
             Ok(evicted) => {
                 if self.shared.evicted.fetch_add(evicted, Ordering::Relaxed) == 0 {
-                    tracing::warn!("the log store is full: the oldest events make room for new ones");
+                    tracing::warn!("the log store is full: the oldest events of the largest log group make room");
                 }
             }
             Err(error) => tracing::warn!("failed to make room in the log store: {}", chain(&error)),

@@ -157,6 +157,22 @@ async fn the_oldest_events_make_room() {
 }
 
 #[tokio::test]
+async fn a_flood_makes_room_at_its_own_cost() {
+    let store = open(None, 2 << 20, &MovedClock::new());
+    let quiet = LogStream { group: "/aws/lambda/quiet".into(), ..stream("a") };
+    append(&store, &quiet, vec![event(START_MS, "said quietly")]);
+    for number in 0..100 {
+        let flood = (0..10).map(|_| event(START_MS + number, "x".repeat(8000)));
+        assert!(append(&store, &stream("flood"), flood.collect()));
+        call(&store, "DescribeLogGroups", serde_json::json!({})).await;
+    }
+    assert!(store.evicted() > 0);
+    let input = serde_json::json!({ "logGroupName": "/aws/lambda/quiet" });
+    let found = call(&store, "FilterLogEvents", input).await;
+    assert_eq!(found["events"][0]["message"], "said quietly");
+}
+
+#[tokio::test]
 async fn retention_follows_the_clock() {
     let clock = MovedClock::new();
     let store = open(None, 1 << 30, &clock);
