@@ -78,13 +78,14 @@ pub(crate) fn list(missing: &[Missing]) -> String {
     missing.iter().map(Missing::to_string).collect::<Vec<_>>().join(", ")
 }
 
-/// What a sandbox of this level would have here. Really makes one, and takes some milliseconds.
-pub fn probe(level: Level) -> Isolation {
+/// What a sandbox of this level would have here, and which network if it wanted this one. Really makes one, and takes
+/// some milliseconds.
+pub fn probe(level: Level, network: Network) -> (Isolation, Network) {
     let wanted = if level == Level::None { Level::None } else { Level::Best };
-    let spec = TemplateSpec { level: wanted, network: Network::Relayed, ..TemplateSpec::default() };
+    let spec = TemplateSpec { level: wanted, network, ..TemplateSpec::default() };
     match Template::create(spec) {
-        Ok(template) => template.isolation().clone(),
-        Err(_) => Isolation::None,
+        Ok(template) => (template.isolation().clone(), template.network(network)),
+        Err(_) => (Isolation::None, Network::Host),
     }
 }
 

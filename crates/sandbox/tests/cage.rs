@@ -12,13 +12,15 @@ mod common;
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
 use common::*;
-use hothouse_sandbox::{Ending, Isolation, Level, Missing, Mount, Sandbox, SpawnError, probe};
+use hothouse_sandbox::{Ending, Isolation, Level, Missing, Mount, Network, Sandbox, SpawnError, probe};
 
 #[test]
 fn probing_says_what_a_template_gives() {
-    assert_eq!(&probe(Level::Best), template(Level::Best).isolation());
-    assert_eq!(probe(Level::None), Isolation::None);
-    eprintln!("isolation here: {}", probe(Level::Best));
+    let template = template(Level::Best);
+    let found = probe(Level::Best, Network::Relayed);
+    assert_eq!(found, (template.isolation().clone(), template.network(Network::Relayed)));
+    assert_eq!(probe(Level::None, Network::Own), (Isolation::None, Network::Host));
+    eprintln!("isolation here: {}", template.isolation());
 }
 
 #[test]

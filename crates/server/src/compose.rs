@@ -164,7 +164,12 @@ impl Service {
         });
         let isolation = executor.isolation().map_err(StartError::Isolation)?;
         let (debug, debug_file) = debug(&config.debug);
+        let network = executor.network().map_err(StartError::Isolation)?;
         let mut summary = summary(&executor, &isolation);
+        let wanted = sandbox_network(config.network);
+        if network != wanted {
+            summary.push(format!("Network: {}", network_words(wanted, network)));
+        }
         summary.extend(debug_summary(&config.debug));
         let engine = Engine::new(
             EngineConfig {
@@ -175,7 +180,6 @@ impl Service {
                 response_limit: config.limits.max_function_payload_size as usize,
                 concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
                 debug,
-                ..EngineConfig::default()
             },
             hothouse_execution::Ports {
                 executor: Arc::new(executor),
@@ -301,13 +305,30 @@ fn executor_config(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) 
             Isolation::Partial => Level::Partial,
             Isolation::None => Level::None,
         },
-        network: match config.network {
-            Network::Auto => SandboxNetwork::Relayed,
-            Network::Host => SandboxNetwork::Host,
-            Network::Isolated => SandboxNetwork::Own,
-        },
+        network: sandbox_network(config.network),
         service: Some(ServiceAddress { port, announce: config.inject_aws_endpoint, door }),
         ..ProcessExecutorConfig::new(Catalog::discover(&config.search_paths, policy))
+    }
+}
+
+/// What a sandbox is asked for.
+pub(crate) fn sandbox_network(configured: Network) -> SandboxNetwork {
+    match configured {
+        Network::Auto => SandboxNetwork::Relayed,
+        Network::Host => SandboxNetwork::Host,
+        Network::Isolated => SandboxNetwork::Own,
+    }
+}
+
+/// The network that environments have, for people.
+pub(crate) fn network_words(wanted: SandboxNetwork, found: SandboxNetwork) -> &'static str {
+    match (wanted, found) {
+        (_, SandboxNetwork::Relayed) => "each environment has its own",
+        (_, SandboxNetwork::Own) => "each environment has its own, without a way out",
+        (SandboxNetwork::Host, SandboxNetwork::Host) => "the host's",
+        (SandboxNetwork::Own | SandboxNetwork::Relayed, SandboxNetwork::Host) => {
+            "the host's, as this machine cannot give environments their own"
+        }
     }
 }
 

@@ -182,6 +182,15 @@ impl ProcessExecutor {
         Ok(self.inner.template(Vec::new())?.isolation().clone())
     }
 
+    /// The network that environments will have: the configured one, or the host's where the machine cannot give it.
+    ///
+    /// # Errors
+    /// As for [`ProcessExecutor::isolation`], which it blocks as.
+    pub fn network(&self) -> Result<Network, StartError> {
+        let config = &self.inner.config;
+        Ok(self.inner.template(Vec::new())?.network(config.network))
+    }
+
     /// The interpreters of the machine.
     pub fn catalog(&self) -> &Catalog {
         &self.inner.config.catalog
@@ -194,7 +203,7 @@ impl Executor for ProcessExecutor {
         Box::pin(async move {
             let debugging = launch.debug;
             let origin = SegmentOrigin {
-                account: launch.spec.account.clone(),
+                account: launch.spec.account,
                 region: launch.spec.region.clone(),
                 environment: launch.environment,
             };

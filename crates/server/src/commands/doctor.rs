@@ -9,7 +9,7 @@ use std::{
     process::ExitCode,
 };
 
-use hothouse_sandbox::Level;
+use hothouse_sandbox::{Level, Network};
 use serde::Serialize;
 
 use super::{
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     cli::DoctorArgs,
     client::Client,
+    compose::{network_words, sandbox_network},
     config::{ClientConfig, Isolation, ServiceConfig},
 };
 
@@ -47,6 +48,8 @@ pub(super) async fn run(args: &DoctorArgs) -> Result<ExitCode, CommandError> {
 struct Report {
     version: &'static str,
     isolation: IsolationReport,
+    /// Network of environments.
+    network: &'static str,
     data_directory: DataDirectory,
     addresses: Vec<Address>,
     runtimes: Vec<Row>,
@@ -100,7 +103,8 @@ enum AddressState {
 }
 
 fn examine(config: &ServiceConfig, addresses: Vec<Address>) -> Report {
-    let isolation = isolation(config.isolation);
+    let wanted = sandbox_network(config.network);
+    let (isolation, network) = isolation(config.isolation, wanted);
     let data_directory =
         DataDirectory { state: directory_state(&config.data_dir), path: config.data_dir.clone() };
     let mut problems = Vec::new();
@@ -123,6 +127,7 @@ fn examine(config: &ServiceConfig, addresses: Vec<Address>) -> Report {
     Report {
         version: env!("CARGO_PKG_VERSION"),
         isolation,
+        network: network_words(wanted, network),
         data_directory,
         addresses,
         runtimes: runtimes::rows(&catalog(config)),
@@ -130,21 +135,22 @@ fn examine(config: &ServiceConfig, addresses: Vec<Address>) -> Report {
     }
 }
 
-fn isolation(configured: Isolation) -> IsolationReport {
+fn isolation(configured: Isolation, network: Network) -> (IsolationReport, Network) {
     let level = match configured {
         Isolation::Best => Level::Best,
         Isolation::Full => Level::Full,
         Isolation::Partial => Level::Partial,
         Isolation::None => Level::None,
     };
-    let (level, missing) = match hothouse_sandbox::probe(level) {
+    let (isolation, network) = hothouse_sandbox::probe(level, network);
+    let (level, missing) = match isolation {
         hothouse_sandbox::Isolation::Full => ("full", Vec::new()),
         hothouse_sandbox::Isolation::Partial(missing) => {
             ("partial", missing.iter().map(ToString::to_string).collect())
         }
         hothouse_sandbox::Isolation::None => ("none", Vec::new()),
     };
-    IsolationReport { level, missing }
+    (IsolationReport { level, missing }, network)
 }
 
 fn isolation_problem(configured: Isolation, found: &IsolationReport) -> Option<String> {
@@ -206,6 +212,7 @@ fn show(report: &Report) -> Result<(), CommandError> {
     };
     print(format_args!("Hothouse     {}", report.version))?;
     print(format_args!("Isolation    {isolation}"))?;
+    print(format_args!("Network      {}", report.network))?;
     let state = match report.data_directory.state {
         DirectoryState::Ready => "",
         DirectoryState::Absent => " (made at the first start)",
