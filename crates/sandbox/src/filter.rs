@@ -30,6 +30,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_kexec_load,
     libc::SYS_keyctl,
     libc::SYS_lookup_dcookie,
+    libc::SYS_migrate_pages,
     libc::SYS_mount,
     libc::SYS_mount_setattr,
     libc::SYS_move_mount,
@@ -38,6 +39,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_nfsservctl,
     libc::SYS_open_by_handle_at,
     libc::SYS_open_tree,
+    OPEN_TREE_ATTR,
     libc::SYS_perf_event_open,
     libc::SYS_pidfd_getfd,
     libc::SYS_pivot_root,
@@ -46,6 +48,7 @@ const REFUSED: &[c_long] = &[
     libc::SYS_process_vm_writev,
     libc::SYS_ptrace,
     libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
     libc::SYS_reboot,
     libc::SYS_request_key,
     libc::SYS_setdomainname,
@@ -75,12 +78,37 @@ const REFUSED: &[c_long] = &[
 
 /// Answered as if the kernel were too old for them: callers have a way without.
 /// `clone3` hides its flags behind a pointer, where a filter cannot read them; libraries then use `clone`.
-const ABSENT: &[c_long] =
-    &[libc::SYS_clone3, libc::SYS_io_uring_enter, libc::SYS_io_uring_register, libc::SYS_io_uring_setup];
+const ABSENT: &[c_long] = &[
+    libc::SYS_clone3,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    LISTMOUNT,
+    LISTNS,
+    LSM_GET_SELF_ATTR,
+    LSM_LIST_MODULES,
+    LSM_SET_SELF_ATTR,
+    STATMOUNT,
+];
 
-/// Families of sockets that a function may open. The others (vsock, packet, crypto, …) reach the host or much kernel
-/// code that is rarely used, and know no network namespace.
-const FAMILIES: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
+// Younger than our C library's names for them. New calls have the same numbers on all architectures.
+const STATMOUNT: c_long = 457;
+const LISTMOUNT: c_long = 458;
+const LSM_GET_SELF_ATTR: c_long = 459;
+const LSM_SET_SELF_ATTR: c_long = 460;
+const LSM_LIST_MODULES: c_long = 461;
+const OPEN_TREE_ATTR: c_long = 467;
+const LISTNS: c_long = 470;
+
+/// Protocols of internet sockets. For any other, the kernel would load a module that nobody here has needed before.
+const PROTOCOLS: &[i32] =
+    &[0, libc::IPPROTO_ICMP, libc::IPPROTO_ICMPV6, libc::IPPROTO_MPTCP, libc::IPPROTO_TCP, libc::IPPROTO_UDP];
+
+/// What `personality` may be: this machine's, or a question. The others switch protections off.
+const PERSONALITIES: &[u32] = &[0, 8, 0x2_0000, 0x2_0008, u32::MAX];
+
+/// Requests to a terminal that type for whoever sits at it. There should be none, but a caller may hand one in.
+const TERMINAL_REQUESTS: &[u32] = &[libc::TIOCSTI as u32, libc::TIOCLINUX as u32];
 
 const NAMESPACES: i32 = libc::CLONE_NEWUSER
     | libc::CLONE_NEWNS
@@ -98,17 +126,22 @@ const ARCHITECTURE: u32 = 0xc000_00b7;
 const REFUSE: u32 = SECCOMP_RET_ERRNO | libc::EPERM as u32;
 const NOT_THERE: u32 = SECCOMP_RET_ERRNO | libc::ENOSYS as u32;
 const NO_SUCH_FAMILY: u32 = SECCOMP_RET_ERRNO | libc::EAFNOSUPPORT as u32;
+const NO_SUCH_PROTOCOL: u32 = SECCOMP_RET_ERRNO | libc::EPROTONOSUPPORT as u32;
 
 // Offsets in `struct seccomp_data`; both architectures are little-endian, so an argument's low half comes first.
 const NUMBER: u32 = 0;
 const ARCHITECTURE_OFFSET: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
+const SECOND_ARGUMENT: u32 = 24;
+const THIRD_ARGUMENT: u32 = 32;
 
 /// What happens to a range of system calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Verdict {
     Return(u32),
     Clone,
+    Ioctl,
+    Personality,
     Socket,
 }
 
@@ -118,7 +151,10 @@ pub(crate) fn program() -> Vec<sock_filter> {
     special.extend(REFUSED.iter().map(|&number| (number as u32, Verdict::Return(REFUSE))));
     special.extend(ABSENT.iter().map(|&number| (number as u32, Verdict::Return(NOT_THERE))));
     special.push((libc::SYS_clone as u32, Verdict::Clone));
+    special.push((libc::SYS_ioctl as u32, Verdict::Ioctl));
+    special.push((libc::SYS_personality as u32, Verdict::Personality));
     special.push((libc::SYS_socket as u32, Verdict::Socket));
+    special.push((libc::SYS_socketpair as u32, Verdict::Socket));
     special.sort_by_key(|&(number, _)| number);
 
     let mut ranges = vec![(0, Verdict::Return(SECCOMP_RET_ALLOW))];
@@ -162,23 +198,55 @@ fn tree(ranges: &[(u32, Verdict)]) -> Vec<sock_filter> {
 fn leaf(verdict: Verdict) -> Vec<sock_filter> {
     match verdict {
         Verdict::Return(value) => vec![answer(value)],
+        // The kernel looks at the lower half of all these arguments, and so do we.
         Verdict::Clone => vec![
             load(FIRST_ARGUMENT),
             jump(BPF_JSET, NAMESPACES as u32, 0, 1),
             answer(REFUSE),
             answer(SECCOMP_RET_ALLOW),
         ],
-        Verdict::Socket => {
-            let mut code = vec![load(FIRST_ARGUMENT)];
-            for (index, &family) in FAMILIES.iter().enumerate() {
-                // Over the remaining comparisons and the refusal.
-                let skip = (FAMILIES.len() - index) as u8;
-                code.push(jump(BPF_JEQ, family as u32, skip, 0));
-            }
-            code.extend([answer(NO_SUCH_FAMILY), answer(SECCOMP_RET_ALLOW)]);
-            code
-        }
+        Verdict::Ioctl => one_of(SECOND_ARGUMENT, TERMINAL_REQUESTS, REFUSE, SECCOMP_RET_ALLOW),
+        Verdict::Personality => one_of(FIRST_ARGUMENT, PERSONALITIES, SECCOMP_RET_ALLOW, REFUSE),
+        Verdict::Socket => socket(),
     }
+}
+
+/// Whether an argument is one of these, and what is answered then and otherwise.
+fn one_of(argument: u32, values: &[u32], then: u32, otherwise: u32) -> Vec<sock_filter> {
+    let mut code = vec![load(argument)];
+    for (index, &value) in values.iter().enumerate() {
+        // Over the remaining comparisons and the other answer.
+        code.push(jump(BPF_JEQ, value, (values.len() - index) as u8, 0));
+    }
+    code.extend([answer(otherwise), answer(then)]);
+    code
+}
+
+/// Of the families that a function needs. The others (vsock, packet, crypto, …) reach the host or much kernel code that is
+/// rarely used, and know no network namespace.
+fn socket() -> Vec<sock_filter> {
+    let internet: Vec<u32> = PROTOCOLS.iter().map(|&protocol| protocol as u32).collect();
+    let internet = one_of(THIRD_ARGUMENT, &internet, SECCOMP_RET_ALLOW, NO_SUCH_PROTOCOL);
+    // Interfaces and routes, which everyone may ask for; the other protocols talk to parts of the kernel that need not
+    // hear from functions.
+    let netlink = one_of(THIRD_ARGUMENT, &[libc::NETLINK_ROUTE as u32], SECCOMP_RET_ALLOW, NO_SUCH_PROTOCOL);
+    let local = vec![answer(SECCOMP_RET_ALLOW)];
+    let mut code = vec![load(FIRST_ARGUMENT)];
+    for (families, then) in [
+        (&[libc::AF_UNIX][..], local),
+        (&[libc::AF_INET, libc::AF_INET6], internet),
+        (&[libc::AF_NETLINK], netlink),
+    ] {
+        for (index, &family) in families.iter().enumerate() {
+            let to_answer = (families.len() - index - 1) as u8;
+            // The last one that is not equal either goes on behind the answer.
+            let behind = if to_answer == 0 { then.len() as u8 } else { 0 };
+            code.push(jump(BPF_JEQ, family as u32, to_answer, behind));
+        }
+        code.extend(then);
+    }
+    code.push(answer(NO_SUCH_FAMILY));
+    code
 }
 
 fn load(offset: u32) -> sock_filter {
@@ -198,7 +266,7 @@ mod tests {
     use super::*;
 
     /// What the kernel would do with the program.
-    fn run(program: &[sock_filter], architecture: u32, number: u32, argument: u32) -> u32 {
+    fn run(program: &[sock_filter], architecture: u32, number: u32, arguments: [u32; 3]) -> u32 {
         let (mut at, mut value) = (0, 0);
         loop {
             let step = program[at];
@@ -208,7 +276,9 @@ mod tests {
                     value = match step.k {
                         NUMBER => number,
                         ARCHITECTURE_OFFSET => architecture,
-                        FIRST_ARGUMENT => argument,
+                        FIRST_ARGUMENT => arguments[0],
+                        SECOND_ARGUMENT => arguments[1],
+                        THIRD_ARGUMENT => arguments[2],
                         other => panic!("load of {other}"),
                     };
                     continue;
@@ -223,6 +293,10 @@ mod tests {
         }
     }
 
+    fn answer_to(number: c_long, arguments: [u32; 3]) -> u32 {
+        run(&program(), ARCHITECTURE, number as u32, arguments)
+    }
+
     #[test]
     fn every_number_has_its_verdict() {
         let program = program();
@@ -234,16 +308,19 @@ mod tests {
             } else {
                 SECCOMP_RET_ALLOW
             };
-            // An argument that is an allowed family and no namespace flag.
-            let argument = libc::AF_INET as u32;
-            assert_eq!(run(&program, ARCHITECTURE, number as u32, argument), expected, "number {number}");
+            // Arguments with which all are allowed that depend on them.
+            let arguments = if [libc::SYS_socket, libc::SYS_socketpair].contains(&c_long::from(number)) {
+                [libc::AF_INET as u32, 0, 0]
+            } else {
+                [0; 3]
+            };
+            assert_eq!(run(&program, ARCHITECTURE, number as u32, arguments), expected, "number {number}");
         }
     }
 
     #[test]
     fn clone_may_make_threads_but_no_namespaces() {
-        let program = program();
-        let clone = |flags: i32| run(&program, ARCHITECTURE, libc::SYS_clone as u32, flags as u32);
+        let clone = |flags: i32| answer_to(libc::SYS_clone, [flags as u32, 0, 0]);
         assert_eq!(clone(libc::CLONE_VM | libc::CLONE_THREAD | libc::CLONE_SIGHAND), SECCOMP_RET_ALLOW);
         assert_eq!(clone(libc::SIGCHLD), SECCOMP_RET_ALLOW);
         assert_eq!(clone(libc::CLONE_NEWUSER | libc::SIGCHLD), REFUSE);
@@ -251,15 +328,50 @@ mod tests {
     }
 
     #[test]
-    fn sockets_of_other_families_and_other_architectures_do_not_exist() {
+    fn sockets_are_of_few_families_and_protocols() {
+        let socket = |family: i32, protocol: i32| {
+            let arguments = [family as u32, libc::SOCK_STREAM as u32, protocol as u32];
+            let answer = answer_to(libc::SYS_socket, arguments);
+            assert_eq!(answer_to(libc::SYS_socketpair, arguments), answer);
+            answer
+        };
+        assert_eq!(socket(libc::AF_UNIX, 0), SECCOMP_RET_ALLOW);
+        for family in [libc::AF_INET, libc::AF_INET6] {
+            for protocol in PROTOCOLS {
+                assert_eq!(socket(family, *protocol), SECCOMP_RET_ALLOW);
+            }
+            for protocol in [libc::IPPROTO_SCTP, libc::IPPROTO_DCCP, libc::IPPROTO_UDPLITE, libc::IPPROTO_RAW]
+            {
+                assert_eq!(socket(family, protocol), NO_SUCH_PROTOCOL);
+            }
+        }
+        assert_eq!(socket(libc::AF_NETLINK, libc::NETLINK_ROUTE), SECCOMP_RET_ALLOW);
+        assert_eq!(socket(libc::AF_NETLINK, libc::NETLINK_NETFILTER), NO_SUCH_PROTOCOL);
+        assert_eq!(socket(libc::AF_NETLINK, libc::NETLINK_GENERIC), NO_SUCH_PROTOCOL);
+        for family in [libc::AF_VSOCK, libc::AF_PACKET, libc::AF_ALG, libc::AF_TIPC, libc::AF_UNSPEC] {
+            assert_eq!(socket(family, 0), NO_SUCH_FAMILY);
+        }
+    }
+
+    #[test]
+    fn protections_stay_on_and_terminals_are_left_alone() {
+        let personality = |persona: u32| answer_to(libc::SYS_personality, [persona, 0, 0]);
+        assert_eq!(personality(u32::MAX), SECCOMP_RET_ALLOW);
+        assert_eq!(personality(0), SECCOMP_RET_ALLOW);
+        assert_eq!(personality(libc::ADDR_NO_RANDOMIZE as u32), REFUSE);
+        assert_eq!(personality(libc::READ_IMPLIES_EXEC as u32), REFUSE);
+        let ioctl = |request: libc::Ioctl| answer_to(libc::SYS_ioctl, [1, request as u32, 0]);
+        assert_eq!(ioctl(libc::TCGETS), SECCOMP_RET_ALLOW);
+        assert_eq!(ioctl(libc::FIONBIO), SECCOMP_RET_ALLOW);
+        assert_eq!(ioctl(libc::TIOCSTI), REFUSE);
+        assert_eq!(ioctl(libc::TIOCLINUX), REFUSE);
+    }
+
+    #[test]
+    fn other_architectures_do_not_exist() {
         let program = program();
-        let socket = |family: i32| run(&program, ARCHITECTURE, libc::SYS_socket as u32, family as u32);
-        assert_eq!(socket(libc::AF_UNIX), SECCOMP_RET_ALLOW);
-        assert_eq!(socket(libc::AF_NETLINK), SECCOMP_RET_ALLOW);
-        assert_eq!(socket(libc::AF_VSOCK), NO_SUCH_FAMILY);
-        assert_eq!(socket(libc::AF_PACKET), NO_SUCH_FAMILY);
-        assert_eq!(run(&program, 0x4000_0003, 1, 0), NOT_THERE);
+        assert_eq!(run(&program, 0x4000_0003, 1, [0; 3]), NOT_THERE);
         #[cfg(target_arch = "x86_64")]
-        assert_eq!(run(&program, ARCHITECTURE, 0x4000_0001, 0), NOT_THERE);
+        assert_eq!(run(&program, ARCHITECTURE, 0x4000_0001, [0; 3]), NOT_THERE);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
     process::Process,
     spec::{Command, Network, SandboxSpec},
     syscall::{self, SignalsBlocked},
-    user_namespace::{self, UserMap},
+    user_namespace,
 };
 
 /// Size of `/dev/shm`: programs rarely use it, and pay for what is in it from their memory.
@@ -59,8 +59,7 @@ impl Sandbox {
             None => None,
         };
         let users = if features.mode == Mode::Privileged && features.user_namespace {
-            let map = UserMap::with_root(template.identity());
-            Some(user_namespace::create(&map).map_err(SpawnError::step(Step::UserNamespace))?)
+            Some(user_namespace::create(template.identity()).map_err(SpawnError::step(Step::UserNamespace))?)
         } else {
             None
         };

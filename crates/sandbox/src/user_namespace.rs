@@ -6,16 +6,18 @@ use std::{
     ffi::{CStr, CString, c_int, c_void},
     fs::File,
     io,
+    mem::MaybeUninit,
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
         unix::fs::OpenOptionsExt,
     },
+    sync::OnceLock,
 };
 
 use crate::{
     helper,
     spec::Identity,
-    syscall::{self, SignalsBlocked},
+    syscall::{self, Errno, SignalsBlocked},
 };
 
 /// Whom programs are outside that see themselves as root.
@@ -44,7 +46,7 @@ impl UserMap {
 
     /// For a program of this identity. The host's root is seen as root, so that files are whose they are on AWS, unless
     /// the program itself is root: then nobody else is.
-    pub(crate) fn with_root(identity: &Identity) -> Self {
+    fn with_root(identity: &Identity) -> Self {
         let (uid, gid) = identity.outside();
         let pairs = |inner: u32, outer: u32| match inner {
             0 => lines(&[(0, outer)]),
@@ -82,43 +84,104 @@ fn write_file_at(directory: RawFd, name: &CStr, text: &[u8]) -> syscall::Result 
     result
 }
 
-/// As root: a new user namespace with this map.
+/// As root: a new user namespace with this map, which belongs to the user outside that programs are.
 ///
-/// Only who is outside may map more than himself, so a process is born in the namespace and waits until it is mapped and
-/// held by a descriptor. It does nothing else, and has ended when this returns.
-pub(crate) fn create(map: &UserMap) -> io::Result<OwnedFd> {
+/// To whom it belongs, the kernel charges what is used up in it (watches on files, pending signals): root must not be
+/// short of them because of a function. Only who is outside may map more than himself, so a process is born in the
+/// namespace and waits until it is mapped and held by a descriptor. It does nothing else, and has ended when this returns.
+pub(crate) fn create(identity: &Identity) -> io::Result<OwnedFd> {
     const STACK_BYTES: usize = 16 * 1024;
 
-    /// Ends with the service, should that be killed right now.
-    extern "C" fn wait(service: *mut c_void) -> c_int {
-        // SAFETY: none of these calls takes a pointer.
-        unsafe {
-            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
-            while libc::getppid() == service as usize as libc::pid_t {
-                libc::pause();
-            }
-            libc::_exit(0)
-        }
-    }
-
-    let mut stack: Vec<u8> = Vec::with_capacity(STACK_BYTES);
-    let top = (stack.spare_capacity_mut().as_mut_ptr_range().end as usize & !0xf) as *mut c_void;
-    // It shares our memory, which spares copying page tables, and our descriptors, so that it keeps none open.
-    let flags = libc::CLONE_NEWUSER | libc::CLONE_VM | libc::CLONE_FILES;
+    let map = UserMap::with_root(identity);
+    let mut stacks: [Vec<u8>; 2] = std::array::from_fn(|_| Vec::with_capacity(STACK_BYTES));
+    let [first, second] = &mut stacks;
+    let top = (second.spare_capacity_mut().as_mut_ptr_range().end as usize & !0xf) as *mut c_void;
+    let mut birth =
+        Birth { owner: identity.outside(), stack: top, service: std::process::id(), born: Err(Errno(0)) };
+    let inspectable = Inspectable::now();
     let blocked = SignalsBlocked::new();
-    // SAFETY: the stack is the child's alone until it has been reaped; the child only waits.
-    let pid = unsafe { libc::clone(wait, top, flags, std::process::id() as usize as *mut c_void) };
+    // Both share our memory, which spares copying page tables, and our descriptors, so that they keep none open.
+    // SAFETY: `give_birth` is async-signal-safe, stack and argument outlive it, for which we wait.
+    let parent = unsafe {
+        let stack: &mut [MaybeUninit<u8>] = first.spare_capacity_mut();
+        syscall::clone_on_stack(SHARED, stack, give_birth, (&raw mut birth).cast())
+    };
     drop(blocked);
-    syscall::check(pid.into())?;
-    let made = map_and_hold(pid, map);
+    let reaped = parent.map_err(io::Error::from).and_then(helper::wait);
+    inspectable.restore();
+    reaped?;
+    let pid = birth.born?;
+    let made = map_and_hold(pid, &map);
     // SAFETY: takes no pointers. It is our child, and only we reap it.
     unsafe { libc::kill(pid, libc::SIGKILL) };
     if let Err(error) = helper::wait(pid) {
         // It may be running still.
-        std::mem::forget(stack);
+        std::mem::forget(stacks);
         return Err(error);
     }
     made
+}
+
+const SHARED: c_int = libc::CLONE_VM | libc::CLONE_FILES;
+
+/// What the process that makes the namespace needs to know, and what it answers.
+struct Birth {
+    owner: (u32, u32),
+    stack: *mut c_void,
+    service: u32,
+    born: syscall::Result<libc::pid_t>,
+}
+
+/// Becomes the owner, with root's power still, and clones the process that is in the namespace.
+extern "C" fn give_birth(birth: *mut c_void) -> c_int {
+    // SAFETY: `create` passes one, and waits for our end.
+    let birth = unsafe { &mut *birth.cast::<Birth>() };
+    let (uid, gid) = birth.owner;
+    let service = birth.service as usize as *mut c_void;
+    // SAFETY: the stack is that child's alone until it has been reaped. Raw system calls, because the C library's would
+    // signal the service's other threads.
+    let result = unsafe {
+        syscall::check(libc::prctl(libc::PR_SET_SECUREBITS, libc::SECBIT_NO_SETUID_FIXUP, 0, 0, 0).into())
+            .and_then(|_| syscall::check(libc::syscall(libc::SYS_setresgid, gid, gid, gid)))
+            .and_then(|_| syscall::check(libc::syscall(libc::SYS_setresuid, uid, uid, uid)))
+            .and_then(|_| {
+                let flags = SHARED | libc::CLONE_NEWUSER | libc::CLONE_PARENT;
+                syscall::check(libc::clone(wait, birth.stack, flags, service).into())
+            })
+    };
+    birth.born = result.map(|pid| pid as libc::pid_t);
+    0
+}
+
+/// Ends with the service, should that be killed right now.
+extern "C" fn wait(service: *mut c_void) -> c_int {
+    // SAFETY: none of these calls takes a pointer.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        while libc::getppid() == service as usize as libc::pid_t {
+            libc::pause();
+        }
+        libc::_exit(0)
+    }
+}
+
+/// Whether our memory may be inspected. A child that shares it and becomes another user takes that from it.
+struct Inspectable(bool);
+
+impl Inspectable {
+    fn now() -> Self {
+        /// As it was in the beginning: now another thread may be where we are.
+        static BEFORE: OnceLock<bool> = OnceLock::new();
+        // SAFETY: takes no pointers.
+        Self(*BEFORE.get_or_init(|| unsafe { libc::prctl(libc::PR_GET_DUMPABLE, 0, 0, 0, 0) } == 1))
+    }
+
+    fn restore(self) {
+        if self.0 {
+            // SAFETY: takes no pointers.
+            unsafe { libc::prctl(libc::PR_SET_DUMPABLE, 1, 0, 0, 0) };
+        }
+    }
 }
 
 fn map_and_hold(pid: libc::pid_t, map: &UserMap) -> io::Result<OwnedFd> {

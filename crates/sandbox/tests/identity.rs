@@ -12,7 +12,10 @@ mod common;
 use std::{
     ffi::CString,
     fs,
-    os::unix::{ffi::OsStrExt, fs::PermissionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::{ffi::OsStrExt, fs::PermissionsExt},
+    },
     path::PathBuf,
 };
 
@@ -140,4 +143,21 @@ fn who_is_root_inside_has_no_power_outside() {
         output_of(&mut sandbox, "stat -c %U /opt/secret; echo x 2>/dev/null > /opt/new || echo refused"),
         "nobody\nrefused\n"
     );
+}
+
+/// What is used up in a user namespace is charged to whom it belongs, and so to nobody who matters.
+#[test]
+fn a_user_namespace_belongs_to_the_user_that_programs_are() {
+    let Some(template) = template_of(identity()) else { return };
+    let mut sandbox = Sandbox::create(&template, spec()).unwrap();
+    let (process, mut output) = start(&mut sandbox, "echo ready; exec sleep 60");
+    assert_eq!(output.line(), "ready");
+    let namespace = fs::File::open(format!("/proc/{}/ns/user", process.id().unwrap())).unwrap();
+    const NS_GET_OWNER_UID: libc::c_ulong = 0xb704;
+    let mut owner: libc::uid_t = 0;
+    // SAFETY: the kernel writes one number.
+    let answer = unsafe { libc::ioctl(namespace.as_raw_fd(), NS_GET_OWNER_UID as _, &raw mut owner) };
+    assert_eq!((answer, owner), (0, 993));
+    // SAFETY: takes no pointers.
+    assert_eq!(unsafe { libc::prctl(libc::PR_GET_DUMPABLE) }, 1, "the service can be inspected as before");
 }

@@ -16,6 +16,19 @@ use std::{
 
 const NOBODY: u32 = 65534;
 
+const TESTS: &[&str] = &[
+    "programs",
+    "cage",
+    "network",
+    "growth",
+    "service_death",
+    "init_memory",
+    "freeze",
+    "cpu",
+    "identity",
+    "attacks",
+];
+
 /// The newest test binary of that name beside ours.
 fn test_binary(name: &str) -> Option<PathBuf> {
     let ours = env::current_exe().unwrap();
@@ -58,9 +71,7 @@ fn run_tests(who: &str, become_them: impl Fn(&mut Command)) {
     // The build directory may be in a place that others cannot read.
     let directory =
         tempfile::Builder::new().permissions(fs::Permissions::from_mode(0o755)).tempdir().unwrap();
-    for name in
-        ["programs", "cage", "network", "growth", "service_death", "init_memory", "freeze", "cpu", "identity"]
-    {
+    for name in TESTS {
         let Some(binary) = test_binary(name) else {
             eprintln!("skipped: {name} was not built");
             continue;
