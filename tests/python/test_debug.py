@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from support.debuggers import DebugAdapter, Inspector
+from support.debuggers import DebugAdapter, Inspector, once_it_listens
 from support.functions import NODE, PYTHON, Functions, folder, unique
 from support.service import BINARY, clean_environment, free_port
 from support.waiting import until
@@ -28,12 +28,12 @@ def handler(event, context):
 
 # What functions do that were made for LocalStack.
 LISTENING_PYTHON = """\
-import debugpy
+import debugpy, os
 debugpy.listen(("0.0.0.0", PORT))
 debugpy.wait_for_client()
 
 def handler(event, context):
-    return event
+    return event, [name for name in os.environ if "HOTHOUSE" in name]
 """
 
 SLEEPING_PYTHON = """\
@@ -141,21 +141,13 @@ def test_an_invocation_waits_for_the_debugger_that_a_function_asks_for(start_ser
     )
     reply = invoke_meanwhile(functions, name, 21)
     assert told_port(service, name) == port
-    with until(lambda: attached(port), what="the inspector") as inspector:
+    with once_it_listens(Inspector, port) as inspector:
         inspector.call("Debugger.enable")
         inspector.call("Runtime.runIfWaitingForDebugger")
         inspector.wait("Debugger.paused")
         assert not reply.done()
         inspector.call("Debugger.resume")
         assert reply.result(60).value() == 42
-
-
-def attached(port):
-    """An inspector, once the process listens."""
-    try:
-        return Inspector(port)
-    except (AssertionError, OSError):
-        return None
 
 
 def step_through(service, name, source):
@@ -220,21 +212,10 @@ def test_a_function_that_listens_and_waits_by_itself(debugging, debugpy):
     )
     reply = invoke_meanwhile(debugging.functions, name, "stepped")
     told_port(debugging.service, name)
-    until(lambda: listens(port), seconds=60, what="debugpy's port")
-    with DebugAdapter(port) as debugger:
+    with once_it_listens(DebugAdapter, port) as debugger:
         debugger.attach(local="/var/task", remote="/var/task")
         debugger.call("configurationDone")
-        assert reply.result(60).value() == "stepped"
-
-
-def listens(port):
-    """Whether a debug adapter answers at the port."""
-    try:
-        with DebugAdapter(port) as debugger:
-            debugger.call("initialize", adapterID="test", pathFormat="path")
-    except (AssertionError, OSError):
-        return False
-    return True
+        assert reply.result(60).value() == ["stepped", []], "what is ours is not seen"
 
 
 def test_limits_are_lifted_unless_the_file_keeps_them(debugging):

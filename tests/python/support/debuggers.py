@@ -9,6 +9,8 @@ import struct
 import threading
 import urllib.request
 
+from .waiting import until
+
 # How long a debugger waits for what must come: starting an interpreter with a debugger takes seconds on a busy machine.
 LIMIT = 60.0
 
@@ -88,6 +90,18 @@ class Inspector:
         return data
 
 
+def once_it_listens(session, port):
+    """A session of this kind, as soon as the process listens at the port."""
+
+    def look():
+        try:
+            return session(port)
+        except (AssertionError, OSError):
+            return None
+
+    return until(look, seconds=LIMIT, what="a debugger's port")
+
+
 class DebugAdapter:
     """A session with `debugpy` at a port of loopback."""
 
@@ -99,6 +113,7 @@ class DebugAdapter:
         self.kept = []
         self.reader = threading.Thread(target=self._read, daemon=True)
         self.reader.start()
+        self.call("initialize", adapterID="test", pathFormat="path")
 
     def __enter__(self):
         return self
@@ -110,7 +125,6 @@ class DebugAdapter:
 
     def attach(self, local, remote):
         """Attaches; files below the folder `local` are those below `remote`."""
-        self.call("initialize", adapterID="test", pathFormat="path")
         mappings = [{"localRoot": str(local), "remoteRoot": remote}]
         # Answered only when the configuration is done.
         self._send("attach", {"justMyCode": False, "pathMappings": mappings})
