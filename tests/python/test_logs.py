@@ -5,7 +5,7 @@ import re
 import time
 
 import pytest
-from support.functions import NODE, NODE_PROBE, PYTHON, Reply, error_of, probe, unique
+from support.functions import NODE, NODE_PROBE, PYTHON, Functions, Reply, error_of, probe, unique
 from support.waiting import until
 
 
@@ -122,14 +122,23 @@ def test_json_format(functions, runtime, files):
     assert report["status"] == "success"
 
 
-def test_levels_filter_in_json_format(functions):
-    code = (
-        "import logging\ndef handler(event, context):\n    logging.info('quiet')\n    logging.error('loud')\n"
-    )
+@pytest.mark.parametrize(
+    ("runtime", "files"),
+    [
+        # A logger that is told to say more still cannot say more than the function's level.
+        (
+            PYTHON,
+            {
+                "main.py": "import logging\nlogging.getLogger().setLevel('DEBUG')\n"
+                "def handler(event, context):\n    logging.info('quiet')\n    logging.error('loud')\n"
+            },
+        ),
+        (NODE, {"main.js": "exports.handler = async () => { console.info('quiet'); console.error('loud'); };"}),
+    ],
+)
+def test_levels_filter_in_json_format(functions, runtime, files):
     logging_config = {"LogFormat": "JSON", "ApplicationLogLevel": "ERROR", "SystemLogLevel": "WARN"}
-    name = functions.create(
-        {"main.py": code}, Runtime=PYTHON, Handler="main.handler", LoggingConfig=logging_config
-    )
+    name = functions.create(files, Runtime=runtime, Handler="main.handler", LoggingConfig=logging_config)
     tail = functions.invoke(name, LogType="Tail").tail
     assert "loud" in tail
     assert "quiet" not in tail
@@ -207,6 +216,25 @@ def test_half_a_line_belongs_to_its_invocation(logs, functions):
     assert lines == [
         start[0] + version, "one", end[0] + "\n", start[1] + version, "two\n", end[1] + "\n",
     ]
+
+
+def test_a_failed_start_shows_its_log_line_by_line(start_service):
+    service = start_service("--log-level", "debug")
+    functions = Functions(service.client())
+    good = "print('all is well')\ndef handler(event, context):\n    pass\n"
+    functions.invoke(functions.create({"main.py": good}, Runtime=PYTHON, Handler="main.handler"))
+    bad = "print('about to fail')\nraise ValueError('on purpose')\n"
+    name = functions.create({"main.py": bad}, Runtime=PYTHON, Handler="main.handler")
+    assert functions.invoke(name).error
+    stream = service.client("logs").describe_log_streams(logGroupName=f"/aws/lambda/{name}")["logStreams"][0]
+    prefix = f"[lambda {stream['logStreamName'].rsplit(']', 1)[1]}] "
+    until(lambda: f"{prefix}INIT_REPORT " in service.log, what="the log of the start")
+    shown = [line.split(prefix, 1)[1] for line in service.lines if prefix in line]
+    assert shown[0].startswith("INIT_START ")
+    assert shown[1] == "about to fail"
+    assert [line for line in shown if "ValueError" in line and "on purpose" in line]
+    # Only of starts that fail.
+    assert "all is well" not in service.log
 
 
 def test_a_record_of_many_lines_is_one_event(logs, functions):
@@ -295,8 +323,6 @@ def test_retention_is_enforced(logs):
 
 
 def test_a_function_logs_to_its_own_account(service, functions):
-    from support.functions import Functions
-
     other = service.client(access_key="222233334444")
     theirs = Functions(other)
     name = theirs.create()
