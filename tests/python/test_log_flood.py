@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -203,11 +204,10 @@ while :; do
   curl -s -d 1 "$next/$id/response" > /dev/null
 done
 """
-    name = functions.create({"bootstrap!": bootstrap}, Runtime=PROVIDED, Handler="x")
-    reply = functions.invoke(name, {})
-    if reply.error and b"127" in reply.body:
+    if shutil.which("curl") is None:
         pytest.skip("no curl on this machine")
-    reply.value()
+    name = functions.create({"bootstrap!": bootstrap}, Runtime=PROVIDED, Handler="x")
+    functions.invoke(name, {}).value()
 
     def there():
         found = [m for m in events(service, name) if "frame" in m or m == "\ufffd\n"]

@@ -2,10 +2,21 @@
 
 import json
 import re
+import shutil
 import time
 
 import pytest
-from support.functions import NODE, NODE_PROBE, PYTHON, Functions, Reply, error_of, probe, unique
+from support.functions import (
+    NODE,
+    NODE_PROBE,
+    PROVIDED,
+    PYTHON,
+    Functions,
+    Reply,
+    error_of,
+    probe,
+    unique,
+)
 from support.waiting import until
 
 
@@ -235,6 +246,26 @@ def test_a_failed_start_shows_its_log_line_by_line(start_service):
     assert [line for line in shown if "ValueError" in line and "on purpose" in line]
     # Only of starts that fail.
     assert "all is well" not in service.log
+
+
+def test_output_after_the_answer_belongs_to_the_invocation(logs, functions):
+    bootstrap = """#!/bin/sh
+api="http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation"
+while :; do
+  id=$(curl -sD - -o /dev/null "$api/next" | tr -d '\\r' | sed -n 's/^[Ll]ambda-[Rr]untime-[Aa]ws-[Rr]equest-[Ii]d: //p')
+  curl -s -d 1 "$api/$id/response" > /dev/null
+  echo "after the answer"
+done
+"""
+    name = functions.create({"bootstrap!": bootstrap}, Runtime=PROVIDED, Handler="x")
+    if shutil.which("curl") is None:
+        pytest.skip("no curl on this machine")
+    for _ in range(2):
+        request = functions.invoke(name, 1).request_id
+        # The report is written when the environment is free again.
+        found = messages(logs, f"/aws/lambda/{name}", last=f"REPORT RequestId: {request}")
+    kinds = [message.split(" ")[0] for message in found]
+    assert kinds == ["INIT_START"] + ["START", "after", "END", "REPORT"] * 2
 
 
 def test_a_record_of_many_lines_is_one_event(logs, functions):
