@@ -291,6 +291,10 @@ fn become_program(launch: &Launch) -> Result<(), Failure> {
     // SAFETY: takes no pointers.
     unsafe { libc::umask(0o022) };
     syscall::change_directory(&launch.directory).map_err(at(Step::Directory))?;
+    if let Some(rules) = &launch.rules {
+        // Without it, everything else holds.
+        rules.enforce();
+    }
     load_filter(&launch.filter).map_err(at(Step::Filter))?;
     reset_signals();
     // SAFETY: the pointers are to C strings of the launch and end with a null pointer.

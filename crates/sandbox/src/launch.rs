@@ -18,13 +18,16 @@ use libc::{c_char, rlimit, sock_filter};
 
 use crate::{
     error::{SpawnError, Step},
-    mounts,
+    landlock, mounts,
     spec::{Command, Identity, Limit, Limits},
     user_namespace::UserMap,
 };
 
 /// Stack of the program's process until its exec.
 const STACK_BYTES: usize = 32 * 1024;
+
+/// The one value with which the kernel starts no program that processes core files: others, zero too, are for files only.
+const NO_CORE: Limit = Limit::both(1);
 
 /// Instructions for init and for the program's process.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ pub(crate) struct Launch {
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) users: Users,
     pub(crate) filter: Vec<sock_filter>,
+    /// Only where it has a root of its own: paths are those inside.
+    pub(crate) rules: Option<landlock::Rules>,
     pub(crate) command_line: (usize, usize),
     pub(crate) limits: Vec<(Resource, rlimit)>,
     /// `RLIMIT_NPROC`, counted in the user namespace.
@@ -96,6 +101,9 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) user_namespace: bool,
     pub(crate) users: Option<RawFd>,
     pub(crate) filter: &'a [sock_filter],
+    pub(crate) rules: Option<landlock::Rules>,
+    /// Whether the machine hands core files to a program of its own.
+    pub(crate) cores_are_processed: bool,
     pub(crate) command_line: (usize, usize),
     pub(crate) limits: &'a Limits,
 }
@@ -149,7 +157,7 @@ impl Launch {
             *surroundings.limits;
         let limits = [
             (libc::RLIMIT_NOFILE, open_files),
-            (libc::RLIMIT_CORE, core_bytes),
+            (libc::RLIMIT_CORE, if surroundings.cores_are_processed { Some(NO_CORE) } else { core_bytes }),
             (libc::RLIMIT_MEMLOCK, locked_bytes),
             (libc::RLIMIT_STACK, stack_bytes),
         ];
@@ -168,6 +176,7 @@ impl Launch {
                 None => Users::Host,
             },
             filter: surroundings.filter.to_vec(),
+            rules: surroundings.rules,
             command_line: surroundings.command_line,
             limits: limits
                 .into_iter()

@@ -20,6 +20,7 @@ mod forget;
 mod helper;
 mod init;
 mod isolation;
+mod landlock;
 mod launch;
 mod mounts;
 mod network;

@@ -16,8 +16,9 @@ use crate::{
     helper::{self, Failure, Left, Slot},
     init,
     isolation::Mode,
+    landlock,
     launch::{Launch, Surroundings},
-    mounts::Plan,
+    mounts::{self, Plan},
     network::{self, Entrance, Sockets},
     process::Process,
     spec::{Command, Network, SandboxSpec},
@@ -120,6 +121,8 @@ impl Sandbox {
             user_namespace: features.user_namespace,
             users: self.users.as_ref().map(AsRawFd::as_raw_fd),
             filter: self.template.filter(),
+            rules: self.rules()?,
+            cores_are_processed: features.mode != Mode::Plain && self.template.cores_are_processed(),
             command_line: self.template.command_line(),
             limits: &self.spec.limits,
         };
@@ -129,6 +132,17 @@ impl Sandbox {
         let (init_pid, init) = start(&mut launch, features.mode, user, group_directory)?;
         let tree_ends_with_init = features.mode != Mode::Plain;
         Ok(Process::new(init, init_pid, ours, launch.path(), self.group.clone(), tree, tree_ends_with_init))
+    }
+
+    /// Where programs may write besides the places that all may.
+    fn rules(&self) -> Result<Option<landlock::Rules>, SpawnError> {
+        if !self.template.has_own_root() {
+            return Ok(None);
+        }
+        let ours = self.spec.mounts.iter().filter(|mount| mount.writable).map(|mount| &mount.target);
+        let writable = self.template.writable().iter().chain(ours);
+        let paths = writable.map(|path| mounts::text(path, "a mount's target")).collect::<Result<_, _>>()?;
+        Ok(Some(landlock::Rules::new(paths)))
     }
 
     /// Puts the ceiling on CPU use ([`crate::Limits::cpu_millis`]) into force, or lifts it. A new sandbox has none.

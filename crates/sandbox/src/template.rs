@@ -3,7 +3,12 @@
 //! Nothing of it can be seen on the host, and it goes with the service, however that ends.
 //! Must not hold anything that belongs to one sandbox.
 
-use std::{fs, io, os::fd::OwnedFd, path::Path, sync::Arc};
+use std::{
+    fs, io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use libc::sock_filter;
 
@@ -36,6 +41,9 @@ struct Inner {
     user: Option<Arc<OwnedFd>>,
     groups: Option<Arc<Groups>>,
     filter: Vec<sock_filter>,
+    /// Where sandboxes see something that may be written to.
+    writable: Vec<PathBuf>,
+    cores_are_processed: bool,
     /// Where our own command line is, so that a child can wipe its copy: anyone who sees a process may read it.
     command_line: (usize, usize),
 }
@@ -190,6 +198,14 @@ impl Template {
             user: user.map(Arc::new),
             groups,
             filter: if features.filter { filter::program() } else { Vec::new() },
+            writable: spec
+                .mounts
+                .iter()
+                .filter(|mount| mount.writable)
+                .map(|mount| mount.target.clone())
+                .collect(),
+            cores_are_processed: fs::read("/proc/sys/kernel/core_pattern")
+                .is_ok_and(|pattern| cores_are_processed(&pattern)),
             command_line: command_line(),
         })))
     }
@@ -216,6 +232,14 @@ impl Template {
 
     pub(crate) fn filter(&self) -> &[sock_filter] {
         &self.0.filter
+    }
+
+    pub(crate) fn writable(&self) -> &[PathBuf] {
+        &self.0.writable
+    }
+
+    pub(crate) fn cores_are_processed(&self) -> bool {
+        self.0.cores_are_processed
     }
 
     pub(crate) fn command_line(&self) -> (usize, usize) {
@@ -365,6 +389,12 @@ fn name_servers(network: Network) -> String {
     std::iter::once(ours.as_str()).chain(kept).flat_map(|line| [line, "\n"]).collect()
 }
 
+/// Whether a pattern of core files names a program, or a socket of one. It would run as root, outside, on what a function
+/// has prepared for it.
+fn cores_are_processed(pattern: &[u8]) -> bool {
+    matches!(pattern.first(), Some(b'|' | b'@'))
+}
+
 /// Where the kernel finds this process's command line, or an empty range.
 fn command_line() -> (usize, usize) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
@@ -373,4 +403,19 @@ fn command_line() -> (usize, usize) {
     let mut fields = after_name.split(' ').skip(45).map(|field| field.parse::<usize>().unwrap_or(0));
     let (start, end) = (fields.next().unwrap_or(0), fields.next().unwrap_or(0));
     if start != 0 && end >= start { (start, end - start) } else { (0, 0) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_that_process_core_files_are_recognized() {
+        for pattern in ["|/usr/lib/systemd/systemd-coredump %P", "@/run/coredump.socket", "@@/run/x"] {
+            assert!(cores_are_processed(pattern.as_bytes()), "{pattern}");
+        }
+        for pattern in ["core", "core.%p", "/var/crash/core", ""] {
+            assert!(!cores_are_processed(pattern.as_bytes()), "{pattern}");
+        }
+    }
 }

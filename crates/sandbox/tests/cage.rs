@@ -115,6 +115,37 @@ fn nothing_but_tmp_can_be_written() {
     assert_eq!(fs::read_dir(code.path()).unwrap().count(), 1);
 }
 
+/// With Landlock or without: what it must not break, and what only it forbids.
+#[test]
+fn a_second_lock_is_not_in_the_way() {
+    let Some(template) = isolated() else { return };
+    let shared = tempfile::tempdir().unwrap();
+    fs::set_permissions(shared.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let mut spec = spec();
+    spec.mounts.push(Mount { source: shared.path().into(), target: "/opt".into(), writable: true });
+    let mut sandbox = Sandbox::create(&template, spec).unwrap();
+    let text = output_of(
+        &mut sandbox,
+        "set -e
+        for place in /tmp /dev/shm /opt; do
+            cd $place; mkdir a b; echo text > a/file; mv a/file b/file; ln b/file a/link; ln -s link a/symbolic
+            : > a/symbolic; mkfifo a/pipe; rm -r a b
+        done
+        echo x > /dev/null; echo x > /proc/self/comm; echo out > /dev/stdout; echo done",
+    );
+    assert_eq!(text, "out\ndone\n");
+
+    const ASK_VERSION: u32 = 1;
+    const SCOPES: libc::c_long = 6;
+    // SAFETY: without a structure the kernel only answers its version.
+    let version = unsafe { libc::syscall(444, std::ptr::null::<u8>(), 0_usize, ASK_VERSION) };
+    if version < SCOPES {
+        return skip("the kernel has no Landlock that forbids signals");
+    }
+    // The same user, so only Landlock forbids it.
+    assert_eq!(output_of(&mut sandbox, "kill -0 1 2> /dev/null || echo refused; kill -0 $$"), "refused\n");
+}
+
 #[test]
 fn a_writable_mount_is_written_through() {
     let Some(template) = isolated() else { return };

@@ -1,0 +1,172 @@
+//! Landlock: a second lock on the file system, for a program that finds a way around its mounts.
+//!
+//! Where the kernel has it, a program can write below a few directories only, whatever it mounts or reaches, and neither
+//! connect to abstract sockets nor send signals to anyone outside. It must not be what a promise depends on: without it
+//! isolation is complete, so it is never reported as missing, and no failure of it keeps a program from running.
+//! Async-signal-safe but for [`Rules::new`].
+
+use std::{ffi::CString, os::fd::RawFd};
+
+use libc::c_long;
+
+use crate::syscall::{self, Errno};
+
+const CREATE_RULESET: c_long = 444;
+const ADD_RULE: c_long = 445;
+const RESTRICT_SELF: c_long = 446;
+
+const ASK_VERSION: u32 = 1;
+const PATH_BENEATH: u32 = 1;
+
+/// Versions of the interface: before this one, truncating could not be restricted.
+const TRUNCATING: c_long = 3;
+/// Since this one, sockets and signals can.
+const SCOPES: c_long = 6;
+
+/// Rights to a file system, in the kernel's order of bits.
+mod right {
+    pub(super) const WRITE_FILE: u64 = 1 << 1;
+    pub(super) const REMOVE_DIRECTORY: u64 = 1 << 4;
+    pub(super) const REMOVE_FILE: u64 = 1 << 5;
+    pub(super) const MAKE_CHARACTER_DEVICE: u64 = 1 << 6;
+    pub(super) const MAKE_DIRECTORY: u64 = 1 << 7;
+    pub(super) const MAKE_FILE: u64 = 1 << 8;
+    pub(super) const MAKE_SOCKET: u64 = 1 << 9;
+    pub(super) const MAKE_PIPE: u64 = 1 << 10;
+    pub(super) const MAKE_BLOCK_DEVICE: u64 = 1 << 11;
+    pub(super) const MAKE_LINK: u64 = 1 << 12;
+    /// Renaming and linking across directories. Unlike the others it is refused everywhere unless it is handled.
+    pub(super) const REFER: u64 = 1 << 13;
+    pub(super) const TRUNCATE: u64 = 1 << 14;
+}
+
+/// All that changes something. Reading, executing and requests to devices stay as they are.
+const WRITING: u64 = right::WRITE_FILE
+    | right::REMOVE_DIRECTORY
+    | right::REMOVE_FILE
+    | right::MAKE_CHARACTER_DEVICE
+    | right::MAKE_DIRECTORY
+    | right::MAKE_FILE
+    | right::MAKE_SOCKET
+    | right::MAKE_PIPE
+    | right::MAKE_BLOCK_DEVICE
+    | right::MAKE_LINK
+    | right::REFER
+    | right::TRUNCATE;
+
+/// What a rule for something that is no directory may grant.
+const WRITING_FILES: u64 = right::WRITE_FILE | right::TRUNCATE;
+
+/// Abstract sockets, and signals.
+const SCOPED: u64 = 1 | 1 << 1;
+
+/// `struct landlock_ruleset_attr`.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ruleset {
+    files: u64,
+    network: u64,
+    scoped: u64,
+}
+
+/// `struct landlock_path_beneath_attr`.
+#[repr(C, packed)]
+struct Beneath {
+    allowed: u64,
+    parent: i32,
+}
+
+/// Below which directories a program may write, as it sees them.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    writable: Vec<CString>,
+}
+
+impl Rules {
+    /// The memory file systems, what the kernel shows of the program itself, and these.
+    pub(crate) fn new(also: Vec<CString>) -> Self {
+        let mut writable: Vec<CString> = [c"/tmp", c"/dev", c"/proc"].map(CString::from).into();
+        writable.extend(also);
+        Self { writable }
+    }
+
+    /// Restricts the calling thread and what it becomes, if the kernel can and everything succeeds; whether it did.
+    /// Needs `no_new_privs`, and must come before a filter that knows nothing of Landlock.
+    pub(crate) fn enforce(&self) -> bool {
+        // SAFETY: without a structure the kernel only answers its version.
+        let version =
+            unsafe { libc::syscall(CREATE_RULESET, std::ptr::null::<Ruleset>(), 0_usize, ASK_VERSION) };
+        let Some((ruleset, size)) = ruleset(version) else { return false };
+        // SAFETY: the structure is at least as large as is said.
+        let made = unsafe { libc::syscall(CREATE_RULESET, &raw const ruleset, size, 0_u32) };
+        let Ok(made) = syscall::check(made) else { return false };
+        let made = made as RawFd;
+        let enforced = self.writable.iter().try_for_each(|path| allow(made, path)).and_then(|()| {
+            // SAFETY: takes no pointers.
+            syscall::check(unsafe { libc::syscall(RESTRICT_SELF, made, 0_u32) }).map(drop)
+        });
+        syscall::close(made);
+        enforced.is_ok()
+    }
+}
+
+/// What is restricted with this version of the interface, and how much of the structure it knows.
+fn ruleset(version: c_long) -> Option<(Ruleset, usize)> {
+    if version < TRUNCATING {
+        return None;
+    }
+    let ruleset = Ruleset { files: WRITING, network: 0, scoped: if version >= SCOPES { SCOPED } else { 0 } };
+    let size = if version >= SCOPES { size_of::<Ruleset>() } else { size_of::<u64>() };
+    Some((ruleset, size))
+}
+
+fn allow(ruleset: RawFd, path: &CString) -> syscall::Result {
+    let parent = syscall::open(path, libc::O_PATH, 0)?;
+    let allowed = match syscall::open(path, libc::O_PATH | libc::O_DIRECTORY, 0) {
+        Ok(directory) => {
+            syscall::close(directory);
+            WRITING
+        }
+        Err(Errno(libc::ENOTDIR)) => WRITING_FILES,
+        Err(error) => {
+            syscall::close(parent);
+            return Err(error);
+        }
+    };
+    let rule = Beneath { allowed, parent };
+    // SAFETY: the structure is what this kind of rule is.
+    let added = unsafe { libc::syscall(ADD_RULE, ruleset, PATH_BENEATH, &raw const rule, 0_u32) };
+    syscall::close(parent);
+    syscall::check(added).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use super::*;
+
+    #[test]
+    fn structures_are_the_kernels() {
+        assert_eq!((size_of::<Ruleset>(), size_of::<Beneath>()), (24, 12));
+        assert_eq!((offset_of!(Ruleset, network), offset_of!(Ruleset, scoped)), (8, 16));
+        assert_eq!((offset_of!(Beneath, allowed), offset_of!(Beneath, parent)), (0, 8));
+        // Everything known to version 3 but executing, and reading files and directories.
+        assert_eq!(WRITING, ((1 << 15) - 1) & !(1 | 1 << 2 | 1 << 3));
+    }
+
+    #[test]
+    fn each_version_is_asked_for_what_it_knows() {
+        // Errors, and versions that could be got around.
+        for version in [-1, 0, 1, 2] {
+            assert_eq!(ruleset(version), None);
+        }
+        let without = Ruleset { files: 0x7ff2, network: 0, scoped: 0 };
+        for version in 3..6 {
+            assert_eq!(ruleset(version), Some((without, 8)));
+        }
+        for version in 6..10 {
+            assert_eq!(ruleset(version), Some((Ruleset { scoped: 3, ..without }, 24)));
+        }
+    }
+}
