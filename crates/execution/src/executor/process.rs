@@ -307,7 +307,9 @@ impl Inner {
             mounts.extend(spec.layers.first().map(|layer| Mount::read_only(layer.clone(), "/opt")));
         }
         let tmp_bytes = megabytes(spec.ephemeral_storage_mb);
+        // A debugger works in the function's processes, and must not be starved by what the function may have.
         let debugger_mb = if launch.debug.is_some() { DEBUGGER_MEMORY_MB } else { 0 };
+        let is_cpu_limited = self.config.cpu_limit && launch.debug.is_none();
         let mut sandbox_spec = SandboxSpec {
             mounts,
             tmp_bytes,
@@ -320,7 +322,7 @@ impl Inner {
                 stack_bytes: Some(Limit { soft: 8 * 1024 * 1024, hard: Limit::UNLIMITED }),
                 // The kernel counts what is in `/tmp` as memory, AWS does not.
                 memory_bytes: Some(megabytes(spec.memory_mb + debugger_mb) + tmp_bytes),
-                cpu_millis: self.config.cpu_limit.then(|| cpu_millis(spec.memory_mb)),
+                cpu_millis: is_cpu_limited.then(|| cpu_millis(spec.memory_mb)),
             },
             network: self.config.network,
             ..SandboxSpec::default()
