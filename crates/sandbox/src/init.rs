@@ -32,9 +32,25 @@ const MASKED: &[&std::ffi::CStr] = &[
     c"/proc/timer_list",
 ];
 
+/// The like that only root may read or write: needed where a program is root to the rest of the machine (see below).
+const MASKED_FROM_ROOT: &[&std::ffi::CStr] = &[
+    c"/proc/dynamic_debug/control",
+    c"/proc/iomem",
+    c"/proc/ioports",
+    c"/proc/kpagecgroup",
+    c"/proc/kpagecount",
+    c"/proc/kpageflags",
+    c"/proc/latency_stats",
+    c"/proc/mtrr",
+    c"/proc/slabinfo",
+    c"/proc/timer_stats",
+    c"/proc/vmallocinfo",
+];
+
 /// Directories of `/proc` through which the machine is changed. Only root may, but where we had to make a user namespace
 /// of our own, the program can be root to the rest of the machine without being anything inside.
-const READ_ONLY: &[&std::ffi::CStr] = &[c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/sys"];
+const READ_ONLY: &[&std::ffi::CStr] =
+    &[c"/proc/acpi", c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/scsi", c"/proc/sys"];
 
 /// More likely to be killed for memory than the service, and than anything else on the machine.
 const KILL_FIRST: &[u8] = b"500";
@@ -77,7 +93,7 @@ fn start(launch: &mut Launch, mode: Mode) -> Result<(libc::pid_t, RawFd, RawFd),
         syscall::setns(mounts, libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
         // `/proc` is of this tree, the other mounts are of the sandbox: a copy of its namespace holds both.
         syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
-        mount_proc().map_err(at(Step::Proc))?;
+        mount_proc(mode).map_err(at(Step::Proc))?;
         // SAFETY: pointer and length are of one buffer.
         let named = unsafe { libc::sethostname(launch.hostname.as_ptr().cast(), launch.hostname.len()) };
         syscall::check(named.into()).map_err(at(Step::Hostname))?;
@@ -120,10 +136,11 @@ fn hide_the_service((start, length): (usize, usize)) {
     }
 }
 
-fn mount_proc() -> syscall::Result {
+fn mount_proc(mode: Mode) -> syscall::Result {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
     syscall::mount(c"proc", c"/proc", c"proc", flags, c"")?;
-    for path in MASKED {
+    let from_root = if mode == Mode::Unprivileged { MASKED_FROM_ROOT } else { &[] };
+    for path in MASKED.iter().chain(from_root) {
         if_there(syscall::mount(c"/dev/null", path, c"", libc::MS_BIND, c""))?;
     }
     for path in READ_ONLY {

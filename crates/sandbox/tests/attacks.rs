@@ -14,7 +14,7 @@ use std::{
     collections::BTreeMap,
     env,
     fs::{self, OpenOptions},
-    io,
+    io::{self, Read},
     os::{
         fd::AsRawFd,
         unix::fs::{OpenOptionsExt, PermissionsExt},
@@ -42,6 +42,17 @@ fn opened(path: &str, flags: i32) -> i32 {
     let writes = flags & libc::O_ACCMODE != libc::O_RDONLY;
     let result = OpenOptions::new().read(!writes).write(writes).custom_flags(flags).open(path);
     result.err().map_or(0, |error| error.raw_os_error().unwrap())
+}
+
+/// What is there, but empty.
+const NOTHING: i32 = -1;
+
+fn contents(path: &str) -> i32 {
+    match fs::File::open(path).and_then(|mut file| file.read(&mut [0; 8])) {
+        Ok(0) => NOTHING,
+        Ok(_) => 0,
+        Err(error) => error.raw_os_error().unwrap(),
+    }
 }
 
 /// Whose numbers may be seen, but not what they are.
@@ -126,6 +137,8 @@ fn attacker() {
         ("program of init", opened("/proc/1/exe", libc::O_RDONLY)),
         ("root of init", opened("/proc/1/root/etc/passwd", libc::O_RDONLY)),
         ("descriptors of init", descriptors_of_init()),
+        ("slabs", contents("/proc/slabinfo")),
+        ("pages", contents("/proc/kpageflags")),
         ("terminals", opened("/dev/ptmx", libc::O_RDWR)),
         // What programs need.
         ("landlock", call!(libc::SYS_landlock_create_ruleset, null, zero, 1)),
@@ -173,6 +186,7 @@ fn the_kernel_refuses() {
             "vsock" | "packets" | "cryptography" => &[libc::EAFNOSUPPORT],
             "sctp" | "netfilter" | "device events" => &[libc::EPROTONOSUPPORT],
             "code" | "code by its descriptor" | "mode of code" => &[libc::EROFS],
+            "slabs" | "pages" => &[libc::EACCES, libc::EPERM, libc::ENOENT, NOTHING],
             "terminals" => &[libc::ENOENT],
             // Not every kernel has it.
             "sysrq" => &[libc::EACCES, libc::EPERM, libc::EROFS, libc::ENOENT],

@@ -214,6 +214,10 @@ mod tests {
         let expected = format!("/{}/{}/0", parent.file_name().unwrap().to_str().unwrap(), groups.name);
         directory::end_all(&groups.own(&parent).join("0"));
         helper::wait(pid).unwrap();
+        // A tree's groups are below that of its sandbox, whose ceilings hold for them.
+        let (tree, entrances) = groups.create_tree(Some(&group)).unwrap();
+        assert!(groups.own(&parent).join("0/1/program").exists());
+        drop((tree, entrances));
         assert!(
             of_child.lines().any(|line| line.starts_with("0::") && line.ends_with(&expected)),
             "{of_child}"
