@@ -24,8 +24,9 @@ use crate::{
 /// Events are handed on at the latest when this many have come together.
 const BATCH: usize = 256;
 
-/// Function records of one invocation that an observer is told.
+/// Function records of one invocation that an observer is told, and their bytes.
 const OBSERVED: usize = 1000;
+const OBSERVED_BYTES: usize = 1 << 20;
 
 /// After the sink had no room, records of the function are dropped for so long. Short of that, whatever the sink has
 /// just worked off would be filled again at once, and a flood would keep it busy for good.
@@ -82,11 +83,17 @@ struct Keep {
     /// Where in the batch the platform's lines are.
     lines: Vec<usize>,
     tail: Option<Tail>,
-    observed: Option<Vec<Bytes>>,
+    observed: Option<Observed>,
     start: Option<Start>,
     /// Since the sink had no room, until it is asked again.
     full_until: Option<Instant>,
     dropped: LogsDropped,
+}
+
+#[derive(Debug, Default)]
+struct Observed {
+    records: Vec<Bytes>,
+    bytes: usize,
 }
 
 impl EnvironmentLog {
@@ -115,11 +122,16 @@ impl EnvironmentLog {
     /// An invocation begins: keep its tail, if the caller wants it, and its records, if someone watches.
     pub(crate) fn begin(&mut self, tail: bool, observed: bool) {
         self.keep.tail = tail.then(Tail::default);
-        self.keep.observed = observed.then(Vec::new);
+        self.keep.observed = observed.then(Observed::default);
     }
 
-    /// Reads from the log pipe what is there, up to about `limit` bytes.
+    /// Reads from the log pipe what is there, up to about `limit` bytes. What nobody waits for is read in smaller
+    /// portions: a flood of short lines is much work, and others have their turn between two portions.
     pub(crate) fn read(&mut self, pipe: &Receiver, how: Read, limit: usize) -> Drained {
+        let limit = match how {
+            Read::Announced => limit.min(CHUNK),
+            Read::Unannounced => limit,
+        };
         SCRATCH.with_borrow_mut(|scratch| {
             let mut total = 0;
             while total < limit {
@@ -217,7 +229,7 @@ impl EnvironmentLog {
 
     /// The function's records of the invocation, if someone watches.
     pub(crate) fn observed(&mut self) -> Vec<Bytes> {
-        self.keep.observed.take().unwrap_or_default()
+        self.keep.observed.take().unwrap_or_default().records
     }
 
     /// INIT succeeded: its log is not needed beside the sink any more.
@@ -254,9 +266,11 @@ impl Keep {
         }
         let message = Bytes::copy_from_slice(piece.bytes);
         if let Some(observed) = &mut self.observed
-            && observed.len() < OBSERVED
+            && observed.records.len() < OBSERVED
+            && observed.bytes < OBSERVED_BYTES
         {
-            observed.push(message.clone());
+            observed.bytes += message.len();
+            observed.records.push(message.clone());
         }
         self.show(&message);
         if !full {

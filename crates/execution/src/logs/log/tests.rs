@@ -95,6 +95,7 @@ async fn a_pipe_is_read_up_to_the_limit_and_to_its_end() {
     writer.write_all(&[b'\n'; 40_000]).unwrap();
     assert_eq!(log.read(&pipe, Read::Unannounced, CHUNK), Drained::More);
     pipe.readable().await.unwrap();
+    assert_eq!(log.read(&pipe, Read::Announced, 1 << 20), Drained::More);
     assert_eq!(log.read(&pipe, Read::Announced, 1 << 20), Drained::Empty);
     writer.write_all(b"last").unwrap();
     drop(writer);
@@ -183,6 +184,20 @@ async fn the_tail_misses_nothing_while_there_is_no_room() {
     log.feed(b"two\n");
     assert_eq!(log.tail().unwrap(), "two\n");
     assert_eq!(log.observed(), ["two\n"]);
+}
+
+#[tokio::test]
+async fn what_an_observer_is_told_is_bounded() {
+    let (mut log, _sink) = text();
+    log.begin(false, true);
+    log.feed(&b"\n".repeat(2 * OBSERVED));
+    assert_eq!(log.observed().len(), OBSERVED);
+    log.begin(false, true);
+    for _ in 0..100 {
+        log.feed(&[b'x'; EVENT_BYTES]);
+    }
+    let told: usize = log.observed().iter().map(Bytes::len).sum();
+    assert!(told < OBSERVED_BYTES + EVENT_BYTES, "{told}");
 }
 
 #[tokio::test(start_paused = true)]
