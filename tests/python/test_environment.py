@@ -4,10 +4,24 @@ import base64
 import json
 import re
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
-from support.functions import NODE, NODE_PROBE, PROVIDED, PYTHON, ROLE, Functions, error_of, probe
+from support.functions import (
+    NODE,
+    NODE_PROBE,
+    PROVIDED,
+    PYTHON,
+    ROLE,
+    Functions,
+    archive,
+    error_of,
+    folder,
+    probe,
+)
+from support.service import BINARY, Service, clean_environment
+from support.toolchains import need
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +94,13 @@ PLACES = {
     "_AWS_XRAY_DAEMON_ADDRESS": "the same",
     "_AWS_XRAY_DAEMON_PORT": "2000 unless the host's network is shared, and that port is taken",
 }
-SECRETS = {"AWS_ACCESS_KEY_ID": "KEY", "AWS_SECRET_ACCESS_KEY": "SECRET", "AWS_SESSION_TOKEN": "TOKEN"}
+SECRETS = {
+    "AWS_ACCESS_KEY": "KEY",
+    "AWS_ACCESS_KEY_ID": "KEY",
+    "AWS_SECRET_ACCESS_KEY": "SECRET",
+    "AWS_SECRET_KEY": "SECRET",
+    "AWS_SESSION_TOKEN": "TOKEN",
+}
 
 # A bootstrap's own environment, before the shell adds to it, as the answer to everything.
 DUMP = """#!/bin/bash
@@ -98,12 +118,12 @@ def recorded(runtime):
     return dict(variable.split("=", 1) for of, variable in lines if of in ("*", runtime))
 
 
-def seen(functions, runtime, code):
+def seen(functions, runtime, code, handler="index.handler"):
     """The variables of a function, with what is its own replaced as in the recording."""
     name = functions.create(
         code,
         Runtime=runtime,
-        Handler="index.handler",
+        Handler=handler,
         MemorySize=1024,
         Environment={"Variables": {"TEST_KEY": "TEST_VAL"}},
     )
@@ -112,7 +132,8 @@ def seen(functions, runtime, code):
         pairs = base64.b64decode(variables).decode().split("\0")
         variables = dict(pair.split("=", 1) for pair in pairs if pair)
     replaced = {key: SECRETS.get(key, value.replace(name, "probe")) for key, value in variables.items()}
-    return {**replaced, "AWS_LAMBDA_LOG_STREAM_NAME": "STREAM"}
+    assert replaced["_HANDLER"] == handler
+    return {**replaced, "AWS_LAMBDA_LOG_STREAM_NAME": "STREAM", "_HANDLER": "index.handler"}
 
 
 def differences(ours, theirs):
@@ -146,6 +167,46 @@ def test_variables_of_a_custom_runtime_are_those_of_aws(functions):
     for absent in ("AWS_EXECUTION_ENV", "_LAMBDA_TELEMETRY_LOG_FD"):
         del theirs[absent]
     assert differences(ours, theirs).keys() == OURS.keys() - {"_X_AMZN_TRACE_ID"}
+
+
+JAVA = """
+import java.util.Map;
+
+public class Environment {
+    public Map<String, String> show(Object event) {
+        return System.getenv();
+    }
+}
+"""
+
+
+@pytest.mark.timeout(600)
+def test_variables_of_java_are_those_of_aws(tmp_path, data_home):
+    """With AWS's own client, which the service installs."""
+    compiler = need("javac")
+    (tmp_path / "Environment.java").write_text(JAVA)
+    classes = tmp_path / "classes"
+    subprocess.run([compiler, "--release", "11", "-d", classes, tmp_path / "Environment.java"], check=True)
+    code = archive(folder(classes))
+    runtimes = ["java11", "java21", "java25"]
+    data = tmp_path / "data"
+    synced = subprocess.run(
+        [str(BINARY), "runtimes", "sync", *runtimes, "--data-dir", str(data)],
+        env=clean_environment(XDG_DATA_HOME=str(data_home)),
+        capture_output=True,
+        text=True,
+    )
+    assert synced.returncode == 0, synced.stderr
+    service = Service("--data-dir", str(data), home=data_home, ephemeral=False).start()
+    try:
+        functions = Functions(service.client())
+        for runtime in runtimes:
+            ours = seen(functions, runtime, code, "Environment::show")
+            # Java tells the trace by a property; its variable, where it is, is that of the first invocation.
+            ours["_X_AMZN_TRACE_ID"] = ""
+            assert differences(ours, recorded(runtime)).keys() == OURS.keys(), runtime
+    finally:
+        service.stop()
 
 
 def test_variables_may_be_4_kb_together(functions, client):

@@ -7,9 +7,13 @@ import subprocess
 import time
 from pathlib import Path
 
+import boto3
 import pytest
-from support.functions import NODE, PYTHON, archive, boto3_files, error_of, folder, unique
+from botocore import UNSIGNED
+from botocore.config import Config
+from support.functions import NODE, PYTHON, Functions, archive, boto3_files, error_of, folder, unique
 from support.service import BINARY, clean_environment
+from support.waiting import until
 
 ROOT = "1-5bef4de7-ad49b0e87f6ef6c87fc2e700"
 PARENT = "9a9197af755a6419"
@@ -92,6 +96,26 @@ def test_what_the_callers_header_lacks_is_filled_in(functions):
     assert answered == seen
 
 
+def test_the_lineage_names_the_function(functions):
+    one, two = functions.create(), functions.create()
+    seen, answered = header_of(functions, one)
+    assert re.fullmatch(r"1:[0-9a-f]{8}:0", seen["Lineage"])
+    assert answered == seen
+    assert header_of(functions, one)[0]["Lineage"] == seen["Lineage"] != header_of(functions, two)[0]["Lineage"]
+
+
+def test_active_tracing_samples(functions):
+    """One a second, and some of the others; a second may have gone to another function of the service."""
+    name = functions.create(TracingConfig={"Mode": "Active"}, MemorySize=128)
+
+    def sampled():
+        seen, answered = header_of(functions, name)
+        assert answered == seen
+        return seen if seen["Sampled"] == "1" else None
+
+    assert until(sampled, seconds=20, what="a sampled invocation")["Lineage"]
+
+
 def test_every_runtime_sees_the_trace(functions):
     code = {"main.js": "exports.handler = async () => process.env._X_AMZN_TRACE_ID;"}
     name = functions.create(code, Runtime=NODE, Handler="main.handler")
@@ -117,6 +141,12 @@ def datagram(segment):
     return '{"format": "json", "version": 1}\n' + json.dumps(segment)
 
 
+def sent(hothouse, trace, least=1):
+    """The segments of a trace as they came, if there are so many."""
+    listed = {one["id"]: one["segments"] for one in json.loads(hothouse("trace", "--json"))}
+    return listed.get(trace, 0) >= least and json.loads(hothouse("trace", trace, "--json"))
+
+
 def test_datagrams_become_a_trace_that_people_can_read(functions, hothouse):
     name = functions.create({"main.py": DATAGRAMS}, Runtime=PYTHON, Handler="main.handler")
     trace = new_root()
@@ -126,8 +156,8 @@ def test_datagrams_become_a_trace_that_people_can_read(functions, hothouse):
     inner |= {"start_time": 10.25, "end_time": 10.75, "error": True}
     functions.invoke(name, {"datagrams": [datagram(inner), "nonsense", datagram(outer)]}).value()
 
-    # In the order of their starts, as they were sent.
-    assert json.loads(hothouse("trace", trace, "--json")) == [outer, inner]
+    # In the order of their starts, as they were sent; datagrams travel beside the answer.
+    assert until(lambda: sent(hothouse, trace, 2), what="the segments") == [outer, inner]
     assert hothouse("trace", trace).splitlines() == [
         trace,
         "└─ outer  1.50s",
@@ -144,6 +174,56 @@ def test_a_trace_that_is_not_there_gives_a_hint(hothouse):
     said = hothouse("trace", new_root(), code=1)
     assert "there is no trace" in said and "hint:" in said
     assert "there is no trace" in hothouse("trace", "not an id", code=1)
+
+
+def test_segments_are_seen_by_the_account_of_their_function(service):
+    if "isolation: full" not in service.log.lower():
+        pytest.skip("the service reports less than full isolation on this machine: nobody knows who sent a segment")
+    account = "123456789012"
+    functions = Functions(service.client(access_key=account))
+    name = functions.create({"main.py": DATAGRAMS}, Runtime=PYTHON, Handler="main.handler")
+    trace = new_root()
+    segment = {"trace_id": trace, "id": "1" * 16, "name": "of an account", "start_time": 10.0, "end_time": 11.0}
+    functions.invoke(name, {"datagrams": [datagram(segment)]}).value()
+
+    def found(**whose):
+        return service.client("xray", **whose).batch_get_traces(TraceIds=[trace])["Traces"]
+
+    assert len(until(lambda: found(access_key=account), what="the segment")) == 1
+    assert found() == found(access_key=account, region="eu-west-1") == []
+    functions.clean()
+
+
+def test_segments_arrive_over_the_hosts_network(start_service):
+    service = start_service("--network=host")
+    functions = Functions(service.client())
+    name = functions.create({"main.py": DATAGRAMS}, Runtime=PYTHON, Handler="main.handler")
+    trace = new_root()
+    segment = {"trace_id": trace, "id": "1" * 16, "name": "over the host", "start_time": 10.0, "end_time": 11.0}
+    functions.invoke(name, {"datagrams": [datagram(segment)]}).value()
+
+    def found():
+        return service.client("xray").batch_get_traces(TraceIds=[trace])["Traces"]
+
+    assert len(until(found, what="the segment")) == 1
+
+
+def test_sampling_rules_are_answered_at_the_daemons_address(start_service):
+    service = start_service("--network=host")
+    functions = Functions(service.client())
+    address = functions.invoke(functions.create(), {"do": "environment"}).value()["AWS_XRAY_DAEMON_ADDRESS"]
+    daemon = boto3.client(
+        "xray",
+        endpoint_url=f"http://{address}",
+        region_name="us-east-1",
+        config=Config(signature_version=UNSIGNED, retries={"max_attempts": 0, "mode": "standard"}),
+    )
+    assert daemon.get_sampling_rules()["SamplingRuleRecords"] == []
+    statistics = {"RuleName": "x", "ClientID": "0" * 24, "RequestCount": 1, "SampledCount": 1, "Timestamp": 1}
+    targets = daemon.get_sampling_targets(SamplingStatisticsDocuments=[statistics])
+    assert targets["SamplingTargetDocuments"] == targets["UnprocessedStatistics"] == []
+    # Nothing else: whoever finds the port could ask.
+    assert error_of(daemon.batch_get_traces, TraceIds=[ROOT]).status == 404
 
 
 SDK = """
@@ -183,15 +263,15 @@ def sdk_function(shared_functions):
 def test_the_sdk_for_python_sends_its_subsegments(functions, sdk_function, hothouse):
     trace = new_root()
     traced(functions, sdk_function, {"color": "red"}, f"Root={trace};Parent={PARENT};Sampled=1").value()
-    sent = json.loads(hothouse("trace", trace, "--json"))
-    whole = {one["name"]: one for one in sent}
+    documents = until(lambda: sent(hothouse, trace), what="the segments")
+    whole = {one["name"]: one for one in documents}
 
     def below(segment):
         for inner in segment.get("subsegments", []):
             whole[inner["name"]] = inner
             below(inner)
 
-    for one in sent:
+    for one in documents:
         below(one)
     work = whole["work"]
     assert (work["trace_id"], work["parent_id"], work["type"]) == (trace, PARENT, "subsegment")
