@@ -126,9 +126,7 @@ def test_environments_have_credentials_of_their_own_and_of_the_role(functions, s
     with ThreadPoolExecutor(2) as both:
         assert len(set(both.map(run, range(2)))) == 2
     other = functions.create()
-    seen = [
-        keys_of(functions.invoke(one, {"do": "environment"}).value()) for one in (name, other)
-    ]
+    seen = [keys_of(functions.invoke(one, {"do": "environment"}).value()) for one in (name, other)]
     assert all(one != another for one, another in zip(*seen, strict=True))
     assert [who_is(service.endpoint, keys) for keys in seen] == [assumed(name), assumed(other)]
     assert all(re.fullmatch(r"ASIA[A-Z2-7]{16}", keys[0]) for keys in seen)
@@ -168,7 +166,12 @@ def test_a_function_of_another_account_acts_in_its_account(start_service, moto, 
         Timeout=60,
         Role=f"arn:aws:iam::{account}:role/worker",
     )
-    event = {"do": "aws", "service": "lambda", "operation": "get_function", "parameters": {"FunctionName": name}}
+    event = {
+        "do": "aws",
+        "service": "lambda",
+        "operation": "get_function",
+        "parameters": {"FunctionName": name},
+    }
     found = functions.invoke(name, event).value()["Configuration"]["FunctionArn"]
     assert found == f"arn:aws:lambda:us-east-1:{account}:function:{name}"
 
@@ -224,7 +227,11 @@ def test_a_role_that_gives_less_time_is_asked_for_less(start_service, endpoint):
     assert keys == ["ASIAGIVEN", "its secret", "its token"]
     asked = [dict(parse_qsl(form)) for _, form in upstream.requests]
     assert [one["DurationSeconds"] for one in asked] == ["43200", "3600"]
-    assert (asked[0]["Action"], asked[0]["RoleArn"], asked[0]["RoleSessionName"]) == ("AssumeRole", ROLE, name)
+    assert (asked[0]["Action"], asked[0]["RoleArn"], asked[0]["RoleSessionName"]) == (
+        "AssumeRole",
+        ROLE,
+        name,
+    )
     headers, _ = upstream.requests[0]
     assert re.match(r"AWS4-HMAC-SHA256 Credential=AKIAMINE/\d{8}/us-east-1/sts/", headers["authorization"])
 

@@ -138,9 +138,7 @@ def seen(functions, runtime, code, handler="index.handler"):
 
 def differences(ours, theirs):
     names = (ours.keys() | theirs.keys()) - PLACES.keys()
-    return {
-        name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)
-    }
+    return {name: (ours.get(name), theirs.get(name)) for name in names if ours.get(name) != theirs.get(name)}
 
 
 @pytest.mark.parametrize(
@@ -153,7 +151,10 @@ def test_variables_are_those_of_aws(functions, runtime):
     else:
         code = {"index.js": "exports.handler = async () => ({ ...process.env });"}
     ours = seen(functions, runtime, code)
-    if runtime in ("python3.8", "python3.9", "python3.10", "python3.11") and ours.get("LC_CTYPE") == "C.UTF-8":
+    if (
+        runtime in ("python3.8", "python3.9", "python3.10", "python3.11")
+        and ours.get("LC_CTYPE") == "C.UTF-8"
+    ):
         # Python sets it where the machine lacks the locale of LANG, as AWS's images for 3.12 and later do.
         del ours["LC_CTYPE"]
     assert differences(ours, recorded(runtime)).keys() == OURS.keys()

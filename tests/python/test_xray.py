@@ -101,7 +101,9 @@ def test_the_lineage_names_the_function(functions):
     seen, answered = header_of(functions, one)
     assert re.fullmatch(r"1:[0-9a-f]{8}:0", seen["Lineage"])
     assert answered == seen
-    assert header_of(functions, one)[0]["Lineage"] == seen["Lineage"] != header_of(functions, two)[0]["Lineage"]
+    assert (
+        header_of(functions, one)[0]["Lineage"] == seen["Lineage"] != header_of(functions, two)[0]["Lineage"]
+    )
 
 
 def test_active_tracing_samples(functions):
@@ -178,12 +180,20 @@ def test_a_trace_that_is_not_there_gives_a_hint(hothouse):
 
 def test_segments_are_seen_by_the_account_of_their_function(service):
     if "isolation: full" not in service.log.lower():
-        pytest.skip("the service reports less than full isolation on this machine: nobody knows who sent a segment")
+        pytest.skip(
+            "the service reports less than full isolation on this machine: nobody knows who sent a segment"
+        )
     account = "123456789012"
     functions = Functions(service.client(access_key=account))
     name = functions.create({"main.py": DATAGRAMS}, Runtime=PYTHON, Handler="main.handler")
     trace = new_root()
-    segment = {"trace_id": trace, "id": "1" * 16, "name": "of an account", "start_time": 10.0, "end_time": 11.0}
+    segment = {
+        "trace_id": trace,
+        "id": "1" * 16,
+        "name": "of an account",
+        "start_time": 10.0,
+        "end_time": 11.0,
+    }
     functions.invoke(name, {"datagrams": [datagram(segment)]}).value()
 
     def found(**whose):
@@ -199,7 +209,13 @@ def test_segments_arrive_over_the_hosts_network(start_service):
     functions = Functions(service.client())
     name = functions.create({"main.py": DATAGRAMS}, Runtime=PYTHON, Handler="main.handler")
     trace = new_root()
-    segment = {"trace_id": trace, "id": "1" * 16, "name": "over the host", "start_time": 10.0, "end_time": 11.0}
+    segment = {
+        "trace_id": trace,
+        "id": "1" * 16,
+        "name": "over the host",
+        "start_time": 10.0,
+        "end_time": 11.0,
+    }
     functions.invoke(name, {"datagrams": [datagram(segment)]}).value()
 
     def found():
@@ -306,7 +322,9 @@ def test_boto3_puts_and_gets_traces(service):
     ((found,), _) = (answer["Traces"], answer["UnprocessedTraceIds"])
     assert (found["Id"], found["Duration"]) == (trace, pytest.approx(1))
     assert json.loads(found["Segments"][0]["Document"]) == segment
-    assert service.client("xray", access_key="123456789012").batch_get_traces(TraceIds=[trace])["Traces"] == []
+    assert (
+        service.client("xray", access_key="123456789012").batch_get_traces(TraceIds=[trace])["Traces"] == []
+    )
 
     pages = xray.get_paginator("get_trace_summaries").paginate(StartTime=now - 60, EndTime=now + 60)
     (summary,) = [one for page in pages for one in page["TraceSummaries"] if one["Id"] == trace]
