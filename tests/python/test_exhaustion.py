@@ -192,6 +192,27 @@ def test_a_flood_of_output(cage, bounded, kind):
     hostile.ends()
 
 
+@pytest.mark.parametrize("size", [100, 50_000])
+def test_a_flood_of_trace_segments(full, bounded, size):
+    hostile = full.create()
+    with ThreadPoolExecutor() as pool:
+        flood = pool.submit(hostile.invoke, "datagrams", seconds=1.5, size=size)
+        until(lambda: "invoking" in full.service.states(hostile.name) or flood.done(), what="the flood")
+        full.others_are_answered()
+        assert flood.result().value() == [0, 0]
+    hostile.ends()
+
+
+def test_many_ways_out(full, bounded):
+    """The relays of an own network take only so many connections at a time, and none that they may not."""
+    hostile = full.create(Timeout=20)
+    hostile.invoke("ways_out", count=900)
+    full.others_are_answered()
+    assert len(usage.descriptors(full.pid)) < 400
+    hostile.recovers()
+    hostile.ends()
+
+
 # === outliving ===
 
 

@@ -138,6 +138,34 @@ def flood(event, context):
     return written
 
 
+def datagrams(event, context):
+    """Trace segments as fast as they go, from several processes; how many were sent."""
+    host, port = os.environ["AWS_XRAY_DAEMON_ADDRESS"].split(":")
+    piece = b'{"format": "json", "version": 1}\n{"trace_id": "' + b"x" * event["size"] + b'"}'
+    children = []
+    for _ in range(2):
+        children.append(os.fork())
+        if children[-1] == 0:
+            end = time.monotonic() + event["seconds"]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+                while time.monotonic() < end:
+                    with contextlib.suppress(OSError):
+                        out.sendto(piece, (host, int(port)))
+            os._exit(0)
+    return [os.waitpid(child, 0)[1] for child in children]
+
+
+def ways_out(event, context):
+    """Connections to the outside that nobody answers, as many as there are descriptors for, and more datagrams to more
+    destinations than anyone has friends."""
+    made = until_refused(lambda: socket.create_connection(("127.0.0.1", 9), 1), event["count"])
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as out:
+        for number in range(event["count"]):
+            with contextlib.suppress(OSError):
+                out.sendto(b"x", (f"127.1.{number // 250}.{number % 250 + 1}", 9999))
+    return made["count"]
+
+
 # === outliving ===
 
 
