@@ -12,11 +12,12 @@ use std::{
 };
 
 use hothouse_sandbox::{Arrival, GATEWAY, Replies};
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::{
     io::Interest,
     net::UdpSocket,
     sync::Semaphore,
+    task::coop::consume_budget,
     time::{Instant, sleep, sleep_until},
 };
 
@@ -89,7 +90,7 @@ pub(super) async fn relay(inside: UdpSocket, replies: Arc<Replies>, names: Arc<N
                 }
             }
             // Others share the thread.
-            tokio::task::coop::consume_budget().await;
+            consume_budget().await;
         }
     }
 }
@@ -170,7 +171,7 @@ async fn answers(flow: &Flow, ends: Ends, replies: &Replies) {
     loop {
         let until = *lock(&flow.active) + idle_limit;
         tokio::select! {
-            _ = flow.outside.readable() => {}
+            _ = flow.outside.ready(RECEIVING) => {}
             () = sleep_until(until) => {
                 if *lock(&flow.active) + idle_limit <= Instant::now() {
                     return;
@@ -180,7 +181,7 @@ async fn answers(flow: &Flow, ends: Ends, replies: &Replies) {
         }
         let mut buffer = vec![0; DATAGRAM_BYTES];
         loop {
-            match flow.outside.try_recv(&mut buffer) {
+            match try_receive(&flow.outside, &mut buffer) {
                 Ok(length) => {
                     flow.touch();
                     answer_to(replies, ends.destination, ends.source, &buffer[..length]);
@@ -191,8 +192,22 @@ async fn answers(flow: &Flow, ends: Ends, replies: &Replies) {
                     tracing::debug!(destination = %ends.destination, %error, "a datagram to the outside was lost");
                 }
             }
-            tokio::task::coop::consume_budget().await;
+            consume_budget().await;
         }
+    }
+}
+
+/// What a reactor must wait for on a connected socket: an answer, or word that nobody is there.
+pub(super) const RECEIVING: Interest = Interest::READABLE.add(Interest::ERROR);
+
+/// The size of the datagram that was received, or why there will be none; `WouldBlock` if nothing has come.
+pub(super) fn try_receive(socket: &UdpSocket, buffer: &mut [u8]) -> io::Result<usize> {
+    match socket.try_recv(buffer) {
+        // The reactor keeps word of errors apart, and takes one interest at a time.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            socket.try_io(Interest::ERROR, || Ok(rustix::net::recv(socket, buffer, RecvFlags::DONTWAIT)?.0))
+        }
+        received => received,
     }
 }
 

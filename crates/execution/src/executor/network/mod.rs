@@ -18,7 +18,10 @@ use std::{
 
 use bytes::Bytes;
 use hothouse_sandbox::{Egress, GATEWAY, Sandbox, SandboxSpec};
-use tokio::net::{TcpListener, UdpSocket};
+use tokio::{
+    net::{TcpListener, UdpSocket},
+    task::coop::consume_budget,
+};
 use tokio_util::{
     sync::{CancellationToken, DropGuard},
     task::TaskTracker,
@@ -167,6 +170,8 @@ async fn take_segments(socket: UdpSocket, origin: SegmentOrigin, sink: Arc<dyn S
         let mut buffer = vec![0; DATAGRAM_BYTES];
         while let Ok(length) = socket.try_recv(&mut buffer) {
             sink.datagram(Some(&origin), Bytes::copy_from_slice(&buffer[..length]));
+            // Others share the thread.
+            consume_budget().await;
         }
     }
 }

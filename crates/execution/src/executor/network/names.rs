@@ -14,7 +14,10 @@ use tokio::{
     time::timeout,
 };
 
-use super::{DATAGRAM_BYTES, DNS_PORT};
+use super::{
+    DATAGRAM_BYTES, DNS_PORT,
+    datagrams::{RECEIVING, try_receive},
+};
 
 /// So many name servers are asked, as the C library does.
 const SERVERS: usize = 3;
@@ -29,12 +32,14 @@ const HEADER_BYTES: usize = 12;
 #[derive(Debug)]
 pub(super) struct Names {
     configuration: PathBuf,
+    /// Where they listen.
+    port: u16,
 }
 
 impl Names {
     /// Those of a file like `/etc/resolv.conf`. It is read for each question, as it changes with the host's network.
     pub(super) fn new(configuration: &Path) -> Names {
-        Names { configuration: configuration.to_owned() }
+        Names { configuration: configuration.to_owned(), port: DNS_PORT }
     }
 
     /// The answer of the first that gives one, or that no server did. `None` for what is no question.
@@ -65,20 +70,20 @@ impl Names {
     }
 
     async fn servers(&self) -> Vec<SocketAddr> {
-        parse(&tokio::fs::read_to_string(&self.configuration).await.unwrap_or_default())
+        let text = tokio::fs::read_to_string(&self.configuration).await.unwrap_or_default();
+        parse(&text).into_iter().map(|address| SocketAddr::new(address, self.port)).collect()
     }
 }
 
 /// The name servers that the text of `resolv.conf` tells, or who is asked without any: this host.
-fn parse(text: &str) -> Vec<SocketAddr> {
+fn parse(text: &str) -> Vec<IpAddr> {
     let addresses = text.lines().filter_map(|line| {
         let (_, address) = line.trim().split_once("nameserver").filter(|(before, _)| before.is_empty())?;
         address.trim().parse::<IpAddr>().ok()
     });
-    let mut servers: Vec<SocketAddr> =
-        addresses.take(SERVERS).map(|address| SocketAddr::new(address, DNS_PORT)).collect();
+    let mut servers: Vec<IpAddr> = addresses.take(SERVERS).collect();
     if servers.is_empty() {
-        servers.push(SocketAddr::from((Ipv4Addr::LOCALHOST, DNS_PORT)));
+        servers.push(Ipv4Addr::LOCALHOST.into());
     }
     servers
 }
@@ -92,10 +97,18 @@ async fn ask(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     // From then on it hears this server only.
     socket.connect(server).await?;
     socket.send(question).await?;
-    let mut answer = vec![0; DATAGRAM_BYTES];
-    let length = socket.recv(&mut answer).await?;
-    answer.truncate(length);
-    Ok(answer)
+    loop {
+        socket.ready(RECEIVING).await?;
+        let mut answer = vec![0; DATAGRAM_BYTES];
+        match try_receive(&socket, &mut answer) {
+            Ok(length) => {
+                answer.truncate(length);
+                return Ok(answer);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
 }
 
 /// The question, made the answer "server failure" (RFC 1035, section 4.1.1): whoever asks need not wait in vain.
@@ -118,23 +131,50 @@ mod tests {
     fn name_servers_are_the_first_three_that_are_addresses() {
         let text = "# nameserver 192.0.2.9\nsearch example.org\n nameserver\t127.0.0.53\nnameserver fe80::1%eth0\n\
                     nameserver 2001:db8::1\nnameserver 192.0.2.1\nnameserver 192.0.2.2\noptions edns0\n";
-        let servers: Vec<String> = parse(text).iter().map(SocketAddr::to_string).collect();
-        assert_eq!(servers, ["127.0.0.53:53", "[2001:db8::1]:53", "192.0.2.1:53"]);
-        assert_eq!(parse("options edns0\n"), ["127.0.0.1:53".parse().unwrap()]);
+        let servers: Vec<String> = parse(text).iter().map(IpAddr::to_string).collect();
+        assert_eq!(servers, ["127.0.0.53", "2001:db8::1", "192.0.2.1"]);
+        assert_eq!(parse("options edns0\n"), [IpAddr::from(Ipv4Addr::LOCALHOST)]);
+    }
+
+    /// Name servers at these addresses, as a file tells them.
+    fn names(addresses: &[&str], port: u16) -> (tempfile::TempDir, Names) {
+        let directory = tempfile::tempdir().unwrap();
+        let configuration = directory.path().join("resolv.conf");
+        let text: String = addresses.iter().map(|address| format!("nameserver {address}\n")).collect();
+        std::fs::write(&configuration, text).unwrap();
+        (directory, Names { configuration, port })
     }
 
     #[tokio::test]
-    async fn a_server_hears_the_question_and_its_answer_comes_back() {
+    async fn the_next_server_is_asked_where_one_is_not_there() {
         let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = server.local_addr().unwrap();
+        let port = server.local_addr().unwrap().port();
+        let (_directory, names) = names(&["127.0.0.2", "127.0.0.1"], port);
         let answering = async {
             let mut buffer = [0; 100];
             let (length, from) = server.recv_from(&mut buffer).await.unwrap();
             assert_eq!(&buffer[..length], b"who?");
             server.send_to(b"me", from).await.unwrap();
         };
-        let (answer, ()) = tokio::join!(ask(address, b"who?"), answering);
+        let (answer, ()) = tokio::join!(names.ask(b"who?".to_vec()), answering);
         assert_eq!(answer.unwrap(), b"me");
+    }
+
+    #[tokio::test]
+    async fn connections_go_to_the_next_server_too() {
+        let server = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = server.local_addr().unwrap().port();
+        let (_directory, names) = names(&["127.0.0.2", "127.0.0.1"], port);
+        let connection = names.connect().await.unwrap();
+        assert_eq!(connection.peer_addr().unwrap(), server.local_addr().unwrap());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_says_nothing_is_not_waited_for_forever() {
+        let silent = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let (_directory, names) = names(&["127.0.0.1"], silent.local_addr().unwrap().port());
+        let question = b"\x12\x34\x01\x20\0\x01\0\0\0\0\0\0".to_vec();
+        assert_eq!(names.ask(question).await.unwrap()[3] & 0x0f, 2);
     }
 
     #[test]
