@@ -60,7 +60,9 @@ impl Companions {
             Service::Logs => self.serve_logs(request, &credential).await,
             Service::Sts if !self.sts.is_upstreams(&credential) => self.serve_sts(request, &credential).await,
             Service::Xray if !self.forwarder.has_endpoint() => self.serve_xray(request, &credential).await,
-            Service::Sts | Service::Xray | Service::Other => self.forwarder.forward(request, &credential).await,
+            Service::Sts | Service::Xray | Service::Other => {
+                self.forwarder.forward(request, &credential).await
+            }
         }
     }
 
