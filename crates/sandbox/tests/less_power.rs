@@ -9,7 +9,11 @@
 
 use std::{
     env, fs,
-    os::unix::{fs::PermissionsExt, process::CommandExt},
+    io::Write,
+    os::unix::{
+        fs::{PermissionsExt, chown},
+        process::CommandExt,
+    },
     path::PathBuf,
     process::Command,
 };
@@ -45,6 +49,46 @@ fn an_ordinary_user_passes_the_same_tests() {
     run_tests("an ordinary user", |command| {
         command.uid(NOBODY).gid(NOBODY);
     });
+}
+
+/// As in a session of systemd's: by it, trees are frozen and ended although nobody else is asked.
+#[test]
+fn an_ordinary_user_with_a_control_group_passes_the_same_tests() {
+    let mounts = fs::read_to_string("/proc/self/mounts").unwrap();
+    let point = mounts.lines().find_map(|line| {
+        let fields: Vec<&str> = line.split(' ').collect();
+        (fields[2] == "cgroup2").then(|| PathBuf::from(fields[1]))
+    });
+    let group = point.map(|point| point.join(format!("hothouse-user-{}", std::process::id())));
+    let Some(group) = group.filter(|group| fs::create_dir(group).is_ok()) else {
+        eprintln!("skipped: no hierarchy of the second version to write to");
+        return;
+    };
+    let _removed = Removed(group.clone());
+    // Its member is a group below, as in a session.
+    let member = group.join("terminal");
+    fs::create_dir(&member).unwrap();
+    for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
+        chown(group.join(file), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let entrance = fs::File::options().write(true).open(member.join("cgroup.procs")).unwrap();
+    run_tests("an ordinary user with a control group", |command| {
+        let entrance = entrance.try_clone().unwrap();
+        command.uid(NOBODY).gid(NOBODY);
+        // SAFETY: one write to a file that is open.
+        unsafe { command.pre_exec(move || (&entrance).write_all(b"0")) };
+    });
+    assert!(!group.join("hothouse").exists(), "the service's groups are gone");
+}
+
+/// A group and the one below it.
+struct Removed(PathBuf);
+
+impl Drop for Removed {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(self.0.join("terminal"));
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// As in many containers.

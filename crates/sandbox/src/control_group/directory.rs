@@ -3,7 +3,9 @@
 //! Must not know what groups are for.
 
 use std::{
-    fs, io,
+    fs::{self, DirBuilder},
+    io,
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -11,9 +13,9 @@ use std::{
 /// How long the kernel may take to notice that the last process of a group has ended.
 const REMOVAL: Duration = Duration::from_secs(2);
 
-/// Makes a directory, unless it is there.
+/// Makes a directory, unless it is there. Nobody else may open it: whoever can, can lock it.
 pub(super) fn make(path: &Path) -> io::Result<()> {
-    match fs::create_dir(path) {
+    match DirBuilder::new().mode(0o700).create(path) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         other => other,
     }

@@ -3,7 +3,7 @@
 //! Must not make any.
 
 use std::{
-    fs,
+    fs::{self, File},
     path::{Path, PathBuf},
 };
 
@@ -26,23 +26,31 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// What the machine has, the best first.
+    /// What the machine has, the best first: some of it may be closed to us.
     pub(super) fn find() -> Vec<Self> {
         let mounts = fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+        let own = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
         let best = parse(&mounts, |hierarchy| {
-            fs::read_to_string(hierarchy.join("cgroup.controllers")).unwrap_or_default()
+            let top = top(hierarchy, &own, may_move_into);
+            let controllers = fs::read_to_string(top.join("cgroup.controllers")).unwrap_or_default();
+            (top, controllers)
         });
-        let mut kinds: Vec<Self> = best.into_iter().collect();
-        // The second hierarchy may be closed to us where the others are not.
-        if let Some(Self::First { memory, processes, cpu, unified: Some(_) }) = kinds.first() {
-            kinds.push(Self::First {
-                memory: memory.clone(),
-                processes: processes.clone(),
-                cpu: cpu.clone(),
-                unified: None,
-            });
-        }
-        kinds
+        let trees_only = |parent: &Path| Self::First {
+            memory: None,
+            processes: None,
+            cpu: None,
+            unified: Some(parent.into()),
+        };
+        let less = match &best {
+            Some(Self::First { memory, processes, cpu, unified: Some(parent) }) => {
+                let (memory, processes, cpu) = (memory.clone(), processes.clone(), cpu.clone());
+                vec![Self::First { memory, processes, cpu, unified: None }, trees_only(parent)]
+            }
+            // A group that has processes of its own gives its children no controllers.
+            Some(Self::Second { parent, .. }) => vec![trees_only(parent)],
+            _ => Vec::new(),
+        };
+        best.into_iter().chain(less).collect()
     }
 
     /// Our directory in each hierarchy. The first has the locks.
@@ -69,8 +77,22 @@ impl Kind {
     }
 }
 
-/// Prefers the second version where it controls memory, as a machine may have both.
-fn parse(mounts: &str, controllers: impl Fn(&Path) -> String) -> Option<Kind> {
+/// The uppermost group of a hierarchy of the second version into which we may move our children: its root, or for an
+/// ordinary user the one above him that he was given. `own` is what `/proc/self/cgroup` says.
+fn top(hierarchy: &Path, own: &str, may_move_into: impl Fn(&Path) -> bool) -> PathBuf {
+    let own = own.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or_default();
+    let own = hierarchy.join(own);
+    let above: Vec<&Path> = own.ancestors().take_while(|group| group.starts_with(hierarchy)).collect();
+    above.into_iter().rev().find(|group| may_move_into(group)).unwrap_or(hierarchy).to_owned()
+}
+
+fn may_move_into(group: &Path) -> bool {
+    File::options().write(true).open(group.join("cgroup.procs")).is_ok()
+}
+
+/// Prefers the second version where it controls memory, as a machine may have both. `second` tells of a hierarchy of that
+/// version where groups can be made in it, and which controllers are there.
+fn parse(mounts: &str, second: impl Fn(&Path) -> (PathBuf, String)) -> Option<Kind> {
     let (mut memory, mut processes, mut cpu, mut unified) = (None, None, None, None);
     for line in mounts.lines() {
         let mut fields = line.split(' ').skip(1);
@@ -78,10 +100,10 @@ fn parse(mounts: &str, controllers: impl Fn(&Path) -> String) -> Option<Kind> {
             continue;
         };
         let point = Path::new(point);
-        let parent = point.join(PARENT);
         match kind {
             "cgroup2" => {
-                let there = controllers(point);
+                let (top, there) = second(point);
+                let parent = top.join(PARENT);
                 let has = |name: &str| there.split_whitespace().any(|controller| controller == name);
                 if has("memory") {
                     return Some(Kind::Second {
@@ -95,7 +117,7 @@ fn parse(mounts: &str, controllers: impl Fn(&Path) -> String) -> Option<Kind> {
             }
             "cgroup" => {
                 for option in options.split(',') {
-                    let parent = Some(parent.clone());
+                    let parent = Some(point.join(PARENT));
                     match option {
                         "memory" => memory = parent,
                         "pids" => processes = parent,
@@ -130,14 +152,28 @@ cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0
             cpu: Some("/sys/fs/cgroup/cpu,cpuacct/hothouse".into()),
             unified: Some("/sys/fs/cgroup/unified/hothouse".into()),
         };
-        assert_eq!(parse(FIRST, |_| "hugetlb\n".into()), Some(first));
+        let with = |controllers: &'static str| move |point: &Path| (point.to_owned(), controllers.to_owned());
+        assert_eq!(parse(FIRST, with("hugetlb\n")), Some(first));
         let second = Kind::Second {
             parent: "/sys/fs/cgroup/unified/hothouse".into(),
             memory: true,
             processes: true,
             cpu: false,
         };
-        assert_eq!(parse(FIRST, |_| "memory pids io\n".into()), Some(second));
-        assert_eq!(parse("proc /proc proc rw 0 0\n", |_| String::new()), None);
+        assert_eq!(parse(FIRST, with("memory pids io\n")), Some(second));
+        assert_eq!(parse("proc /proc proc rw 0 0\n", with("")), None);
+    }
+
+    #[test]
+    fn an_ordinary_user_has_what_he_was_given() {
+        let hierarchy = Path::new("/sys/fs/cgroup");
+        let own =
+            "1:cpu:/elsewhere\n0::/user.slice/user-1000.slice/user@1000.service/app.slice/terminal.scope\n";
+        let given = |prefix: &'static str| move |group: &Path| group.starts_with(prefix);
+        let service = "/sys/fs/cgroup/user.slice/user-1000.slice/user@1000.service";
+        assert_eq!(top(hierarchy, own, given(service)), Path::new(service));
+        assert_eq!(top(hierarchy, own, |_| true), hierarchy);
+        assert_eq!(top(hierarchy, own, |_| false), hierarchy);
+        assert_eq!(top(hierarchy, "0::/\n", |_| true), hierarchy);
     }
 }
