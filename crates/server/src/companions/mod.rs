@@ -81,9 +81,13 @@ impl Companions {
         let (parts, body) = request.into_parts();
         match read_body(body).await {
             Ok(body) => answer(self.xray.handle(&xray::Scope { account, region }, &parts, &body)),
-            Err((status, message)) => {
-                answer(protocol::error(&parts.headers, credential, status, "InvalidRequestException", message))
-            }
+            Err((status, message)) => answer(protocol::error(
+                &parts.headers,
+                credential,
+                status,
+                "InvalidRequestException",
+                message,
+            )),
         }
     }
 
