@@ -22,7 +22,10 @@ use hothouse_control::{
 use hothouse_execution::{
     Engine, EngineConfig,
     executor::{Executor, fake::FakeExecutor},
-    ports::{CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream, SystemClock},
+    ports::{
+        CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream,
+        SystemClock,
+    },
     spec::FunctionSpec,
 };
 use http::{HeaderMap, Method, Request};

@@ -20,7 +20,8 @@ use hothouse_execution::{
     executor::Executor,
     invocation::Invocation,
     ports::{
-        CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream, SystemClock,
+        CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream,
+        SystemClock,
     },
     spec::{FunctionSpec, Logging},
 };

@@ -358,7 +358,9 @@ impl Writer {
             Ok(0) => {}
             Ok(evicted) => {
                 if self.shared.evicted.fetch_add(evicted, Ordering::Relaxed) == 0 {
-                    tracing::warn!("the log store is full: the oldest events of the largest log group make room");
+                    tracing::warn!(
+                        "the log store is full: the oldest events of the largest log group make room"
+                    );
                 }
             }
             Err(error) => tracing::warn!("failed to make room in the log store: {}", chain(&error)),
