@@ -281,8 +281,11 @@ impl Pool {
     }
 
     /// Stops the environments that have been idle for longer than `keep_alive`: oldest first, each by its token, so
-    /// that a reserved one cannot be meant. Provisioned ones stay.
+    /// that a reserved one cannot be meant. Provisioned ones stay, and those that a debugger may be attached to.
     pub(crate) fn reap(&self, keep_alive: Duration, now: Instant) {
+        if self.engine.config.debug.of(&self.spec).is_some() {
+            return;
+        }
         let mut queue = self.lock();
         let expired = queue.idle.iter().take_while(|idle| now - idle.since >= keep_alive).count();
         let tokens: Vec<Idle> = queue.idle.drain(..expired).collect();

@@ -1,0 +1,178 @@
+//! What the runtime asks for and answers, as events of its environment.
+//!
+//! Must not decide what follows from a call: [`state::step`](super::super::state::step) does.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode};
+use http_body_util::Full;
+use tokio::time::Instant;
+
+use super::Task;
+use crate::{
+    environment::state::{Event, Job, State},
+    fault::Fault,
+    runtime_api::{self, Body, Call, Refusal, Session, Transition, accepted},
+};
+
+/// Calls of `next` that wait at the same time. A runtime has one; more of them are answered when they are forgotten.
+const PARKED: usize = 16;
+
+impl Task {
+    /// Answers a call of the runtime, or keeps its answer for later; tells what it means.
+    pub(super) fn call(&mut self, call: Call) -> Option<Event> {
+        match call {
+            Call::Next(reply) => match self.session.after(Transition::Next) {
+                Ok(Session::Running) => {
+                    self.park(reply);
+                    self.deliver();
+                    None
+                }
+                Ok(session) => {
+                    let first = self.session != Session::Ready;
+                    self.log.started();
+                    self.session = session;
+                    self.park(reply);
+                    first.then_some(Event::Parked)
+                }
+                Err(refusal) => refuse(reply, &refusal),
+            },
+            Call::Response { id, body, reply } => {
+                if let Err(refusal) = self.check(&id, Transition::Response) {
+                    return refuse(reply, &refusal);
+                }
+                Some(self.response(body, reply))
+            }
+            Call::Error { id, report, reply } => {
+                if let Err(refusal) = self.check(&id, Transition::Error) {
+                    return refuse(reply, &refusal);
+                }
+                let _ = reply.send(accepted());
+                Some(Event::Failure(fault(report)))
+            }
+            Call::InitError { report, reply } => match self.session.after(Transition::InitError) {
+                Ok(session) => {
+                    self.session = session;
+                    let _ = reply.send(accepted());
+                    Some(Event::InitError(fault(report)))
+                }
+                Err(refusal) => refuse(reply, &refusal),
+            },
+        }
+    }
+
+    /// Keeps a call of `next` until there is an event.
+    fn park(&mut self, reply: runtime_api::Reply) {
+        if self.parked.len() == PARKED {
+            self.parked.pop_front();
+        }
+        self.parked.push_back(reply);
+    }
+
+    /// Is `id` the current invocation, and may the runtime answer it now?
+    fn check(&mut self, id: &str, transition: Transition) -> Result<(), Refusal> {
+        let current = match &self.state {
+            State::Settling { run, .. } => Some(run.request_id()),
+            state => state.running().map(|run| &run.job.invocation.request_id),
+        };
+        let known = current.is_some_and(|current| id.parse().is_ok_and(|id| *current == id));
+        if !known {
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, "InvalidRequestID", "Invalid request ID"));
+        }
+        self.session = self.session.after(transition)?;
+        Ok(())
+    }
+
+    fn response(&self, body: Body, reply: runtime_api::Reply) -> Event {
+        let (answer, event) = match body {
+            Body::Whole(body) => (accepted(), Event::Response(body)),
+            Body::Failed(report) => (accepted(), Event::Failure(fault(report))),
+            Body::TooLarge => {
+                let document = format!(
+                    r#"{{"errorMessage":"Response payload size exceeded maximum allowed payload size ({} bytes).","errorType":"Function.ResponseSizeTooLarge"}}"#,
+                    self.response_limit()
+                );
+                let fault = Fault {
+                    error_type: "Function.ResponseSizeTooLarge".to_owned(),
+                    message: String::new(),
+                    document: Some(Bytes::from(document)),
+                };
+                (runtime_api::too_large(self.response_limit()), Event::Failure(fault))
+            }
+            Body::Truncated => {
+                (runtime_api::truncated(), Event::Failure(platform_fault("Runtime.TruncatedResponse")))
+            }
+            Body::InvalidMode(mode) => (
+                Refusal::new(
+                    StatusCode::BAD_REQUEST,
+                    "InvalidFunctionResponseMode",
+                    format!("Invalid function response mode: {mode}"),
+                )
+                .response(),
+                Event::Failure(platform_fault("Runtime.InvalidResponseModeHeader")),
+            ),
+        };
+        let _ = reply.send(answer);
+        event
+    }
+
+    pub(super) fn response_limit(&self) -> usize {
+        self.pool.engine().config.response_limit
+    }
+
+    /// Gives the current event to a runtime that waits in `next`. If none does, the next one to come gets it.
+    pub(super) fn deliver(&mut self) {
+        self.session = Session::Running;
+        let Some(run) = self.state.running() else { return };
+        let timeout = self.state.deadline().unwrap_or(run.begun).saturating_duration_since(Instant::now());
+        let deadline = self.pool.engine().clock.now() + timeout;
+        while let Some(reply) = self.parked.pop_front() {
+            if reply.is_closed() {
+                continue;
+            }
+            match event_response(&run.job, deadline.duration_since(UNIX_EPOCH).unwrap_or_default()) {
+                Ok(response) => {
+                    if reply.send(response).is_ok() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(environment = %self.shared.id, %error, "failed to write an event's headers");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+fn refuse(reply: runtime_api::Reply, refusal: &Refusal) -> Option<Event> {
+    let _ = reply.send(refusal.response());
+    None
+}
+
+fn fault(report: runtime_api::ErrorReport) -> Fault {
+    Fault { error_type: report.error_type, message: String::new(), document: Some(report.document) }
+}
+
+fn platform_fault(error_type: &str) -> Fault {
+    Fault { error_type: error_type.to_owned(), message: error_type.to_owned(), document: None }
+}
+
+/// The answer to `next`: the payload as it came, the rest in headers.
+fn event_response(job: &Job, deadline: Duration) -> Result<Response<Full<Bytes>>, http::Error> {
+    let invocation = &job.invocation;
+    let mut response = Response::builder()
+        .header(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"))
+        .header("lambda-runtime-aws-request-id", invocation.request_id.to_string())
+        .header("lambda-runtime-deadline-ms", deadline.as_millis().to_string())
+        .header("lambda-runtime-invoked-function-arn", invocation.invoked_arn.to_string());
+    if let Some(trace) = &invocation.trace_id {
+        response = response.header("lambda-runtime-trace-id", trace);
+    }
+    if let Some(context) = &invocation.client_context {
+        response =
+            response.header("lambda-runtime-client-context", HeaderValue::from_bytes(context.as_bytes())?);
+    }
+    response.body(Full::new(invocation.payload.clone()))
+}
