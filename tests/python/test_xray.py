@@ -106,7 +106,7 @@ def test_the_lineage_names_the_function(functions):
     )
 
 
-def test_active_tracing_samples(functions):
+def test_active_tracing_samples(functions, hothouse):
     """One a second, and some of the others; a second may have gone to another function of the service."""
     name = functions.create(TracingConfig={"Mode": "Active"}, MemorySize=128)
 
@@ -115,7 +115,21 @@ def test_active_tracing_samples(functions):
         assert answered == seen
         return seen if seen["Sampled"] == "1" else None
 
-    assert until(sampled, seconds=20, what="a sampled invocation")["Lineage"]
+    seen = until(sampled, seconds=20, what="a sampled invocation")
+    # The function's own segment is there without any SDK.
+    (segment,) = json.loads(hothouse("trace", seen["Root"], "--json"))
+    assert (segment["id"], segment["name"], segment["origin"]) == (seen["Parent"], name, "AWS::Lambda")
+    assert segment["http"]["response"]["status"] == 200
+
+
+def test_a_traced_function_hangs_below_its_caller(functions, hothouse):
+    name = functions.create(TracingConfig={"Mode": "Active"})
+    trace = new_root()
+    reply = traced(functions, name, {"do": "fail"}, f"Root={trace};Parent={PARENT};Sampled=1")
+    assert reply.error == "Unhandled"
+    (segment,) = json.loads(hothouse("trace", trace, "--json"))
+    assert (segment["parent_id"], segment["fault"]) == (PARENT, True)
+    assert segment["id"] == parts(reply.headers[HEADER])["Parent"] != PARENT
 
 
 def test_every_runtime_sees_the_trace(functions):

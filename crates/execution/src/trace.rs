@@ -49,10 +49,17 @@ pub(crate) fn complete(header: Option<&str>, now: SystemTime) -> String {
 
 fn of_function(header: Option<&str>, spec: &FunctionSpec, sampler: &Sampler, now: SystemTime) -> String {
     let header = header.unwrap_or_default();
-    let mut out = fill(header, now, || match spec.tracing {
-        TracingMode::Active => sampler.samples(now),
+    let active = match spec.tracing {
+        TracingMode::Active => true,
         TracingMode::PassThrough => false,
-    });
+    };
+    let mut out = fill(header, now, || active && sampler.samples(now));
+    // A traced function has a segment of its own, and what it does hangs below that, not below the caller's.
+    if active && out.split(';').any(|part| part == "Sampled=1") {
+        let own = format!("Parent={:016x}", fastrand::u64(..));
+        let parts = out.split(';').map(|part| if part.starts_with("Parent=") { own.as_str() } else { part });
+        out = parts.collect::<Vec<_>>().join(";");
+    }
     if !has(header, "Lineage") {
         // Unverified: `1` is a weight, and the last number counts how often the function was in the chain before.
         write!(out, ";Lineage=1:{:08x}:0", function_hash(spec)).expect("writing to a string cannot fail");
@@ -174,6 +181,8 @@ mod tests {
         assert!(sampled(Some(WHOLE), &spec), "the caller's yes");
         spec.tracing = TracingMode::Active;
         assert!(sampled(Some(ROOT), &spec), "the first of a second");
+        let seen = of_function(Some(WHOLE), &spec, &sampler, now());
+        assert!(seen.starts_with(ROOT) && !seen.contains("9a9197af755a6419"), "a segment of its own: {seen}");
         assert!(
             !sampled(Some(&WHOLE.replace("=1", "=0").replace("Root=0", "Root=1")), &spec),
             "the caller's no"

@@ -15,7 +15,10 @@ use hothouse_execution::ports::{Clock, SegmentOrigin, SegmentSink};
 use http::{Response, StatusCode, request::Parts};
 use serde_json::{Value, json};
 
-pub(crate) use self::daemon::{Daemon, DaemonError};
+pub(crate) use self::{
+    daemon::{Daemon, DaemonError},
+    invocation::Invoked,
+};
 use self::{
     operations::Operation,
     segment::{Segment, SegmentError, datagram_document},
@@ -23,6 +26,7 @@ use self::{
 };
 
 mod daemon;
+mod invocation;
 mod operations;
 mod segment;
 mod store;

@@ -27,7 +27,11 @@ use hothouse_api::{
 use hothouse_control::Control;
 use hothouse_execution::Engine;
 
-use crate::companions::{self, Companions, caller::Credential};
+use crate::companions::{
+    self, Companions,
+    caller::Credential,
+    xray::{self, Invoked},
+};
 
 pub(crate) use browser::Admission;
 pub(crate) use connections::Connections;
@@ -96,6 +100,7 @@ impl Door {
         credential: &Credential,
         body: Incoming,
     ) -> Response<Bytes> {
+        let begun = Instant::now();
         let operation = operation(&parts.method, &parts.uri);
         let body = match self.collect(body, operation).await {
             Ok(body) => body,
@@ -106,7 +111,7 @@ impl Door {
         let (account, region) = self.caller(credential);
         let context = RequestContext {
             account,
-            region,
+            region: region.clone(),
             request_id,
             caller_arn: None,
             trace_id: sent.map(str::to_owned),
@@ -116,6 +121,16 @@ impl Door {
         if operation == Some(Operation::Invoke) {
             // The caller is told the trace that the function saw, or would have seen.
             let header = trace.get_or_init(|| self.engine.trace(sent));
+            let invoked = Invoked {
+                path: parts.uri.path(),
+                request_id,
+                sent,
+                header,
+                took: begun.elapsed(),
+                status: response.status(),
+                headers: response.headers(),
+            };
+            self.companions.xray.invoked(xray::Scope { account, region }, &invoked);
             if let Ok(header) = HeaderValue::from_str(header) {
                 response.headers_mut().insert(TRACE_ID, header);
             }

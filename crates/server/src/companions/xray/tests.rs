@@ -188,6 +188,39 @@ fn a_trace_belongs_to_the_account_of_the_function_that_sent_it() {
     );
 }
 
+#[test]
+fn an_invocation_is_the_parent_of_what_its_function_sends() {
+    let xray = Xray::new(MovedClock::new());
+    let header = format!("Root={TRACE};Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:fe460cdd:0");
+    let sent = format!("Root={TRACE};Parent=9a9197af755a6419");
+    let mut headers = http::HeaderMap::new();
+    headers.insert("x-amz-function-error", http::HeaderValue::from_static("Unhandled"));
+    let invoked = Invoked {
+        path: "/2015-03-31/functions/000000000000%3Afunction%3Awork%3Alive/invocations",
+        request_id: hothouse_api::name::RequestId::random(),
+        sent: Some(&sent),
+        header: &header,
+        took: Duration::from_millis(250),
+        status: StatusCode::OK,
+        headers: &headers,
+    };
+    // Neither sampled, nor ours to describe.
+    let unsampled = header.replace("Sampled=1", "Sampled=0");
+    xray.invoked(own(), &Invoked { header: &unsampled, ..invoked });
+    xray.invoked(own(), &Invoked { sent: Some(&header), ..invoked });
+    assert_eq!(xray.get(TRACE), None);
+
+    xray.invoked(own(), &invoked);
+    let segment = xray.get(TRACE).unwrap()["segments"][0].take();
+    assert_eq!(
+        (&segment["id"], &segment["parent_id"]),
+        (&json!("53995c3f42cd8ad8"), &json!("9a9197af755a6419"))
+    );
+    assert_eq!((&segment["name"], &segment["fault"]), (&json!("work"), &json!(true)));
+    assert_eq!(segment["resource_arn"], "arn:aws:lambda:us-east-1:000000000000:function:work");
+    assert_eq!(xray.list()["traces"][0]["duration"], json!(0.25));
+}
+
 #[tokio::test]
 async fn the_daemon_takes_segments_and_tells_that_there_are_no_rules() {
     use tokio::{io::AsyncReadExt as _, io::AsyncWriteExt as _, net::TcpStream, net::UdpSocket};

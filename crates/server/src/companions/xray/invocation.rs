@@ -1,0 +1,87 @@
+//! The segment of an invocation, as AWS's Lambda sends one for a function with `Active` tracing.
+//!
+//! Must not decide whether an invocation is sampled: its trace header says that.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use hothouse_api::name::{FunctionRef, RequestId};
+use http::{HeaderMap, StatusCode};
+use percent_encoding::percent_decode_str;
+use serde_json::{Value, json};
+
+use super::{Scope, Xray, seconds};
+
+/// An invocation that was answered.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Invoked<'a> {
+    /// Path of the request.
+    pub(crate) path: &'a str,
+    /// The request.
+    pub(crate) request_id: RequestId,
+    /// The trace header that the caller sent.
+    pub(crate) sent: Option<&'a str>,
+    /// The trace header that the function saw.
+    pub(crate) header: &'a str,
+    /// How long it took.
+    pub(crate) took: Duration,
+    /// Status of the answer.
+    pub(crate) status: StatusCode,
+    /// Headers of the answer.
+    pub(crate) headers: &'a HeaderMap,
+}
+
+impl Xray {
+    /// Keeps the segment of an invocation, if it has one: the function's own parent in the trace.
+    pub(crate) fn invoked(&self, scope: Scope, invoked: &Invoked<'_>) {
+        let Some(document) = document(&scope, invoked, seconds(self.inner.clock.now())) else { return };
+        if let Err(error) = self.keep(&document.to_string(), Some(scope)) {
+            tracing::debug!(request_id = %invoked.request_id, %error, "an invocation has no segment");
+        }
+    }
+}
+
+fn document(scope: &Scope, invoked: &Invoked<'_>, ended: f64) -> Option<Value> {
+    if part(invoked.header, "Sampled") != Some("1") {
+        return None;
+    }
+    let id = part(invoked.header, "Parent")?;
+    let callers = invoked.sent.and_then(|sent| part(sent, "Parent"));
+    // The caller's segment is the caller's to send.
+    if callers == Some(id) {
+        return None;
+    }
+    let function = percent_decode_str(invoked.path.split('/').nth(3)?).decode_utf8().ok()?;
+    let function: FunctionRef = function.parse().ok()?;
+    let failed = invoked.headers.contains_key("x-amz-function-error");
+    let mut document = json!({
+        "id": id,
+        "trace_id": part(invoked.header, "Root")?,
+        "name": function.name().as_str(),
+        "origin": "AWS::Lambda",
+        "start_time": (ended - invoked.took.as_secs_f64()).max(seconds(UNIX_EPOCH)),
+        "end_time": ended,
+        "http": { "response": { "status": invoked.status.as_u16() } },
+        "aws": {
+            "account_id": scope.account.to_string(),
+            "request_id": invoked.request_id.to_string(),
+        },
+        "resource_arn": format!(
+            "arn:{}:lambda:{}:{}:function:{}",
+            scope.region.partition(),
+            scope.region,
+            scope.account,
+            function.name()
+        ),
+        "fault": failed || invoked.status.is_server_error(),
+        "error": invoked.status.is_client_error(),
+        "throttle": invoked.status == StatusCode::TOO_MANY_REQUESTS,
+    });
+    if let Some(parent) = callers {
+        document["parent_id"] = parent.into();
+    }
+    Some(document)
+}
+
+fn part<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    header.split(';').find_map(|part| part.trim().strip_prefix(name)?.strip_prefix('='))
+}
