@@ -137,10 +137,16 @@ impl Forwarder {
         self.endpoint.is_some()
     }
 
-    /// Sends the request on and answers with what comes back, or with an error that says what is missing.
-    pub(super) async fn forward(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
+    /// Sends the request on and answers with what comes back, or with an error that says what is missing. `own` are the
+    /// keys that it was signed with, if the endpoint itself gave them.
+    pub(super) async fn forward(
+        &self,
+        request: Request<Body>,
+        credential: &Credential,
+        own: Option<Keys>,
+    ) -> Response<Body> {
         let headers = request.headers().clone();
-        match self.send(request, credential).await {
+        match self.send(request, credential, own).await {
             Ok(response) => response,
             Err(error) => answer(explain(&error, &headers, credential)),
         }
@@ -150,14 +156,20 @@ impl Forwarder {
         &self,
         mut request: Request<Body>,
         credential: &Credential,
+        own: Option<Keys>,
     ) -> Result<Response<Body>, ForwardError> {
         let endpoint = self.endpoint.as_ref().ok_or(ForwardError::NoEndpoint)?;
         let target = endpoint.of(credential)?;
         remove_hop_by_hop(request.headers_mut());
-        let resigned = self.keys.as_ref().filter(|_| !credential.access_key_id.is_empty());
+        let changes_host = target.scheme == Scheme::HTTPS;
+        let resigned = match &own {
+            // A function that the endpoint knows by its role is not given more power than that.
+            Some(own) => Some(own).filter(|_| changes_host),
+            None => self.keys.as_ref().filter(|_| !credential.access_key_id.is_empty()),
+        };
         // Signatures cover the host, so it stays as the client sent it. What cannot keep it: a new signature, and
         // TLS, where servers choose the site by it.
-        if resigned.is_some() || target.scheme == Scheme::HTTPS {
+        if resigned.is_some() || changes_host {
             take_bucket_from_host(&mut request)?;
             let host = HeaderValue::from_str(target.authority.as_str()).map_err(http::Error::from)?;
             request.headers_mut().insert(header::HOST, host);

@@ -61,7 +61,7 @@ impl Companions {
             Service::Sts if !self.sts.is_upstreams(&credential) => self.serve_sts(request, &credential).await,
             Service::Xray if !self.forwarder.has_endpoint() => self.serve_xray(request, &credential).await,
             Service::Sts | Service::Xray | Service::Other => {
-                self.forwarder.forward(request, &credential).await
+                self.forwarder.forward(request, &credential, self.sts.upstream_keys(&credential)).await
             }
         }
     }

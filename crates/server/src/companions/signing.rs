@@ -13,6 +13,7 @@ use aws_sigv4::{
     sign::v4,
 };
 use hothouse_api::name::AccountId;
+use hothouse_execution::ports::Credentials as RoleCredentials;
 use http::{HeaderMap, Request, Uri, header};
 
 use super::{
@@ -31,12 +32,27 @@ pub(crate) struct Keys {
     access_key_id: String,
     /// `AWS_SECRET_ACCESS_KEY`.
     secret_access_key: String,
+    /// `AWS_SESSION_TOKEN`, with temporary ones.
+    session_token: Option<String>,
 }
 
 impl Keys {
     /// Lasting keys, without a session token.
     pub(crate) fn new(access_key_id: impl Into<String>, secret_access_key: impl Into<String>) -> Self {
-        Keys { access_key_id: access_key_id.into(), secret_access_key: secret_access_key.into() }
+        Keys {
+            access_key_id: access_key_id.into(),
+            secret_access_key: secret_access_key.into(),
+            session_token: None,
+        }
+    }
+
+    /// Those of a role.
+    pub(super) fn temporary(credentials: RoleCredentials) -> Self {
+        Keys {
+            access_key_id: credentials.access_key_id,
+            secret_access_key: credentials.secret_access_key,
+            session_token: Some(credentials.session_token),
+        }
     }
 
     /// Keys that emulators take for those of an account.
@@ -117,8 +133,9 @@ pub(super) async fn sign_again(
     if is_s3 || declared.is_some() {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     }
+    let token = keys.session_token.clone();
     let identity =
-        Credentials::new(&keys.access_key_id, &keys.secret_access_key, None, None, "configuration").into();
+        Credentials::new(&keys.access_key_id, &keys.secret_access_key, token, None, "Hothouse").into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)

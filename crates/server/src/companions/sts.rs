@@ -19,7 +19,7 @@ use self::upstream::{Upstream, Wanted};
 pub(crate) use super::token::SecretError;
 use super::{
     caller::Credential,
-    forward::Forwarder,
+    forward::{Forwarder, Keys},
     query::{self, Form, escape},
     token::{AssumedRole, Session, Tokens, Verdict, account_in_key, role_id},
 };
@@ -85,6 +85,13 @@ impl Sts {
                 key.parse().ok().or_else(given).unwrap_or(AccountId::DEFAULT)
             }
         }
+    }
+
+    /// The keys that a request was signed with, if the other endpoint gave them for a role.
+    pub(super) fn upstream_keys(&self, credential: &Credential) -> Option<Keys> {
+        let given = self.upstream.as_ref()?.given(&credential.access_key_id)?;
+        // Whoever knows the token knows the secret, too.
+        (credential.session_token.as_deref() == Some(&given.session_token)).then(|| Keys::temporary(given))
     }
 
     /// Whether a request is for the other endpoint's STS: it was signed with temporary credentials that are not ours.

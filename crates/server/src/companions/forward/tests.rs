@@ -60,6 +60,10 @@ async fn text(response: Response<Body>) -> String {
 
 /// Sends a request and gives the head that arrives.
 async fn arrives(keys: Option<Keys>, path: &str, headers: &[(&str, &str)]) -> String {
+    arrives_of(keys, None, path, headers).await
+}
+
+async fn arrives_of(keys: Option<Keys>, own: Option<Keys>, path: &str, headers: &[(&str, &str)]) -> String {
     let (listener, url) = upstream().await;
     let forwarder = forwarder(Some(url), keys);
     let (request, credential) = request(path, headers, body::whole(Bytes::new()));
@@ -69,7 +73,7 @@ async fn arrives(keys: Option<Keys>, path: &str, headers: &[(&str, &str)]) -> St
         socket.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
         head
     };
-    let (head, response) = tokio::join!(serve, forwarder.forward(request, &credential));
+    let (head, response) = tokio::join!(serve, forwarder.forward(request, &credential, own));
     assert_eq!(text(response).await, "ok");
     head
 }
@@ -96,7 +100,7 @@ async fn bodies_stream_both_ways() {
     };
     let exchange = async {
         chunks.send("first").await.unwrap();
-        let mut response = forwarder.forward(request, &credential).await;
+        let mut response = forwarder.forward(request, &credential, None).await;
         let begin = response.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
         assert_eq!(begin, "one");
         chunks.send("second").await.unwrap();
@@ -146,6 +150,33 @@ async fn a_new_signature_takes_the_place_of_the_old() {
     assert_eq!(head.matches("authorization:").count(), 1);
 }
 
+fn of_a_role() -> Keys {
+    Keys::temporary(hothouse_execution::ports::Credentials {
+        access_key_id: "ASIAROLE".to_owned(),
+        secret_access_key: "secret".to_owned(),
+        session_token: "token".to_owned(),
+    })
+}
+
+#[tokio::test]
+async fn a_role_that_the_endpoint_knows_stays_that_role() {
+    let headers = [("host", "localhost:4566"), ("authorization", AUTHORIZATION)];
+    let head = arrives_of(Some(keys()), Some(of_a_role()), "/", &headers).await;
+    assert!(head.contains(&format!("authorization: {AUTHORIZATION}\r\n")), "{head}");
+    assert!(head.contains("host: localhost:4566\r\n"), "{head}");
+}
+
+#[tokio::test]
+async fn a_role_signs_with_its_token() {
+    let headers = [("authorization", AUTHORIZATION), ("x-amz-security-token", "old")];
+    let (request, credential) = request("http://sqs.test/", &headers, body::whole(Bytes::new()));
+    let signed = signing::sign_again(request, &credential, &of_a_role(), SystemClock.now()).await.unwrap();
+    assert_eq!(signed.headers()["x-amz-security-token"], "token");
+    let authorization = signed.headers()["authorization"].to_str().unwrap();
+    assert!(authorization.contains("Credential=ASIAROLE/"), "{authorization}");
+    assert!(authorization.contains("x-amz-security-token"), "{authorization}");
+}
+
 #[tokio::test]
 async fn a_presigned_url_is_signed_by_header_and_its_bucket_moves_into_the_path() {
     let url = "/key%20a?versionId=1&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Signature=00&X-Amz-Expires=60\
@@ -172,7 +203,7 @@ async fn chunks_with_signatures_cannot_be_signed_anew() {
         ("x-amz-target", "A.B"),
     ];
     let (request, credential) = request("/", &headers, body::whole(Bytes::new()));
-    let response = forwarder.forward(request, &credential).await;
+    let response = forwarder.forward(request, &credential, None).await;
     assert_eq!(response.status(), StatusCode::BAD_REQUEST);
     assert!(text(response).await.contains("signed chunk by chunk"));
 }
@@ -183,7 +214,7 @@ async fn what_cannot_be_reached_is_named() {
     drop(listener);
     let forwarder = forwarder(Some(url.clone()), None);
     let (request, credential) = request("/", &[("authorization", AUTHORIZATION)], body::whole(Bytes::new()));
-    let response = forwarder.forward(request, &credential).await;
+    let response = forwarder.forward(request, &credential, None).await;
     assert_eq!(response.status(), StatusCode::BAD_GATEWAY);
     let text = text(response).await;
     assert!(text.contains(&url) && text.contains("refused"), "{text}");
@@ -206,7 +237,7 @@ async fn without_an_endpoint_the_error_comes_in_the_protocol_of_the_client() {
         (vec![("smithy-protocol", "rpc-v2-cbor")], "application/cbor", ""),
     ] {
         let (request, credential) = request("/", &headers, body::whole(Bytes::new()));
-        let response = forwarder.forward(request, &credential).await;
+        let response = forwarder.forward(request, &credential, None).await;
         assert_eq!(response.status(), StatusCode::NOT_IMPLEMENTED);
         assert_eq!(response.headers()["content-type"], content_type);
         let bytes = body::read(response.into_body(), 1 << 20).await.unwrap();

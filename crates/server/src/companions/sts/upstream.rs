@@ -48,8 +48,16 @@ struct Memory {
     away_told: bool,
     /// Until when it is not asked for a role; the roles' refusals were reported.
     refused: HashMap<String, Instant>,
-    /// Whose the keys are that it gave, and until when.
-    given: HashMap<String, (AccountId, Instant)>,
+    /// What it gave, by access key.
+    given: HashMap<String, Given>,
+}
+
+/// Credentials that the endpoint gave.
+#[derive(Debug)]
+struct Given {
+    account: AccountId,
+    credentials: Credentials,
+    until: Instant,
 }
 
 /// Credentials for one environment.
@@ -116,7 +124,12 @@ impl Upstream {
 
     /// The account that a key acts in, if it came from the endpoint.
     pub(super) fn account_of(&self, access_key_id: &str) -> Option<AccountId> {
-        self.memory().given.get(access_key_id).map(|(account, _)| *account)
+        self.memory().given.get(access_key_id).map(|given| given.account)
+    }
+
+    /// The credentials that a key belongs to, if they came from the endpoint.
+    pub(super) fn given(&self, access_key_id: &str) -> Option<Credentials> {
+        self.memory().given.get(access_key_id).map(|given| given.credentials.clone())
     }
 
     async fn ask(&self, wanted: &Wanted<'_>, seconds: i64) -> Result<Credentials, Refusal> {
@@ -191,11 +204,12 @@ impl Memory {
         self.away_until = None;
         self.away_told = false;
         if self.given.len() >= REMEMBERED {
-            self.given.retain(|_, (_, until)| *until > now);
+            self.given.retain(|_, given| given.until > now);
         }
         if self.given.len() < REMEMBERED {
             let until = now + Duration::from_secs(ENVIRONMENT_SECONDS.unsigned_abs());
-            self.given.insert(credentials.access_key_id.clone(), (account, until));
+            let given = Given { account, credentials: credentials.clone(), until };
+            self.given.insert(credentials.access_key_id.clone(), given);
         }
     }
 }
