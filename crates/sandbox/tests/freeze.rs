@@ -18,16 +18,21 @@ use std::{
 use common::*;
 use hothouse_sandbox::{Ending, Process};
 
-/// The group by which a process is frozen, if it is in one.
-fn freezer(pid: u32) -> Option<String> {
+/// The group of the second version that a process is in, if that is one of ours.
+fn group(pid: u32) -> Option<String> {
     let groups = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
     let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?.to_owned();
-    path.ends_with("/program").then_some(path)
+    path.contains("/hothouse/").then_some(path)
+}
+
+/// The group by which a process is frozen, if it is in one.
+fn freezer(pid: u32) -> Option<String> {
+    group(pid).filter(|path| path.ends_with("/program"))
 }
 
 /// Whether the process has come to rest: its group says so, or it is stopped.
 fn rests(pid: u32) -> bool {
-    match freezer(pid) {
+    match group(pid) {
         Some(path) => ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"].iter().any(|hierarchy| {
             fs::read_to_string(format!("{hierarchy}{path}/cgroup.events"))
                 .is_ok_and(|events| events.contains("frozen 1"))
@@ -37,6 +42,12 @@ fn rests(pid: u32) -> bool {
             stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
         }
     }
+}
+
+/// The process that started this one, or adopted it.
+fn parent(pid: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    stat.rsplit_once(") ").unwrap().1.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
 /// Nanoseconds that each has run.
@@ -79,6 +90,7 @@ fn nothing_of_a_frozen_tree_runs() {
         }
         process.freeze().unwrap();
         eventually("all rest", || pids.iter().all(|pid| rests(*pid)));
+        assert!(!rests(parent(process.id().unwrap())), "who ends the tree with the service is awake");
         let before = clocks(&pids);
         // Somebody else has all the time he needs.
         assert_eq!(
@@ -178,11 +190,12 @@ fn who_kills_its_init_is_found() {
     let (input, writer) = std::io::pipe().unwrap();
     command.descriptors.push((input.into(), 0));
     let (command, mut output) = with_output(command);
-    let process = sandbox.spawn(command).unwrap();
+    let mut process = sandbox.spawn(command).unwrap();
     assert_eq!(output.line(), "ready");
     let kept_together = freezer(process.id().unwrap()).is_some();
     drop(writer);
-    let exit = end_of(process);
+    wait_readable(&process);
+    let exit = process.try_wait().unwrap().unwrap();
     assert!(matches!(exit.ending, Ending::Signaled(libc::SIGKILL)), "{exit:?}");
     if kept_together {
         eventually("all have ended", || processes_with(&marker).is_empty());
