@@ -34,7 +34,8 @@ class Cage:
 
     def create(self, **parameters):
         mark = uuid.uuid4().hex
-        settings = {"Timeout": 60, "MemorySize": 256, **MAIN, **parameters}
+        # As much memory as brings one processor: what is used up is quicker used up.
+        settings = {"Timeout": 60, "MemorySize": 1769, **MAIN, **parameters}
         name = self.functions.create(HOSTILE, **settings, Environment={"Variables": {"MARK": mark}})
         return Hostile(self, name, mark)
 
@@ -106,7 +107,7 @@ def bounded(cage):
 
 @pytest.mark.parametrize("kind", ["processes", "zombies", "threads"])
 def test_processes_are_counted(full, kind):
-    hostile = full.create(MemorySize=1024)
+    hostile = full.create()
     answer = hostile.invoke(kind, most=1000).value()
     assert 500 < answer["count"] <= 742
     assert answer["error"] in ("EAGAIN", "can't start new thread")
@@ -115,7 +116,7 @@ def test_processes_are_counted(full, kind):
 
 
 def test_a_fork_bomb_is_one_functions_own_trouble(full):
-    hostile = full.create(Timeout=3, MemorySize=1024)
+    hostile = full.create(Timeout=3)
     with ThreadPoolExecutor() as pool:
         bomb = pool.submit(hostile.invoke, "fork_bomb")
         until(lambda: len(processes.descendants(full.pid)) > 300 or bomb.done(), what="the bomb")
@@ -127,7 +128,7 @@ def test_a_fork_bomb_is_one_functions_own_trouble(full):
 
 
 def test_more_memory_than_there_is(full, bounded):
-    hostile = full.create(MemorySize=128, EphemeralStorage={"Size": 512})
+    hostile = full.create(MemorySize=512, EphemeralStorage={"Size": 512})
     reply = hostile.invoke("memory")
     assert reply.payload["errorType"] == "Runtime.ExitError"
     assert reply.payload["errorMessage"].endswith("Runtime exited with error: signal: killed")
@@ -155,7 +156,7 @@ def test_files_fill_their_own_places_only(full):
 
 
 def test_many_small_files_cost_their_owner(full):
-    hostile = full.create(MemorySize=128, EphemeralStorage={"Size": 512})
+    hostile = full.create(EphemeralStorage={"Size": 512})
     reply = hostile.invoke("many_files", most=100_000)
     assert reply.error or reply.payload["count"] == 100_000
     hostile.ends()
@@ -347,7 +348,7 @@ def test_a_response_without_end(cage, bounded):
 
 
 def test_many_bodies_at_once(cage, bounded):
-    hostile = cage.create(MemorySize=512, Timeout=5)
+    hostile = cage.create(Timeout=5)
     hostile.invoke("bodies", count=60, size=6 * MEGABYTE)
     cage.others_are_answered()
     hostile.recovers()

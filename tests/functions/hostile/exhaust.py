@@ -245,9 +245,10 @@ def signal_everyone(event, context):
 
 
 def kill_init(event, context):
-    """Signals to the parent, which may not be ignored."""
+    """Signals to the parent that cannot be ignored."""
     for number in (signal.SIGTERM, signal.SIGSTOP, signal.SIGSEGV, signal.SIGKILL):
-        os.kill(os.getppid(), number)
+        with contextlib.suppress(PermissionError):
+            os.kill(os.getppid(), number)
     time.sleep(event["wait"])
     return "alive"
 

@@ -1,5 +1,6 @@
 """Attempts on files: those of the host, of the service, of other functions, and of the kernel."""
 
+import contextlib
 import ctypes
 import os
 import stat
@@ -87,34 +88,29 @@ def list_the_service(event):
 @attempt
 def find_code_of_others(event):
     """the code of another function, anywhere"""
-    needle, own = event["needle"].encode(), {os.path.realpath("/var/task")}
-    found = []
-    tops = [
-        f"/{name}"
-        for name in os.listdir("/")
-        if name not in ("usr", "lib", "lib64", "bin", "sbin", "proc", "sys")
-    ]
-    tops += [
-        f"/proc/{pid}/{way}"
-        for pid in os.listdir("/proc")
-        if pid.isdigit()
-        for way in ("root/var/task", "cwd")
-    ]
+    needle = event["needle"].encode()
+    system = ("usr", "lib", "lib64", "bin", "sbin", "proc", "sys")
+    tops = [f"/{name}" for name in os.listdir("/") if name not in system]
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        tops += [f"/proc/{pid}/root/var/task", f"/proc/{pid}/cwd"]
     deadline = time.monotonic() + 2
-    for top in event["places"] + tops:
+    for path in small_files(event["places"] + tops):
+        with contextlib.suppress(OSError), open(path, "rb") as file:
+            if needle in file.read():
+                return path
+        if time.monotonic() > deadline:
+            break
+    raise Refused("nothing")
+
+
+def small_files(tops):
+    for top in tops:
         for folder, _, names in os.walk(top):
-            if time.monotonic() > deadline:
-                break
             for name in names:
                 path = os.path.join(folder, name)
-                try:
+                with contextlib.suppress(OSError):
                     if stat.S_ISREG(os.lstat(path).st_mode) and os.lstat(path).st_size < 100_000:
-                        with open(path, "rb") as file:
-                            if needle in file.read() and not any(path.startswith(one) for one in own):
-                                found.append(path)
-                except OSError:
-                    pass
-    return anything(found)
+                        yield path
 
 
 @attempt
@@ -188,7 +184,7 @@ def change_programs(event):
         "/etc/hosts",
         "/etc/resolv.conf",
     ]
-    return each(paths, lambda path: os.close(os.open(path, os.O_WRONLY)) or "opened")
+    return each(paths, open_for_writing)
 
 
 @attempt
@@ -222,7 +218,13 @@ def change_the_kernel(event):
         "/proc/mtrr", "/proc/acpi/wakeup", "/sys/kernel/uevent_helper", "/sys/power/state",
         "/sys/fs/cgroup/release_agent", "/sys/kernel/mm/transparent_hugepage/enabled",
     ]  # fmt: skip
-    return each(paths, lambda path: os.close(os.open(path, os.O_WRONLY)) or "opened")
+    return each(paths, open_for_writing)
+
+
+def open_for_writing(path):
+    with open(os.open(path, os.O_WRONLY), "wb", buffering=0) as file:
+        # What is hidden behind the null device takes everything.
+        return anything(os.fstat(file.fileno()).st_rdev != os.makedev(1, 3) and "opened")
 
 
 @attempt
