@@ -1,6 +1,7 @@
 //! Executors make processes. They know nothing of invocations: those travel by the Runtime API.
 
 mod debugger;
+mod descriptors;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
 mod network;

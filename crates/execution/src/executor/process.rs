@@ -31,6 +31,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::{
     Created, Executor, Instance, Launch, Runtime, StartError,
     debugger::{Debugger, Ports},
+    descriptors,
     network::{Relays, Sockets, XRAY_DAEMON},
 };
 use crate::{
@@ -163,6 +164,7 @@ struct Prepared {
 impl ProcessExecutor {
     /// An executor; nothing runs before the first environment is asked for.
     pub fn new(config: ProcessExecutorConfig) -> ProcessExecutor {
+        descriptors::raise_limit();
         ProcessExecutor {
             inner: Arc::new(Inner {
                 config,

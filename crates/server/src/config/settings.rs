@@ -220,7 +220,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
     Setting {
         default: &["auto"],
-        ..service("network", "MODE", "Network of environments: auto, host or isolated")
+        ..service("network", "MODE", "Network of environments: auto (their own), isolated (without a way out) or host")
     },
     Setting {
         default: &["on"],
