@@ -217,12 +217,13 @@ impl Task {
                 call = self.calls.recv() => Woken::Call(call.expect("the task holds a sender")),
                 exit = wait(&mut self.exited) => Woken::Exited(exit),
                 order = wait_order(&mut self.orders) => Woken::Order(order),
-                _ = readable(self.output.as_ref()) => Woken::Output,
                 Some(_) = self.connections.join_next() => continue,
                 connection = accept(self.listener.as_ref()), if self.connections.len() < CONNECTIONS => {
                     Woken::Connection(connection)
                 }
                 () = alarm.as_mut(), if armed => Woken::Deadline,
+                // Last, since a flood is always ready.
+                _ = readable(self.output.as_ref()) => Woken::Output,
             };
             match woken {
                 Woken::Stop => {

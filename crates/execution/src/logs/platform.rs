@@ -182,7 +182,8 @@ impl Line {
         })
     }
 
-    /// The records with their levels: AWS's "System log level event mapping".
+    /// The records with their levels, after AWS's "System log level event mapping". Unverified in its details: which
+    /// records stand beside a failed report, for one.
     fn json(&self, context: &Context<'_>, mut give: impl FnMut(SystemLogLevel, &'static str, Value)) {
         use SystemLogLevel::{Debug, Info, Warn};
         let Context { spec, initialization, max_memory_mb, .. } = *context;

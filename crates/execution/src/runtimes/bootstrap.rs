@@ -31,5 +31,26 @@ pub(super) fn find(
 }
 
 fn is_executable(path: &Path) -> bool {
+    // An absolute link leads to a place inside the environment, which only that can look at: starting it tells.
+    if fs::read_link(path).is_ok_and(|target| target.is_absolute()) {
+        return true;
+    }
     fs::metadata(path).is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absolute_link_is_the_environments_to_follow() {
+        let directory = tempfile::tempdir().unwrap();
+        let find = || find(directory.path(), &[], Path::new("/var/task"), Path::new("/opt"));
+        assert_eq!(find().unwrap_err(), ["/var/task/bootstrap", "/opt/bootstrap"]);
+        std::os::unix::fs::symlink("nowhere", directory.path().join("bootstrap")).unwrap();
+        assert!(find().is_err());
+        fs::remove_file(directory.path().join("bootstrap")).unwrap();
+        std::os::unix::fs::symlink("/opt/runtime/main", directory.path().join("bootstrap")).unwrap();
+        assert_eq!(find().unwrap(), Path::new("/var/task/bootstrap"));
+    }
 }
