@@ -24,7 +24,7 @@ const TESTS: &[&str] = &[
     "programs",
     "cage",
     "network",
-    "growth",
+    "leftovers",
     "service_death",
     "init_memory",
     "freeze",

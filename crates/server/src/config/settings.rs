@@ -220,7 +220,11 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
     Setting {
         default: &["auto"],
-        ..service("network", "MODE", "Network of environments: auto (their own), isolated (without a way out) or host")
+        ..service(
+            "network",
+            "MODE",
+            "Network of environments: auto (their own), isolated (without a way out) or host",
+        )
     },
     Setting {
         default: &["on"],
