@@ -186,9 +186,11 @@ def verdicts(level):
     """What must succeed at a level, and what may; everything else must be refused."""
     if level.name == "none":
         return ALLOWED | WITHOUT_ISOLATION, UP_TO_THE_MACHINE
-    if level.event["victim"]["api"] == OWN_RUNTIME_API:
-        # An interface of its own is a way out, where there is one.
-        return ALLOWED, {"interfaces"} if level.name == "auto" else set()
+    own_network = level.event["victim"]["api"] == OWN_RUNTIME_API
+    isolated = level.name != "host" and "isolation: full" in level.service.log.lower()
+    assert own_network or not isolated, level.service.log
+    if own_network:
+        return ALLOWED, set()
     # Landlock keeps abstract sockets apart, on kernels that have it.
     return ALLOWED | OVER_THE_HOSTS_NETWORK, {"interfaces", "abstract_sockets"}
 
