@@ -95,8 +95,8 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) freezer: Option<RawFd>,
     pub(crate) hostname: &'a str,
     pub(crate) identity: &'a Identity,
-    /// Whether we may become another user: root can.
-    pub(crate) change_identity: bool,
+    /// User and group to become, as the host knows them, if we may become another: root can.
+    pub(crate) outside: Option<(u32, u32)>,
     /// Whether the program is in a user namespace: this one if it is there, else one that init makes.
     pub(crate) user_namespace: bool,
     pub(crate) users: Option<RawFd>,
@@ -161,7 +161,7 @@ impl Launch {
             (libc::RLIMIT_MEMLOCK, locked_bytes),
             (libc::RLIMIT_STACK, stack_bytes),
         ];
-        let may_raise = surroundings.change_identity;
+        let may_raise = surroundings.outside.is_some();
         Ok(Self {
             control,
             network: surroundings.network,
@@ -169,7 +169,7 @@ impl Launch {
             groups: surroundings.groups,
             freezer: surroundings.freezer,
             hostname: surroundings.hostname.as_bytes().to_vec(),
-            identity: surroundings.change_identity.then(|| surroundings.identity.outside()),
+            identity: surroundings.outside,
             users: match surroundings.users {
                 Some(namespace) => Users::Join { namespace, uid, gid },
                 None if surroundings.user_namespace => Users::Make(UserMap::single(uid, uid, gid, gid)),

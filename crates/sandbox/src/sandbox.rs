@@ -39,6 +39,8 @@ pub struct Sandbox {
     mounts: Option<OwnedFd>,
     /// The user namespace of its programs, if we could make it: else each tree makes its own.
     users: Option<OwnedFd>,
+    /// User and group of its programs outside, if they are not ours.
+    outside: (u32, u32),
     network: Option<Arc<OwnedFd>>,
     sockets: Sockets,
     group: Option<Arc<Group>>,
@@ -59,10 +61,12 @@ impl Sandbox {
             }
             None => None,
         };
-        let users = if features.mode == Mode::Privileged && features.user_namespace {
-            Some(user_namespace::create(template.identity()).map_err(SpawnError::step(Step::UserNamespace))?)
+        let (users, outside) = if features.mode == Mode::Privileged && features.user_namespace {
+            let outside = user_namespace::outsider();
+            let users = user_namespace::create(template.identity(), outside);
+            (Some(users.map_err(SpawnError::step(Step::UserNamespace))?), outside)
         } else {
-            None
+            (None, template.identity().outside())
         };
         let (mounts, network, sockets) = match template.mounts() {
             Some(root) => make_namespaces(template, root, &spec)?,
@@ -73,6 +77,7 @@ impl Sandbox {
             spec,
             mounts,
             users,
+            outside,
             network,
             sockets,
             group: group.map(Arc::new),
@@ -117,7 +122,7 @@ impl Sandbox {
             freezer: freezer.as_ref().map(AsRawFd::as_raw_fd),
             hostname: &self.spec.hostname,
             identity: self.template.identity(),
-            change_identity: features.mode == Mode::Privileged,
+            outside: (features.mode == Mode::Privileged).then_some(self.outside),
             user_namespace: features.user_namespace,
             users: self.users.as_ref().map(AsRawFd::as_raw_fd),
             filter: self.template.filter(),

@@ -7,11 +7,15 @@ use std::{
     fs::File,
     io,
     mem::MaybeUninit,
+    ops::Range,
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
         unix::fs::OpenOptionsExt,
     },
-    sync::OnceLock,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use crate::{
@@ -20,8 +24,11 @@ use crate::{
     syscall::{self, Errno, SignalsBlocked},
 };
 
-/// Whom programs are outside that see themselves as root.
+/// Whom programs are outside that see themselves as root, where they have no user namespace of ours.
 const UNPRIVILEGED: (u32, u32) = (993, 990);
+
+/// Users and groups that no system gives to anyone else ("Users, groups, UIDs and GIDs on systemd systems").
+const UNUSED: Range<u32> = 0x7000_0000..0x7fff_0000;
 
 impl Identity {
     /// User and group id outside, where root has power: never root's.
@@ -29,6 +36,16 @@ impl Identity {
         let outside = |id: u32, unprivileged: u32| if id == 0 { unprivileged } else { id };
         (outside(self.uid, UNPRIVILEGED.0), outside(self.gid, UNPRIVILEGED.1))
     }
+}
+
+/// Whom the programs of the next sandbox are outside. The kernel counts much by user (watches on files, timers,
+/// message queues), so each sandbox has one of its own. Numbers come again after millions of sandboxes.
+pub(crate) fn outsider() -> (u32, u32) {
+    static MADE: AtomicU32 = AtomicU32::new(0);
+    // Services that run beside each other begin far apart.
+    let first = std::process::id().wrapping_mul(0x9e37_79b1);
+    let number = first.wrapping_add(MADE.fetch_add(1, Relaxed)) % (UNUSED.end - UNUSED.start);
+    (UNUSED.start + number, UNUSED.start + number)
 }
 
 /// The users and groups of a user namespace, and who they are outside.
@@ -46,8 +63,7 @@ impl UserMap {
 
     /// For a program of this identity. The host's root is seen as root, so that files are whose they are on AWS, unless
     /// the program itself is root: then nobody else is.
-    fn with_root(identity: &Identity) -> Self {
-        let (uid, gid) = identity.outside();
+    fn with_root(identity: &Identity, (uid, gid): (u32, u32)) -> Self {
         let pairs = |inner: u32, outer: u32| match inner {
             0 => lines(&[(0, outer)]),
             _ => lines(&[(0, 0), (inner, outer)]),
@@ -84,20 +100,20 @@ fn write_file_at(directory: RawFd, name: &CStr, text: &[u8]) -> syscall::Result 
     result
 }
 
-/// As root: a new user namespace with this map, which belongs to the user outside that programs are.
+/// As root: a new user namespace for programs of this identity, which belongs to whom they are `outside`.
 ///
 /// To whom it belongs, the kernel charges what is used up in it (watches on files, pending signals): root must not be
 /// short of them because of a function. Only who is outside may map more than himself, so a process is born in the
 /// namespace and waits until it is mapped and held by a descriptor. It does nothing else, and has ended when this returns.
-pub(crate) fn create(identity: &Identity) -> io::Result<OwnedFd> {
+pub(crate) fn create(identity: &Identity, outside: (u32, u32)) -> io::Result<OwnedFd> {
     const STACK_BYTES: usize = 16 * 1024;
 
-    let map = UserMap::with_root(identity);
+    let map = UserMap::with_root(identity, outside);
     let mut stacks: [Vec<u8>; 2] = std::array::from_fn(|_| Vec::with_capacity(STACK_BYTES));
     let [first, second] = &mut stacks;
     let top = (second.spare_capacity_mut().as_mut_ptr_range().end as usize & !0xf) as *mut c_void;
     let mut birth =
-        Birth { owner: identity.outside(), stack: top, service: std::process::id(), born: Err(Errno(0)) };
+        Birth { owner: outside, stack: top, service: std::process::id(), born: Err(Errno(0)) };
     let inspectable = Inspectable::now();
     let blocked = SignalsBlocked::new();
     // Both share our memory, which spares copying page tables, and our descriptors, so that they keep none open.
@@ -200,10 +216,10 @@ mod tests {
     #[test]
     fn nobody_is_root_outside() {
         let map = |uid, gid| {
-            let map = UserMap::with_root(&Identity { uid, gid, ..Identity::default() });
+            let map = UserMap::with_root(&Identity { uid, gid, ..Identity::default() }, (7000, 8000));
             [map.users, map.groups].map(|lines| lines.into_string().unwrap())
         };
-        assert_eq!(map(1000, 100), ["0 0 1\n1000 1000 1\n", "0 0 1\n100 100 1\n"]);
-        assert_eq!(map(0, 0), ["0 993 1\n", "0 990 1\n"]);
+        assert_eq!(map(1000, 100), ["0 0 1\n1000 7000 1\n", "0 0 1\n100 8000 1\n"]);
+        assert_eq!(map(0, 0), ["0 7000 1\n", "0 8000 1\n"]);
     }
 }

@@ -3,6 +3,8 @@
 //! Must not touch the groups of services that live.
 
 use std::{
+    collections::BTreeSet,
+    ffi::OsString,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
@@ -162,14 +164,23 @@ fn delegate(directory: &Path, kind: &Kind) -> io::Result<()> {
 /// Removes the groups of services that have ended: nobody holds their lock.
 fn sweep(kind: &Kind) {
     let parents = kind.parents();
-    let Some((first, others)) = parents.split_first() else { return };
-    for service in directory::children(first) {
-        let Ok(lock) = File::open(&service) else { continue };
-        if lock.try_lock().is_err() {
+    let Some(first) = parents.first() else { return };
+    // An earlier sweep may have been kept from removing all of them, so each hierarchy is looked at.
+    let names: BTreeSet<OsString> = parents
+        .iter()
+        .flat_map(|parent| directory::children(parent))
+        .filter_map(|service| service.file_name().map(ToOwned::to_owned))
+        .collect();
+    for name in names {
+        let lives = match File::open(first.join(&name)) {
+            Ok(lock) => lock.try_lock().is_err(),
+            // The first is made and locked before the others, so one that is not there has no service.
+            Err(error) => error.kind() != io::ErrorKind::NotFound,
+        };
+        if lives {
             continue;
         }
-        let name = service.file_name().map(PathBuf::from).unwrap_or_default();
-        for parent in others.iter().chain([first]) {
+        for parent in parents.iter().rev() {
             directory::remove(&parent.join(&name));
         }
     }
@@ -235,6 +246,7 @@ mod tests {
             memory.join("alive/0"),
             processes.join("dead/0"),
             processes.join("dead/1"),
+            processes.join("half/0"),
         ] {
             fs::create_dir_all(path).unwrap();
         }
@@ -249,5 +261,6 @@ mod tests {
         sweep(&kind);
         assert!(memory.join("alive/0").exists());
         assert!(!memory.join("dead").exists() && !processes.join("dead").exists());
+        assert!(!processes.join("half").exists());
     }
 }
