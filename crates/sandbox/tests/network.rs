@@ -30,7 +30,7 @@ fn loopback(port: u16) -> SocketAddrV4 {
 /// A template with this feature of the network, if there is also something to connect with.
 fn connected(feature: Missing) -> Option<Template> {
     let template = isolated_with(feature)?;
-    if Path::new("/bin/bash").exists() {
+    if Path::new("/bin/bash").exists() && Path::new("/usr/bin/timeout").exists() {
         return Some(template);
     }
     skip("no bash to connect with");
@@ -42,10 +42,10 @@ fn sandbox_in(template: &Template, network: Network) -> Sandbox {
     Sandbox::create(template, SandboxSpec { network, ..spec() }).unwrap()
 }
 
-/// A bash script, which knows `/dev/tcp` and `/dev/udp`.
+/// A bash script, which knows `/dev/tcp` and `/dev/udp`. It does not wait forever for what does not come.
 fn bash(text: &str) -> Command {
     Command {
-        arguments: ["/bin/bash", "-c", text].map(Into::into).into(),
+        arguments: ["/usr/bin/timeout", "20", "/bin/bash", "-c", text].map(Into::into).into(),
         environment: vec![("PATH".into(), "/usr/bin:/bin".into())],
         directory: "/".into(),
         ..Command::default()
@@ -208,6 +208,7 @@ fn what_programs_serve_each_other_does_not_leave() {
     let egress = sandbox.take_sockets().egress.unwrap();
     let text = format!(
         "import socket\n\
+         socket.setdefaulttimeout(20)\n\
          for address in ['127.0.0.1', '{GATEWAY}']:\n\
          \x20 server = socket.create_server(('0.0.0.0', 0))\n\
          \x20 client = socket.create_connection((address, server.getsockname()[1]))\n\
