@@ -26,7 +26,7 @@ use support::{MemorySink, engine, invocation, spec};
 use tokio::time::Instant;
 
 /// How many environments, unless `HOTHOUSE_TEST_ENVIRONMENTS` says another number.
-const ENVIRONMENTS: usize = 1_500;
+const ENVIRONMENTS: usize = 10_000;
 
 /// So many live at a time.
 const ALIVE: usize = 8;
