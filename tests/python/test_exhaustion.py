@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from support import processes, usage
 from support.functions import PYTHON, SOURCES, Functions, archive, folder
+from support.service import Service
 from support.waiting import until
 
 HOSTILE = archive(folder(SOURCES / "hostile"))
@@ -71,13 +72,13 @@ class Hostile:
 
 @pytest.fixture(scope="module")
 def cage(data_home):
-    from support.service import Service
-
     service = Service(home=data_home).start()
-    cage = Cage(service)
-    yield cage
-    cage.others_are_answered()
-    service.stop()
+    try:
+        cage = Cage(service)
+        yield cage
+        cage.others_are_answered()
+    finally:
+        service.stop()
     assert "panicked" not in service.log, service.log[-4000:]
 
 

@@ -40,6 +40,14 @@ class Level:
 
 
 @contextmanager
+def stopping(service):
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+@contextmanager
 def scene(name, data_home):
     """Everything that is there to be attacked."""
     options, user = LEVELS[name]
@@ -72,8 +80,9 @@ def scene(name, data_home):
             ephemeral=False,
             binary=binary,
             user=user,
-        ).start()
+        )
         with (
+            stopping(service.start()),
             socket.create_server(("127.0.0.1", 0)) as host_tcp,
             socket.socket(socket.AF_UNIX) as host_abstract,
             socket.socket(socket.AF_UNIX) as host_socket,
@@ -106,7 +115,6 @@ def scene(name, data_home):
                 "victim": settled,
             }
             yield Level(name, service, functions, victim, attacker, event)
-        service.stop()
         assert "panicked" not in service.log, service.log[-4000:]
     finally:
         shutil.rmtree(place, ignore_errors=True)
