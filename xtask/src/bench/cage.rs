@@ -68,8 +68,9 @@ async fn frozen(arguments: &Arguments, language: Language, report: &mut Report) 
     }
     let mut times = [Vec::new(), Vec::new()];
     for _ in 0..arguments.samples(200) {
-        tokio::time::sleep(IDLE).await;
         for (service, times) in services.iter().zip(&mut times) {
+            // Before each, since whoever comes first wakes the processors for the second.
+            tokio::time::sleep(IDLE).await;
             times.push(load::single(&service.target("idle")).await?);
         }
     }
