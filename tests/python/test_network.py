@@ -321,3 +321,9 @@ def test_an_environment_takes_its_connections_along(probe, probe_with, outside):
     use(third)
     service.kill()
     assert interfaces() == before
+
+
+def test_a_machine_that_cannot_isolate_the_network_does_not_pretend(start_service):
+    service = start_service("--isolation=none", "--network=isolated", wait=False)
+    said = service.refusal()
+    assert "failed to isolate functions from the network" in said and "--network auto" in said

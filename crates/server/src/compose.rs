@@ -76,6 +76,9 @@ pub(crate) enum StartError {
     /// The machine does not give the isolation that was demanded.
     #[error("failed to isolate functions")]
     Isolation(#[source] ExecutorError),
+    /// The machine cannot keep functions from the network, as was demanded.
+    #[error("failed to isolate functions from the network: this machine gives them none of their own")]
+    NoNetwork,
     /// The state cannot be opened.
     #[error("failed to open the state")]
     Store(#[from] StoreError),
@@ -167,6 +170,9 @@ impl Service {
         let network = executor.network().map_err(StartError::Isolation)?;
         let mut summary = summary(&executor, &isolation);
         let wanted = sandbox_network(config.network);
+        if (wanted, network) == (SandboxNetwork::Own, SandboxNetwork::Host) {
+            return Err(StartError::NoNetwork);
+        }
         if network != wanted {
             summary.push(format!("Network: {}", network_words(wanted, network)));
         }

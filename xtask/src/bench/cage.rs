@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{
     Arguments, BenchError,
-    figures::{Language, SETTLE},
+    figures::Language,
     load::{self, Samples},
     report::{Promise, Report, Row},
     service::Service,
@@ -16,6 +16,10 @@ use super::{
 
 /// A cold start in the whole cage against one without any.
 const COLD_PROMISE: Promise = Promise::RatioAtMost(1.3);
+
+/// Pause before a cold start: by then nothing is left of the environment before it. The kernel takes its time with
+/// network namespaces.
+const SETTLE: Duration = Duration::from_millis(250);
 
 /// An idle environment is frozen by then.
 const IDLE: Duration = Duration::from_millis(30);

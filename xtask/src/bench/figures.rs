@@ -37,7 +37,7 @@ const BURST: usize = 100;
 const BURST_SLEEP: Duration = Duration::from_secs(1);
 
 /// Pause before a cold start: what the service prepares between invocations is there by then, as in real use.
-pub(super) const SETTLE: Duration = Duration::from_millis(60);
+const SETTLE: Duration = Duration::from_millis(60);
 
 /// A language whose function is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,48 +2,38 @@
 //!
 //! Must not know invocations or the Runtime API: it makes the socket, others speak on it.
 
+mod instance;
+
 use std::{
     collections::{HashMap, HashSet},
-    ffi::OsString,
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
-    os::fd::{AsFd, OwnedFd},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, Weak},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hothouse_sandbox::{
-    Command, Ending, Identity, Isolation, Level, Limit, Limits, Mount, Network, Process, Sandbox,
-    SandboxSpec, Template, TemplateSpec,
+    Identity, Isolation, Level, Limit, Limits, Mount, Network, Sandbox, SandboxSpec, Template, TemplateSpec,
 };
-use tokio::{
-    io::unix::AsyncFd,
-    net::{TcpListener, UnixStream},
-    sync::oneshot,
-    task::spawn_blocking,
-    time::Instant,
-};
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio_util::sync::CancellationToken;
 
+use self::instance::{NotStartable, ProcessInstance};
 use super::{
-    Created, Executor, Instance, Launch, Runtime, StartError,
-    debugger::{Debugger, Ports},
+    Created, Executor, Launch, StartError,
+    debugger::Ports,
     descriptors,
     network::{Relays, Sockets, XRAY_DAEMON},
 };
 use crate::{
-    debug::Debugging,
     environment::env_vars::{self, Inputs, Service},
-    fault::{Exit, ExitStatus, Fault},
+    fault::Fault,
     ports::{SegmentOrigin, SegmentSink},
-    runtimes::{Catalog, Layout, Plan, PlanError, TELEMETRY_DESCRIPTOR},
+    runtimes::{Catalog, Layout, Plan, PlanError},
     spec::FunctionSpec,
 };
-
-const TERMINATE: i32 = rustix::process::Signal::TERM.as_raw();
 
 /// What AWS's images begin with. It is there on AWS too, where it has started nothing.
 const ENTRYPOINT: &[u8] = b"#!/bin/sh
@@ -51,9 +41,6 @@ const ENTRYPOINT: &[u8] = b"#!/bin/sh
 [ $# -eq 0 ] || export _HANDLER=\"$1\"
 exec /var/runtime/bootstrap
 ";
-
-/// Memory is looked at this often at most: reading it costs as much as an invocation.
-const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What a debugger in the function's processes may take beside their memory size: `debugpy` is a process of its own.
 const DEBUGGER_MEMORY_MB: u32 = 512;
@@ -357,19 +344,7 @@ impl Inner {
                 timeout: launch.timeout,
             },
         );
-        let instance = ProcessInstance {
-            spec: spec.clone(),
-            prepared,
-            environment,
-            sandbox: Some(sandbox),
-            process: None,
-            peak: 0,
-            looked: None,
-            door: None,
-            relays: None,
-            debugger: None,
-        };
-        Ok((instance, sockets))
+        Ok((ProcessInstance::new(spec.clone(), prepared, environment, sandbox), sockets))
     }
 }
 
@@ -398,237 +373,6 @@ fn plan_error(error: PlanError) -> StartError {
             document: None,
         }),
         None => StartError::Runtime { message: crate::chain(&error) },
-    }
-}
-
-/// One sandbox and the process that runs in it.
-struct ProcessInstance {
-    spec: Arc<FunctionSpec>,
-    prepared: Arc<Prepared>,
-    environment: Vec<(String, String)>,
-    /// Absent only while a process is being started elsewhere, and at the end.
-    sandbox: Option<Sandbox>,
-    process: Option<Arc<Mutex<Process>>>,
-    peak: u64,
-    looked: Option<Instant>,
-    /// Ends the service's door into this environment.
-    door: Option<DropGuard>,
-    /// What passes between this environment's network and the host's.
-    relays: Option<Relays>,
-    /// Where a debugger of this environment connects to.
-    debugger: Option<Debugger>,
-}
-
-impl fmt::Debug for ProcessInstance {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ProcessInstance").field("function", &self.spec.function_name).finish_non_exhaustive()
-    }
-}
-
-impl Instance for ProcessInstance {
-    fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
-        Box::pin(async move {
-            let Some(mut sandbox) = self.sandbox.take() else {
-                return Err(StartError::machine("find the sandbox")(io::ErrorKind::NotFound.into()));
-            };
-            // INIT has all the CPU that it can get.
-            sandbox.limit_cpu(false).map_err(StartError::machine("lift the limit of CPU use"))?;
-            let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-                .map_err(|error| StartError::machine("make the log pipe")(error.into()))?;
-            rustix::io::ioctl_fionbio(&output, true)
-                .map_err(|error| StartError::machine("make the log pipe non-blocking")(error.into()))?;
-            let mut command = self.command(&written)?;
-            let mut connection = None;
-            if self.prepared.plan.own_client {
-                let (ours, theirs) = std::os::unix::net::UnixStream::pair()
-                    .map_err(StartError::machine("make a socket pair"))?;
-                ours.set_nonblocking(true).map_err(StartError::machine("make a socket non-blocking"))?;
-                let ours = UnixStream::from_std(ours).map_err(StartError::machine("register a socket"))?;
-                command.descriptors.push((theirs.into(), 3));
-                connection = Some(Box::new(ours) as super::Connection);
-            }
-            drop(written);
-            // If this future is dropped meanwhile, sandbox and process end with the closure's result.
-            let (sandbox, process) = spawn_blocking(move || {
-                let process = sandbox.spawn(command);
-                (sandbox, process)
-            })
-            .await
-            .map_err(|error| StartError::machine("start a thread")(io::Error::other(error)))?;
-            self.sandbox = Some(sandbox);
-            let process = process.map_err(StartError::Sandbox)?;
-            let ended =
-                process.as_fd().try_clone_to_owned().map_err(StartError::machine("watch a process"))?;
-            let ended = readiness(ended)?;
-            let process = Arc::new(Mutex::new(process));
-            let (exit, exited) = oneshot::channel();
-            // Owned by the process: it ends when that does.
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "ends with the process, whose owner is the environment"
-            )]
-            tokio::spawn(watch(ended, process.clone(), exit));
-            self.process = Some(process);
-            self.looked = None;
-            Ok(Runtime { connection, output, exited })
-        })
-    }
-
-    fn freeze(&mut self) {
-        self.order("freeze a process tree", Process::freeze);
-    }
-
-    fn thaw(&mut self) {
-        self.order("thaw a process tree", Process::thaw);
-    }
-
-    fn limit_cpu(&mut self) {
-        self.share_cpu(true);
-    }
-
-    fn terminate(&mut self) {
-        self.order("ask a process to end", |process| process.signal(TERMINATE));
-    }
-
-    fn kill(&mut self) {
-        // Older kernels let nobody end who has used up his share.
-        self.share_cpu(false);
-        self.order("end a process tree", Process::kill);
-    }
-
-    fn peak_memory(&mut self) -> u64 {
-        let fresh = self.looked.is_some_and(|looked| looked.elapsed() < MEMORY_INTERVAL);
-        if !fresh && let Some(process) = &self.process {
-            // What is in `/tmp` and in the page cache is counted too, but is not the function's memory.
-            let limit = megabytes(self.spec.memory_mb);
-            self.peak = lock(process).peak_memory().unwrap_or(0).clamp(self.peak, limit.max(self.peak));
-            self.looked = Some(Instant::now());
-        }
-        self.peak
-    }
-
-    fn debugger_port(&self) -> Option<u16> {
-        self.debugger.as_ref().map(Debugger::port)
-    }
-
-    fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(async move {
-            if let Some(debugger) = self.debugger.take() {
-                debugger.close().await;
-            }
-            if let Some(relays) = self.relays.take() {
-                relays.close().await;
-            }
-            // Waiting for the last process and removing its place blocks.
-            let _ = spawn_blocking(move || drop(self)).await;
-        })
-    }
-}
-
-impl ProcessInstance {
-    /// Puts the function's share of CPUs into force, or gives it all.
-    fn share_cpu(&self, limited: bool) {
-        if let Some(Err(error)) = self.sandbox.as_ref().map(|sandbox| sandbox.limit_cpu(limited)) {
-            tracing::error!(function = %self.spec.function_name, %error, "failed to limit the use of CPUs");
-        }
-    }
-
-    fn order(&self, what: &str, order: impl FnOnce(&Process) -> io::Result<()>) {
-        if let Some(process) = &self.process
-            && let Err(error) = order(&lock(process))
-        {
-            tracing::error!(function = %self.spec.function_name, %error, "failed to {what}");
-        }
-    }
-
-    /// Opens the port for a debugger, and says where.
-    async fn open_debugger(&mut self, ports: &Ports, debugging: Debugging) {
-        let entrance = self.sandbox.as_ref().and_then(Sandbox::entrance);
-        let enter = entrance.map(|entrance| move |port| entrance.connect(port).map_err(io::Error::other));
-        let preferred = self.prepared.plan.debugger.preferred_port();
-        self.debugger = Debugger::open(ports, &self.spec, debugging, preferred, enter).await;
-        if let Some(debugger) = &self.debugger {
-            debugger.tell(&self.spec, &self.prepared.plan);
-        }
-    }
-
-    fn command(&self, output: &OwnedFd) -> Result<Command, StartError> {
-        let duplicate = || output.try_clone().map_err(StartError::machine("duplicate the log pipe"));
-        let mut descriptors = vec![(duplicate()?, 1), (duplicate()?, 2)];
-        if self.prepared.plan.telemetry {
-            descriptors.push((duplicate()?, TELEMETRY_DESCRIPTOR));
-        }
-        let Plan { argv, debugger, .. } = &self.prepared.plan;
-        let port = self.debugger.as_ref().map(Debugger::port);
-        Ok(Command {
-            arguments: port.map_or_else(|| argv.clone(), |port| debugger.arguments(argv, port)),
-            environment: self
-                .environment
-                .iter()
-                .map(|(name, value)| (OsString::from(name), OsString::from(value)))
-                .chain(port.and_then(|port| debugger.variable(port)))
-                .collect(),
-            directory: self.prepared.plan.roots.task.clone(),
-            descriptors,
-        })
-    }
-}
-
-/// The place of a version that has nothing to run.
-#[derive(Debug)]
-struct NotStartable {
-    fault: Fault,
-}
-
-impl Instance for NotStartable {
-    fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
-        Box::pin(std::future::ready(Err(StartError::Function(self.fault.clone()))))
-    }
-
-    fn kill(&mut self) {}
-
-    fn peak_memory(&mut self) -> u64 {
-        0
-    }
-
-    fn close(self: Box<Self>) -> BoxFuture<'static, ()> {
-        Box::pin(std::future::ready(()))
-    }
-}
-
-#[expect(
-    deprecated,
-    reason = "an `OwnedFd` stays open and the same, which is all that the successor asks for; it is unsafe to call"
-)]
-fn readiness(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>, StartError> {
-    AsyncFd::new(descriptor).map_err(StartError::machine("watch a process"))
-}
-
-/// Waits for the end of a process tree and says how it was.
-async fn watch(ended: AsyncFd<OwnedFd>, process: Arc<Mutex<Process>>, exit: oneshot::Sender<Exit>) {
-    loop {
-        let Ok(mut guard) = ended.readable().await else { return };
-        // Reading the last words and reaping take microseconds; the tree is gone.
-        match lock(&process).try_wait() {
-            Ok(Some(how)) => {
-                let status = match how.ending {
-                    Ending::Exited(code) => ExitStatus::Code(code),
-                    Ending::Signaled(signal) => ExitStatus::Signal(signal),
-                    Ending::NotExecuted(error) => ExitStatus::NotExecuted(error.to_string()),
-                    Ending::NotSetUp { step, source } => {
-                        tracing::error!(%step, error = %source, "failed to enter a sandbox");
-                        ExitStatus::Signal(9)
-                    }
-                };
-                let _ = exit.send(Exit { status, out_of_memory: how.out_of_memory });
-                return;
-            }
-            Ok(None) => guard.clear_ready(),
-            Err(error) => {
-                tracing::error!(%error, "failed to wait for a process");
-                return;
-            }
-        }
     }
 }
 

@@ -101,7 +101,12 @@ impl Signals {
 async fn explain(error: StartError, listen: &[SocketAddr]) -> CommandError {
     let kind = io_kind(&error);
     let shared = error.is_directory_in_use();
+    let no_network = matches!(error, StartError::NoNetwork);
     let this = CommandError::new("failed to start the service").because(error);
+    if no_network {
+        return this
+            .hint("use --network auto or --network host, or see what `hothouse doctor` says is missing");
+    }
     if shared {
         return this.hint(
             "another Hothouse uses this data directory: use that one, or choose another with --data-dir",
