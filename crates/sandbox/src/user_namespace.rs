@@ -112,8 +112,7 @@ pub(crate) fn create(identity: &Identity, outside: (u32, u32)) -> io::Result<Own
     let mut stacks: [Vec<u8>; 2] = std::array::from_fn(|_| Vec::with_capacity(STACK_BYTES));
     let [first, second] = &mut stacks;
     let top = (second.spare_capacity_mut().as_mut_ptr_range().end as usize & !0xf) as *mut c_void;
-    let mut birth =
-        Birth { owner: outside, stack: top, service: std::process::id(), born: Err(Errno(0)) };
+    let mut birth = Birth { owner: outside, stack: top, service: std::process::id(), born: Err(Errno(0)) };
     let inspectable = Inspectable::now();
     let blocked = SignalsBlocked::new();
     // Both share our memory, which spares copying page tables, and our descriptors, so that they keep none open.

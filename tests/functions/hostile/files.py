@@ -16,6 +16,8 @@ PLACES = [
     "/var/log", "/var/runtime", "/var/task", "/var/tmp",
 ]  # fmt: skip
 
+HOME_OF_ROOT = os.path.join("/", "root")
+
 DEVICES = [
     "console", "fuse", "hwrng", "kmem", "kmsg", "kvm", "loop-control", "mapper/control", "mem", "net/tun", "nvme0n1",
     "port", "ptmx", "sda", "snapshot", "tty", "tty0", "uinput", "userfaultfd", "vda", "vhost-net", "vhost-vsock",
@@ -43,7 +45,7 @@ def read_shadow(event):
 def read_what_the_host_keeps(event):
     """homes, keys and what programs of the host keep"""
     ways = [
-        "/root/.bashrc", "/root/.profile", "/root/.ssh", "/root/.aws", "/root/.cache", "/root/.config",
+        *(f"{HOME_OF_ROOT}/.{name}" for name in ("bashrc", "profile", "ssh", "aws", "cache", "config")),
         "/etc/ssh/ssh_host_ed25519_key", "/etc/ssl/private", "/etc/kubernetes", "/run/secrets", "/run/systemd",
         "/var/lib", "/var/log", "/home",
     ]  # fmt: skip
@@ -66,7 +68,7 @@ def follow_links(event):
         "/etc/shadow",
         "/proc/1/root/etc/shadow",
         "/proc/1/cwd/secret",
-        "/root/.bashrc",
+        f"{HOME_OF_ROOT}/.bashrc",
         "/proc/1/environ",
     ]
     return each([*targets, *event["places"]], through_link)

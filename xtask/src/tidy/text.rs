@@ -81,7 +81,7 @@ fn look(path: &Path, ending: &str, text: &str, private: &[String], findings: &mu
             let hint = "unsafe code lives in crates/sandbox (invariant 2); offer a safe function there";
             find(last, "has unsafe code".to_owned(), hint);
         }
-        if let Some(folder) = private.iter().find(|folder| line.contains(folder.as_str())) {
+        if let Some(folder) = private.iter().find(|folder| names(line, folder)) {
             let hint = "ask for the path at run time, or describe it in words";
             find(last, format!("names `{folder}`, a folder of this machine"), hint);
         }
@@ -91,6 +91,12 @@ fn look(path: &Path, ending: &str, text: &str, private: &[String], findings: &mu
     if !is_data && !text.is_empty() && (!text.ends_with('\n') || text.ends_with("\n\n")) {
         find(last, "must end with exactly one newline".to_owned(), "add it, or remove the empty lines");
     }
+}
+
+/// Whether a path in this line begins with `folder`; a folder of the same name elsewhere is another.
+fn names(line: &str, folder: &str) -> bool {
+    let is_inner = |before: char| before.is_ascii_alphanumeric() || "./_-}".contains(before);
+    line.match_indices(folder).any(|(at, _)| !line[..at].ends_with(is_inner))
 }
 
 /// Whether the first thing after comments and attributes is `//!`.
@@ -191,5 +197,6 @@ mod tests {
             found("a.md", "see /somewhere/private/notes\n"),
             ["1: names `/somewhere/private`, a folder of this machine"]
         );
+        assert!(found("a.md", "see /proc/1/somewhere/private/notes\n").is_empty());
     }
 }

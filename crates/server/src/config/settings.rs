@@ -188,7 +188,11 @@ pub(crate) static SETTINGS: &[Setting] = &[
             same("LAMBDA_INIT_USER"),
             Alias { name: "LAMBDA_INIT_DEBUG", meaning: "`1`: root", read: values::debugged_user },
         ],
-        ..service("function-user", "NAME", "User that functions see themselves as; `root` is user 0 inside only")
+        ..service(
+            "function-user",
+            "NAME",
+            "User that functions see themselves as; `root` is user 0 inside only",
+        )
     },
     Setting {
         form: Form::Switch,
@@ -228,11 +232,19 @@ pub(crate) static SETTINGS: &[Setting] = &[
     },
     Setting {
         default: &["on"],
-        ..service("freeze", "on|off", "Stop the processes of idle environments until their next event, as AWS does")
+        ..service(
+            "freeze",
+            "on|off",
+            "Stop the processes of idle environments until their next event, as AWS does",
+        )
     },
     Setting {
         default: &["on"],
-        ..service("cpu-limit", "on|off", "Give functions the share of CPUs that their memory size buys, as AWS does")
+        ..service(
+            "cpu-limit",
+            "on|off",
+            "Give functions the share of CPUs that their memory size buys, as AWS does",
+        )
     },
     Setting {
         default: &["1000"],

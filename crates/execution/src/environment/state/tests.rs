@@ -1,3 +1,5 @@
+//! What the machine does in each state, one by one and at random.
+
 use proptest::prelude::*;
 
 use super::*;
