@@ -127,6 +127,7 @@ def test_a_failed_init_shows(service, functions):
     name = functions.create({"main.py": "raise ValueError('no')"}, Runtime=PYTHON, Handler="main.handler")
     assert functions.invoke(name).payload["errorMessage"] == "no"
     assert service.states(name) == ["startup-failed"]
+    assert "INIT failed (hint: look at what the function does at start-up" in service.log
 
 
 def test_the_start_up_ceiling_is_an_error_with_advice(start_service):
@@ -139,4 +140,4 @@ def test_the_start_up_ceiling_is_an_error_with_advice(start_service):
     assert "timed out during start-up" in message and "--environment-startup-timeout" in message
     [ended] = until(lambda: environments(service, name, "ended"), what="the end of its environment")
     assert ended["status"] == "startup-timed-out"
-    assert "failed to start an environment" in service.log
+    assert "INIT failed" in service.log

@@ -327,7 +327,10 @@ impl Task {
                     }
                     Action::JoinIdle => self.join_idle(),
                     Action::FailStart(error) => {
-                        warn_of_failed_start(&self.shared, &error);
+                        // What went wrong in INIT has been told with its report.
+                        if !matches!(*error, StartError::Function(_) | StartError::TimedOut { .. }) {
+                            warn_of_failed_start(&self.shared, &error);
+                        }
                         if let Some(slot) = self.slot.take() {
                             slot.fail(InvokeError::Start(error));
                         }
@@ -413,6 +416,22 @@ impl Task {
 
     // === the log ===
 
+    fn tell_of_init(&self, took: Duration, status: &LineStatus) {
+        let (id, function) = (self.shared.id, &self.pool.spec().function_name);
+        if *status == LineStatus::Success {
+            tracing::debug!(environment = %id, %function, ?took, "an environment started");
+            return;
+        }
+        tracing::warn!(
+            environment = %id, %function, status = status.name(),
+            "INIT failed (hint: look at what the function does at start-up, for which it has {} s; `hothouse logs --environment` shows its log)",
+            self.limits.init.min(self.limits.ceiling).as_secs()
+        );
+        for text in self.log.start_lines() {
+            tracing::debug!("[lambda {id}] {text}");
+        }
+    }
+
     fn write_line(&mut self, line: &Line) {
         let spec = self.pool.spec();
         let memory_mb = match line {
@@ -420,12 +439,8 @@ impl Task {
             Line::InitStart | Line::InitReport { .. } | Line::Start { .. } | Line::End { .. } => 0,
         };
         self.log.line(line, memory_mb);
-        if let Line::InitReport { status, .. } = line
-            && *status != LineStatus::Success
-        {
-            for text in self.log.start_lines() {
-                tracing::debug!("[lambda {}] {text}", self.shared.id);
-            }
+        if let Line::InitReport { duration, status } = line {
+            self.tell_of_init(*duration, status);
         }
         if let Line::Report { request, duration, init, status, .. } = line
             && let Some(observer) = &self.pool.engine().observer
