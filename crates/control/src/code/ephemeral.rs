@@ -1,6 +1,6 @@
 //! A directory that is gone with the service, even if the service was killed: the next one to start removes it.
 //!
-//! Must not touch a directory that is in use: its owner holds a lock on a file in it.
+//! Must not touch a directory that is in use: its owner holds a lock on it.
 
 use std::{
     fs::{self, File},
@@ -11,7 +11,9 @@ use std::{
 use tempfile::TempDir;
 
 const PREFIX: &str = "hothouse-code-";
-const LOCK: &str = ".lock";
+
+/// Others who sweep may take a directory before it is locked, but hardly so often.
+const ATTEMPTS: usize = 10;
 
 /// Removed when it is dropped.
 #[derive(Debug)]
@@ -25,13 +27,16 @@ impl EphemeralDirectory {
     /// Makes one below `parent`, and removes those that killed services left there.
     pub(super) fn create(parent: &Path) -> io::Result<Self> {
         sweep(parent);
-        let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-        // Locked before it has its name, so that nobody who sweeps can be faster.
-        let unnamed = directory.path().join(".unlocked");
-        let lock = File::create_new(&unnamed)?;
-        lock.lock()?;
-        fs::rename(unnamed, directory.path().join(LOCK))?;
-        Ok(Self { directory, _lock: lock })
+        for _ in 0..ATTEMPTS {
+            let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
+            let lock = File::open(directory.path())?;
+            lock.lock()?;
+            // Whoever swept before it was locked has removed it.
+            if directory.path().exists() {
+                return Ok(Self { directory, _lock: lock });
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -49,7 +54,7 @@ fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_str().is_some_and(|name| name.starts_with(PREFIX));
         if is_ours
-            && let Ok(lock) = File::open(entry.path().join(LOCK))
+            && let Ok(lock) = File::open(entry.path())
             && lock.try_lock().is_ok()
             && let Err(error) = fs::remove_dir_all(entry.path())
         {
@@ -68,10 +73,9 @@ mod tests {
         let used = EphemeralDirectory::create(parent.path()).unwrap();
         let left = parent.path().join("hothouse-code-left");
         fs::create_dir(&left).unwrap();
-        fs::write(left.join(LOCK), "").unwrap();
+        fs::write(left.join("half of a package"), "").unwrap();
         let strange = parent.path().join("something-else");
         fs::create_dir(&strange).unwrap();
-        fs::write(strange.join(LOCK), "").unwrap();
 
         let other = EphemeralDirectory::create(parent.path()).unwrap();
         assert!(!left.exists());
