@@ -29,9 +29,12 @@ impl EphemeralDirectory {
         sweep(parent);
         for _ in 0..ATTEMPTS {
             let directory = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-            let lock = File::open(directory.path())?;
-            lock.lock()?;
             // Whoever swept before it was locked has removed it.
+            let lock = match File::open(directory.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            lock.lock()?;
             if directory.path().exists() {
                 return Ok(Self { directory, _lock: lock });
             }
@@ -84,5 +87,21 @@ mod tests {
         let gone = other.path().to_owned();
         drop(other);
         assert!(!gone.exists());
+    }
+
+    #[test]
+    fn services_that_start_at_once_leave_each_other_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let directory = EphemeralDirectory::create(parent.path()).unwrap();
+                        fs::write(directory.path().join("package"), "").unwrap();
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
     }
 }
