@@ -14,7 +14,7 @@ pub struct Invocation {
     pub invoked_arn: FunctionArn,
     /// JSON decoded from `X-Amz-Client-Context`.
     pub client_context: Option<String>,
-    /// The caller's `X-Amzn-Trace-Id`.
+    /// The trace header that the function sees: [`crate::VersionHandle::trace`] decides it.
     pub trace_id: Option<String>,
     /// `LogType=Tail`: the answer waits for the REPORT line and carries the last 4 KB of this invocation's log.
     pub tail: bool,

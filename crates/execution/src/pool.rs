@@ -15,7 +15,6 @@ use crate::{
     environment::{self, InitializationType, state::Job},
     invocation::{Completed, Invocation, InvokeError},
     spec::FunctionSpec,
-    trace,
 };
 
 /// An idle environment. Sending an order reserves it; dropping the token stops it.
@@ -338,10 +337,9 @@ impl VersionHandle {
     ///
     /// # Errors
     /// Throttling, retirement and our own failures; what goes wrong in the function is an `Outcome`.
-    pub async fn invoke(&self, mut invocation: Invocation) -> Result<Completed, InvokeError> {
+    pub async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
         let engine = &self.pool.engine;
         let permit = engine.permit()?;
-        invocation.trace_id = Some(trace::complete(invocation.trace_id.as_deref(), engine.clock.now()));
         let (reply, answer) = oneshot::channel();
         self.pool.submit(Job { invocation, reply, permit });
         answer.await.unwrap_or(Err(InvokeError::Lost))
