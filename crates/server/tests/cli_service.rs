@@ -330,10 +330,9 @@ Resources:
     Properties: { Handler: index.handler, Runtime: python3.13, Timeout: 901, InlineCode: "x" }
 "#,
     )]);
-    let service = Service::dev(files.path());
-    let said = service.errors().join("\n");
-    assert!(said.contains("failed to deploy `Bad`: `CodeUri`:"), "{said}");
-    assert!(said.contains("failed to deploy `Refused`: "), "{said}");
+    let mut service = Service::dev(files.path());
+    service.stderr_until("error: failed to deploy `Bad`: `CodeUri`:");
+    service.stderr_until("error: failed to deploy `Refused`: ");
     assert_eq!(stdout(&service.client(&["invoke", "Good"])), "\"good\"\n");
 }
 
