@@ -4,7 +4,10 @@
 
 use std::sync::{Arc, OnceLock};
 
-use crate::name::{AccountId, Region, RequestId};
+use crate::{
+    generated::Operation,
+    name::{AccountId, Region, RequestId},
+};
 
 /// The surroundings of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +16,8 @@ pub struct RequestContext {
     pub account: AccountId,
     /// The region that the caller works in.
     pub region: Region,
+    /// What is asked for, filled in by [`crate::dispatch()`]: the action that policies are about.
+    pub operation: Option<Operation>,
     /// The request's id, which an invoked function sees as its own.
     pub request_id: RequestId,
     /// The caller, if an ARN is known for it.

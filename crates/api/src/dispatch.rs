@@ -23,7 +23,7 @@ const REMAPPED_LENGTH: HeaderName = HeaderName::from_static("x-amzn-remapped-con
 /// The response's extensions tell its [`Operation`] and, if there was one, the `Arc<ApiError>`: whoever serves logs it.
 pub async fn dispatch<S: Lambda + ?Sized>(
     service: &S,
-    context: RequestContext,
+    mut context: RequestContext,
     limits: &BodyLimits,
     parts: &Parts,
     body: Bytes,
@@ -31,6 +31,7 @@ pub async fn dispatch<S: Lambda + ?Sized>(
     let request_id = context.request_id;
     let path = Path::new(parts.uri.path());
     let operation = path.operation(&parts.method, &parts.uri);
+    context.operation = operation;
     let result = match operation {
         Some(operation) => answer(service, operation, context, limits, &path, parts, body).await,
         None => Err(unknown_operation()),

@@ -3,8 +3,8 @@
 //! Must not enforce quotas: each operation does for itself.
 
 use hothouse_api::{
-    RequestContext,
-    generated::{AccountLimit, AccountUsage, GetAccountSettingsResponse},
+    ApiError, RequestContext,
+    generated::{AccountLimit, AccountUsage, GetAccountSettingsRequest, GetAccountSettingsResponse},
 };
 
 use crate::{
@@ -13,14 +13,18 @@ use crate::{
     target::scope,
 };
 
-pub(crate) fn settings(control: &Control, context: &RequestContext) -> GetAccountSettingsResponse {
+pub(crate) fn settings(
+    control: &Control,
+    context: &RequestContext,
+    _: &GetAccountSettingsRequest,
+) -> Result<GetAccountSettingsResponse, ApiError> {
     let scope = scope(context);
     let limits = &control.config().limits;
     let state = control.state();
     let (functions, code_size) = state.usage(&scope);
     let unreserved = limits.concurrent_executions.saturating_sub(reserved_concurrency(&state, &scope));
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
-    GetAccountSettingsResponse {
+    Ok(GetAccountSettingsResponse {
         account_limit: Some(AccountLimit {
             total_code_size: Some(signed(limits.total_code_size)),
             code_size_unzipped: Some(signed(limits.code_size_unzipped)),
@@ -32,7 +36,7 @@ pub(crate) fn settings(control: &Control, context: &RequestContext) -> GetAccoun
             total_code_size: Some(signed(code_size)),
             function_count: Some(signed(functions as u64)),
         }),
-    }
+    })
 }
 
 /// What functions have reserved of the account's concurrency.

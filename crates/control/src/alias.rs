@@ -32,7 +32,7 @@ pub(crate) async fn create(
     context: RequestContext,
     input: CreateAliasRequest,
 ) -> Result<AliasConfiguration, ApiError> {
-    let key = Target::function(&context, &input.function_name)?;
+    let key = Target::function(control, &context, &input.function_name)?;
     let name = parse_name(&input.name)?;
     let this = control.clone();
     control
@@ -64,7 +64,7 @@ pub(crate) async fn update(
     context: RequestContext,
     input: UpdateAliasRequest,
 ) -> Result<AliasConfiguration, ApiError> {
-    let key = Target::function(&context, &input.function_name)?;
+    let key = Target::function(control, &context, &input.function_name)?;
     let name = parse_name(&input.name)?;
     let this = control.clone();
     control
@@ -109,7 +109,7 @@ pub(crate) async fn delete(
     context: RequestContext,
     input: DeleteAliasRequest,
 ) -> Result<(), ApiError> {
-    let key = Target::function(&context, &input.function_name)?;
+    let key = Target::function(control, &context, &input.function_name)?;
     let name = parse_name(&input.name)?;
     let this = control.clone();
     control
@@ -128,7 +128,7 @@ pub(crate) fn get(
     context: &RequestContext,
     input: &GetAliasRequest,
 ) -> Result<AliasConfiguration, ApiError> {
-    let key = Target::function(context, &input.function_name)?;
+    let key = Target::function(control, context, &input.function_name)?;
     let name = parse_name(&input.name)?;
     let state = control.state();
     let alias = state.function(&key).and_then(|function| function.aliases.get(&name));
@@ -143,7 +143,7 @@ pub(crate) fn list(
 ) -> Result<ListAliasesResponse, ApiError> {
     /// The model's limit.
     const MOST: usize = 10_000;
-    let key = Target::function(context, &input.function_name)?;
+    let key = Target::function(control, context, &input.function_name)?;
     let after: Option<AliasName> = page::marker(input.marker.as_deref())?;
     let state = control.state();
     let function = state.function(&key).ok_or_else(|| error::function_not_found(key.arn()))?;

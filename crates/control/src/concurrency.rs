@@ -68,7 +68,7 @@ pub(crate) async fn put(
     context: RequestContext,
     input: PutFunctionConcurrencyRequest,
 ) -> Result<Concurrency, ApiError> {
-    let key = Target::function(&context, &input.function_name)?;
+    let key = Target::function(control, &context, &input.function_name)?;
     let wanted = u32::try_from(input.reserved_concurrent_executions).unwrap_or_default();
     let this = control.clone();
     control
@@ -100,7 +100,7 @@ pub(crate) async fn delete(
     context: RequestContext,
     input: DeleteFunctionConcurrencyRequest,
 ) -> Result<(), ApiError> {
-    let key = Target::function(&context, &input.function_name)?;
+    let key = Target::function(control, &context, &input.function_name)?;
     let this = control.clone();
     control
         .run(async move {
@@ -120,7 +120,7 @@ pub(crate) fn get(
     context: &RequestContext,
     input: &GetFunctionConcurrencyRequest,
 ) -> Result<GetFunctionConcurrencyResponse, ApiError> {
-    let key = Target::function(context, &input.function_name)?;
+    let key = Target::function(control, context, &input.function_name)?;
     let state = control.state();
     let function = state.function(&key).ok_or_else(|| missing(&key))?;
     Ok(GetFunctionConcurrencyResponse {

@@ -57,6 +57,7 @@ pub(crate) fn create(
         kms_key_arn: input.kms_key_arn.clone(),
         file_systems: input.file_system_configs.clone(),
         image: input.image_config.clone().filter(|_| image),
+        layers: Vec::new(),
     };
     let configuration = Configuration {
         role: input.role.clone(),
@@ -135,6 +136,7 @@ pub(crate) fn update(
             None => old.image,
             Some(new) => Some(new.clone()).filter(|new| *new != Default::default()),
         },
+        layers: old.layers,
     };
     let configuration = Configuration {
         role: input.role.clone().unwrap_or_else(|| before.role.clone()),

@@ -24,8 +24,8 @@ use crate::{
     config::ControlConfig,
     error,
     state::{
-        Change, Event, State, Store, StoreError,
-        model::{FunctionKey, Status, Version},
+        Change, Event, Gone, ResourceId, State, Store, StoreError,
+        model::{FunctionKey, Scope, Status},
     },
 };
 
@@ -39,12 +39,12 @@ struct Inner {
     config: ControlConfig,
     ports: Ports,
     state: RwLock<State>,
-    /// Whoever changes a function holds its turn from looking at the state until the change is in the state.
+    /// Whoever changes something holds its turn from looking at the state until the change is in the state.
     ///
-    /// Changes of one function are therefore committed and applied in the same order. Changes of different functions
+    /// Changes of one function are therefore committed and applied in the same order. Changes of different subjects
     /// touch nothing in common, so their order does not matter: they may be applied in another order than they were
     /// committed in, and several of them wait for one flush of the store together. Which is why there is not one
-    /// writer for all. Functions that share a turn only wait for each other without need.
+    /// writer for all. Subjects that share a turn only wait for each other without need.
     turns: [Mutex<()>; 64],
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -127,7 +127,7 @@ impl Control {
                 let versions: Vec<_> = function
                     .all_versions()
                     .filter(|version| version.status != Status::Ready)
-                    .map(|version| Change { key: key.clone(), event: ready(version.version) })
+                    .map(|version| Change::Function { key: key.clone(), event: ready(version.version) })
                     .collect();
                 versions
             };
@@ -226,37 +226,65 @@ impl Control {
         key: &FunctionKey,
         decide: impl FnOnce(&State) -> Result<(Vec<Event>, T), ApiError>,
     ) -> Result<T, ApiError> {
-        let _turn = self.turn(key).await;
-        let (events, answer) = decide(&self.state())?;
-        if !events.is_empty() {
-            let changes = events.into_iter().map(|event| Change { key: key.clone(), event }).collect();
+        self.change_all(&[Subject::Function(key)], |state| {
+            let (events, answer) = decide(state)?;
+            let change = |event| Change::Function { key: key.clone(), event };
+            Ok((events.into_iter().map(change).collect(), answer))
+        })
+        .await
+    }
+
+    /// Changes several things at once, or what is no function: `decide` looks at them and says what happens, and what
+    /// to answer. It is the only one to decide about these subjects until that has happened; they are all that it may
+    /// change, and all that its decision may rest on without another's change coming between.
+    pub(crate) async fn change_all<T>(
+        &self,
+        subjects: &[Subject<'_>],
+        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), ApiError>,
+    ) -> Result<T, ApiError> {
+        let _turns = self.turns(subjects).await;
+        let (changes, answer) = decide(&self.state())?;
+        if !changes.is_empty() {
             self.commit(changes).await.map_err(error::store)?;
         }
         Ok(answer)
     }
 
-    async fn turn(&self, key: &FunctionKey) -> MutexGuard<'_, ()> {
+    async fn turns(&self, subjects: &[Subject<'_>]) -> Vec<MutexGuard<'_, ()>> {
         use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
         let turns = &self.inner.turns;
-        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(key);
-        turns[hash as usize % turns.len()].lock().await
+        let hasher = BuildHasherDefault::<DefaultHasher>::default();
+        let mut indexes: Vec<_> =
+            subjects.iter().map(|subject| hasher.hash_one(subject) as usize % turns.len()).collect();
+        // All wait in the same order, so that no two wait for each other.
+        indexes.sort_unstable();
+        indexes.dedup();
+        let mut held = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            held.push(turns[index].lock().await);
+        }
+        held
     }
 
     /// Keeps changes, then makes them.
     async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
         let changes: Arc<[Change]> = changes.into();
         self.inner.ports.store.commit(Arc::clone(&changes)).await?;
-        let gone: Vec<Arc<Version>> = {
+        let gone: Vec<Gone> = {
             let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
             changes.iter().flat_map(|change| state.apply(change)).collect()
         };
-        for version in gone {
-            let ran = version.environments.retire();
-            if let Some(hash) = version.code.package.hash() {
-                // Invocations that are still running may yet read their code.
-                let longest = Duration::from_secs(version.configuration.timeout.into()) + START;
-                let grace = if ran { longest } else { Duration::ZERO };
-                self.collect_later(hash, grace);
+        for gone in gone {
+            match gone {
+                Gone::Package(hash) => self.collect_later(hash, Duration::ZERO),
+                Gone::Version(version) => {
+                    // Invocations that are still running may yet read their code.
+                    let longest = Duration::from_secs(version.configuration.timeout.into()) + START;
+                    let grace = if version.environments.retire() { longest } else { Duration::ZERO };
+                    for hash in version.packages() {
+                        self.collect_later(hash, grace);
+                    }
+                }
             }
         }
         Ok(())
@@ -281,16 +309,23 @@ impl Control {
     /// Makes a version ready after a while. If the service ends before, the next start does.
     pub(crate) fn ready_later(&self, key: FunctionKey, version: name::Version, delay: Duration) {
         let control = self.clone();
-        self.inner.tasks.spawn(async move {
-            if !control.pause(delay).await {
-                return;
-            }
+        self.later(delay, async move {
             if let Err(error) = control.make_ready(&key, version).await {
                 tracing::error!(
                     function = %key.name,
                     error = &error as &dyn std::error::Error,
                     "failed to record that a version is ready"
                 );
+            }
+        });
+    }
+
+    /// Does something after a while, unless the service ends before.
+    pub(crate) fn later(&self, delay: Duration, work: impl Future<Output = ()> + Send + 'static) {
+        let control = self.clone();
+        self.inner.tasks.spawn(async move {
+            if control.pause(delay).await {
+                work.await;
             }
         });
     }
@@ -314,6 +349,15 @@ impl Control {
         })
         .await
     }
+}
+
+/// What a change is about.
+#[derive(Debug, Clone, Copy, Hash)]
+pub(crate) enum Subject<'a> {
+    /// A function, with all that belongs to it.
+    Function(&'a FunctionKey),
+    /// Another resource.
+    Resource(&'a Scope, &'a ResourceId),
 }
 
 /// More than what an environment that is starting takes before its function's time begins.

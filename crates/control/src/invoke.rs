@@ -39,7 +39,7 @@ pub(crate) async fn invoke(
     if payload.len() > limit {
         return Err(error::payload_too_large(limit));
     }
-    let target = Target::find(&context, &input.function_name, input.qualifier.as_deref())?;
+    let target = Target::find(control, &context, &input.function_name, input.qualifier.as_deref())?;
     match input.invocation_type.unwrap_or(InvocationType::RequestResponse) {
         InvocationType::RequestResponse => {}
         InvocationType::DryRun => {

@@ -27,158 +27,61 @@ use hothouse_api::{ApiError, Lambda, RequestContext, generated::*};
 pub use config::{ControlConfig, Limits};
 pub use control::{Control, FunctionSummary, OpenError, Ports};
 
-type Answer<T> = Result<T, ApiError>;
+/// Says which function does an operation's work. One that changes something takes its input and outlives its caller,
+/// one that only reads borrows it.
+macro_rules! operations {
+    ($($(#[doc = $section:literal])* $kind:ident $method:ident($input:ty) -> $output:ty = $work:path;)*) => {
+        impl Lambda for Control {
+            $(
+                async fn $method(&self, context: RequestContext, input: $input) -> Result<$output, ApiError> {
+                    operations!(@$kind $work, self, context, input)
+                }
+            )*
+        }
+    };
+    (@change $work:path, $control:ident, $context:ident, $input:ident) => {
+        $work($control, $context, $input).await
+    };
+    (@read $work:path, $control:ident, $context:ident, $input:ident) => {
+        $work($control, &$context, &$input)
+    };
+}
 
-impl Lambda for Control {
-    async fn create_alias(
-        &self,
-        context: RequestContext,
-        input: CreateAliasRequest,
-    ) -> Answer<AliasConfiguration> {
-        alias::create(self, context, input).await
-    }
+operations! {
+    /// Functions and versions
+    change create_function(CreateFunctionRequest) -> FunctionConfiguration = function::create::create;
+    change delete_function(DeleteFunctionRequest) -> DeleteFunctionResponse = function::delete::delete;
+    read get_function(GetFunctionRequest) -> GetFunctionResponse = function::read::get;
+    read get_function_configuration(GetFunctionConfigurationRequest) -> FunctionConfiguration
+        = function::read::get_configuration;
+    read list_functions(ListFunctionsRequest) -> ListFunctionsResponse = function::read::list;
+    change update_function_code(UpdateFunctionCodeRequest) -> FunctionConfiguration = function::update::code;
+    change update_function_configuration(UpdateFunctionConfigurationRequest) -> FunctionConfiguration
+        = function::update::configuration;
+    read list_versions_by_function(ListVersionsByFunctionRequest) -> ListVersionsByFunctionResponse = version::list;
+    change publish_version(PublishVersionRequest) -> FunctionConfiguration = version::publish;
 
-    async fn create_function(
-        &self,
-        context: RequestContext,
-        input: CreateFunctionRequest,
-    ) -> Answer<FunctionConfiguration> {
-        function::create::create(self, context, input).await
-    }
+    /// Invocation
+    change invoke(InvocationRequest) -> InvocationResponse = invoke::invoke;
 
-    async fn delete_alias(&self, context: RequestContext, input: DeleteAliasRequest) -> Answer<()> {
-        alias::delete(self, context, input).await
-    }
+    /// Aliases
+    change create_alias(CreateAliasRequest) -> AliasConfiguration = alias::create;
+    change delete_alias(DeleteAliasRequest) -> () = alias::delete;
+    read get_alias(GetAliasRequest) -> AliasConfiguration = alias::get;
+    read list_aliases(ListAliasesRequest) -> ListAliasesResponse = alias::list;
+    change update_alias(UpdateAliasRequest) -> AliasConfiguration = alias::update;
 
-    async fn delete_function(
-        &self,
-        context: RequestContext,
-        input: DeleteFunctionRequest,
-    ) -> Answer<DeleteFunctionResponse> {
-        function::delete::delete(self, context, input).await
-    }
+    /// Concurrency
+    change delete_function_concurrency(DeleteFunctionConcurrencyRequest) -> () = concurrency::delete;
+    read get_function_concurrency(GetFunctionConcurrencyRequest) -> GetFunctionConcurrencyResponse
+        = concurrency::get;
+    change put_function_concurrency(PutFunctionConcurrencyRequest) -> Concurrency = concurrency::put;
 
-    async fn delete_function_concurrency(
-        &self,
-        context: RequestContext,
-        input: DeleteFunctionConcurrencyRequest,
-    ) -> Answer<()> {
-        concurrency::delete(self, context, input).await
-    }
+    /// Tags
+    read list_tags(ListTagsRequest) -> ListTagsResponse = tag::list;
+    change tag_resource(TagResourceRequest) -> () = tag::tag;
+    change untag_resource(UntagResourceRequest) -> () = tag::untag;
 
-    async fn get_account_settings(
-        &self,
-        context: RequestContext,
-        _: GetAccountSettingsRequest,
-    ) -> Answer<GetAccountSettingsResponse> {
-        Ok(account::settings(self, &context))
-    }
-
-    async fn get_alias(&self, context: RequestContext, input: GetAliasRequest) -> Answer<AliasConfiguration> {
-        alias::get(self, &context, &input)
-    }
-
-    async fn get_function(
-        &self,
-        context: RequestContext,
-        input: GetFunctionRequest,
-    ) -> Answer<GetFunctionResponse> {
-        function::read::get(self, &context, &input)
-    }
-
-    async fn get_function_concurrency(
-        &self,
-        context: RequestContext,
-        input: GetFunctionConcurrencyRequest,
-    ) -> Answer<GetFunctionConcurrencyResponse> {
-        concurrency::get(self, &context, &input)
-    }
-
-    async fn get_function_configuration(
-        &self,
-        context: RequestContext,
-        input: GetFunctionConfigurationRequest,
-    ) -> Answer<FunctionConfiguration> {
-        function::read::get_configuration(self, &context, &input)
-    }
-
-    async fn invoke(&self, context: RequestContext, input: InvocationRequest) -> Answer<InvocationResponse> {
-        invoke::invoke(self, context, input).await
-    }
-
-    async fn list_aliases(
-        &self,
-        context: RequestContext,
-        input: ListAliasesRequest,
-    ) -> Answer<ListAliasesResponse> {
-        alias::list(self, &context, &input)
-    }
-
-    async fn list_functions(
-        &self,
-        context: RequestContext,
-        input: ListFunctionsRequest,
-    ) -> Answer<ListFunctionsResponse> {
-        function::read::list(self, &context, &input)
-    }
-
-    async fn list_tags(&self, context: RequestContext, input: ListTagsRequest) -> Answer<ListTagsResponse> {
-        tag::list(self, &context, &input)
-    }
-
-    async fn list_versions_by_function(
-        &self,
-        context: RequestContext,
-        input: ListVersionsByFunctionRequest,
-    ) -> Answer<ListVersionsByFunctionResponse> {
-        version::list(self, &context, &input)
-    }
-
-    async fn publish_version(
-        &self,
-        context: RequestContext,
-        input: PublishVersionRequest,
-    ) -> Answer<FunctionConfiguration> {
-        version::publish(self, context, input).await
-    }
-
-    async fn put_function_concurrency(
-        &self,
-        context: RequestContext,
-        input: PutFunctionConcurrencyRequest,
-    ) -> Answer<Concurrency> {
-        concurrency::put(self, context, input).await
-    }
-
-    async fn tag_resource(&self, context: RequestContext, input: TagResourceRequest) -> Answer<()> {
-        tag::tag(self, context, input).await
-    }
-
-    async fn untag_resource(&self, context: RequestContext, input: UntagResourceRequest) -> Answer<()> {
-        tag::untag(self, context, input).await
-    }
-
-    async fn update_alias(
-        &self,
-        context: RequestContext,
-        input: UpdateAliasRequest,
-    ) -> Answer<AliasConfiguration> {
-        alias::update(self, context, input).await
-    }
-
-    async fn update_function_code(
-        &self,
-        context: RequestContext,
-        input: UpdateFunctionCodeRequest,
-    ) -> Answer<FunctionConfiguration> {
-        function::update::code(self, context, input).await
-    }
-
-    async fn update_function_configuration(
-        &self,
-        context: RequestContext,
-        input: UpdateFunctionConfigurationRequest,
-    ) -> Answer<FunctionConfiguration> {
-        function::update::configuration(self, context, input).await
-    }
+    /// The account
+    read get_account_settings(GetAccountSettingsRequest) -> GetAccountSettingsResponse = account::settings;
 }

@@ -9,6 +9,7 @@ use hothouse_api::{
 };
 
 use crate::{
+    control::Control,
     error,
     state::model::{FunctionKey, Scope},
 };
@@ -35,6 +36,7 @@ impl Target {
     /// # Errors
     /// If it is elsewhere, or contradicts itself, or has a qualifier that nothing can have.
     pub(crate) fn find(
+        _control: &Control,
         context: &RequestContext,
         function_name: &str,
         qualifier: Option<&str>,
@@ -74,8 +76,12 @@ impl Target {
     ///
     /// # Errors
     /// As [`Target::find`], and if there is a qualifier.
-    pub(crate) fn function(context: &RequestContext, function_name: &str) -> Result<FunctionKey, ApiError> {
-        let target = Self::find(context, function_name, None)?;
+    pub(crate) fn function(
+        control: &Control,
+        context: &RequestContext,
+        function_name: &str,
+    ) -> Result<FunctionKey, ApiError> {
+        let target = Self::find(control, context, function_name, None)?;
         if target.qualifier.is_some() { Err(error::functions_only()) } else { Ok(target.key) }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn publish(
     let this = control.clone();
     control
         .run(async move {
-            let key = Target::function(&context, &input.function_name)?;
+            let key = Target::function(&this, &context, &input.function_name)?;
             check_built([("PublishTo", input.publish_to.is_some())])?;
             let delay = this.config().create_delay;
             let shown = this
@@ -112,7 +112,7 @@ pub(crate) fn list(
 ) -> Result<ListVersionsByFunctionResponse, ApiError> {
     /// The model's limit.
     const MOST: usize = 10_000;
-    let target = Target::find(context, &input.function_name, None)?;
+    let target = Target::find(control, context, &input.function_name, None)?;
     let after: Option<name::Version> = page::marker(input.marker.as_deref())?;
     let state = control.state();
     let function = state.function(&target.key).ok_or_else(|| error::function_not_found(target.key.arn()))?;

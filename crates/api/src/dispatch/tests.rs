@@ -88,6 +88,7 @@ fn context() -> RequestContext {
     RequestContext {
         account: "123456789012".parse().unwrap(),
         region: "us-east-1".parse().unwrap(),
+        operation: None,
         request_id: "2ab5a0c5-3c2b-4b3f-8d3b-0b8a4e1c9f00".parse().unwrap(),
         caller_arn: None,
         trace_id: None,

@@ -40,7 +40,7 @@ async fn run(
     context: &RequestContext,
     mut input: CreateFunctionRequest,
 ) -> Result<FunctionConfiguration, ApiError> {
-    let key = new_key(context, &input.function_name)?;
+    let key = new_key(control, context, &input.function_name)?;
     let source = Source::of(std::mem::take(&mut input.code))?;
     let image = source.is_image();
     match input.package_type {
@@ -141,10 +141,14 @@ async fn run(
 }
 
 /// A new function's name may be a whole ARN, but only of a function that the caller may create.
-fn new_key(context: &RequestContext, function_name: &str) -> Result<FunctionKey, ApiError> {
+fn new_key(
+    control: &Control,
+    context: &RequestContext,
+    function_name: &str,
+) -> Result<FunctionKey, ApiError> {
     /// The model limits the whole of what is sent, not the name in it.
     const LONGEST: usize = 64;
-    let target = Target::find(context, function_name, None)?;
+    let target = Target::find(control, context, function_name, None)?;
     let name = target.key.name.as_str();
     if name.len() > LONGEST {
         let error =

@@ -22,13 +22,13 @@ pub(crate) async fn delete(
 ) -> Result<DeleteFunctionResponse, ApiError> {
     // A qualifier that nothing can have is only worth a word if there is a function at all, so it comes second.
     let given = input.qualifier.as_deref();
-    let unqualified = Target::find(&context, &input.function_name, None)?;
+    let unqualified = Target::find(control, &context, &input.function_name, None)?;
     if given.is_some_and(|given| given.parse::<Qualifier>().is_err())
         && control.state().function(&unqualified.key).is_none()
     {
         return Err(error::function_not_found(unqualified.key.arn()));
     }
-    let Target { key, qualifier } = Target::find(&context, &input.function_name, given)?;
+    let Target { key, qualifier } = Target::find(control, &context, &input.function_name, given)?;
     let number = match qualifier {
         None => None,
         Some(Qualifier::Version(number)) => Some(number),

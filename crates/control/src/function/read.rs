@@ -29,7 +29,7 @@ pub(crate) fn get(
     context: &RequestContext,
     input: &GetFunctionRequest,
 ) -> Result<GetFunctionResponse, ApiError> {
-    let target = Target::find(context, &input.function_name, input.qualifier.as_deref())?;
+    let target = Target::find(control, context, &input.function_name, input.qualifier.as_deref())?;
     let state = control.state();
     let function = state.function(&target.key);
     let version = function
@@ -78,7 +78,7 @@ pub(crate) fn get_configuration(
     context: &RequestContext,
     input: &GetFunctionConfigurationRequest,
 ) -> Result<FunctionConfiguration, ApiError> {
-    let target = Target::find(context, &input.function_name, input.qualifier.as_deref())?;
+    let target = Target::find(control, context, &input.function_name, input.qualifier.as_deref())?;
     let state = control.state();
     let version = state
         .function(&target.key)

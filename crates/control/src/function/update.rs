@@ -37,7 +37,7 @@ pub(crate) async fn configuration(
     let this = control.clone();
     control
         .run(async move {
-            let key = Target::function(&context, &input.function_name)?;
+            let key = Target::function(&this, &context, &input.function_name)?;
             let shown = this
                 .change(&key, |state| {
                     let latest = &updatable(state, &key, input.revision_id.as_deref())?.latest;
@@ -78,7 +78,7 @@ async fn update_code(
     context: &RequestContext,
     mut input: UpdateFunctionCodeRequest,
 ) -> Result<FunctionConfiguration, ApiError> {
-    let key = Target::function(context, &input.function_name)?;
+    let key = Target::function(control, context, &input.function_name)?;
     configuration::check_built([("PublishTo", input.publish_to.is_some())])?;
     let source = {
         let state = control.state();

@@ -5,22 +5,58 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use hothouse_api::name::{self, AliasName, FunctionName};
+use hothouse_api::name::{self, AliasName, FunctionName, Qualifier};
 use uuid::Uuid;
 
 use super::{
-    State,
-    model::{Alias, Function, FunctionKey, Status, Version},
+    Resource, ResourceId, ScopeState, Setting, SettingKey, SettingKind, State,
+    model::{Alias, Function, FunctionKey, Scope, Status, Version},
 };
-use crate::concurrency::Running;
+use crate::{code::CodeHash, concurrency::Running};
 
-/// What happens to one function.
+/// What happens to one thing.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Change {
-    /// The function.
-    pub key: FunctionKey,
-    /// What happens to it.
-    pub event: Event,
+pub enum Change {
+    /// To a function.
+    Function {
+        /// The function.
+        key: FunctionKey,
+        /// What happens to it.
+        event: Event,
+    },
+    /// To another resource.
+    Resource {
+        /// Where it lies.
+        scope: Scope,
+        /// What happens to it.
+        event: ResourceEvent,
+    },
+}
+
+/// Something that happens to a resource that is no function.
+#[derive(Debug, Clone, PartialEq)]
+pub enum ResourceEvent {
+    /// It comes into being, or takes on another value.
+    Put {
+        /// Its name.
+        id: ResourceId,
+        /// Its value from now on.
+        resource: Arc<Resource>,
+    },
+    /// It is no more.
+    Deleted {
+        /// Its name.
+        id: ResourceId,
+    },
+}
+
+/// What a change left behind, to be cleared away.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Gone {
+    /// A version that is no more: its environments and perhaps its packages can go.
+    Version(Arc<Version>),
+    /// A package that one user fewer has: perhaps it can go.
+    Package(CodeHash),
 }
 
 /// Something that happens to a function. But for [`Event::Created`], nothing happens to a function that is not there.
@@ -52,7 +88,7 @@ pub enum Event {
         /// The revision from now on.
         revision_id: Uuid,
     },
-    /// A published version is deleted.
+    /// A published version is deleted, with what was set for it.
     VersionDeleted {
         /// Its number.
         number: u64,
@@ -66,7 +102,7 @@ pub enum Event {
         /// Its values from now on.
         alias: Arc<Alias>,
     },
-    /// An alias is deleted.
+    /// An alias is deleted, with what was set for it.
     AliasDeleted {
         /// Its name.
         name: AliasName,
@@ -76,6 +112,20 @@ pub enum Event {
         /// All tags from now on.
         tags: BTreeMap<String, String>,
     },
+    /// A setting is made, or takes on another value.
+    SettingPut {
+        /// Of which version or alias; none if it is the function's as a whole.
+        qualifier: Option<Qualifier>,
+        /// Its value from now on.
+        setting: Arc<Setting>,
+    },
+    /// A setting is taken away.
+    SettingRemoved {
+        /// Of which version or alias; none if it is the function's as a whole.
+        qualifier: Option<Qualifier>,
+        /// Which one.
+        kind: SettingKind,
+    },
     /// Reserved concurrency is set or given up.
     ConcurrencyReserved {
         /// Concurrent executions from now on.
@@ -84,9 +134,49 @@ pub enum Event {
 }
 
 impl State {
-    /// Makes a change. Returns the versions that are no more, whose environments and perhaps packages can go.
-    pub fn apply(&mut self, change: &Change) -> Vec<Arc<Version>> {
-        let Change { key, event } = change;
+    /// Makes a change. Returns what it left behind.
+    pub fn apply(&mut self, change: &Change) -> Vec<Gone> {
+        match change {
+            Change::Function { key, event } => {
+                self.apply_to_function(key, event).into_iter().map(Gone::Version).collect()
+            }
+            Change::Resource { scope, event } => self.apply_to_resource(scope, event).into_iter().collect(),
+        }
+    }
+
+    fn apply_to_resource(&mut self, scope: &Scope, event: &ResourceEvent) -> Option<Gone> {
+        let before = match event {
+            ResourceEvent::Put { id, resource } => self.put_resource(scope, id.clone(), Arc::clone(resource)),
+            ResourceEvent::Deleted { id } => {
+                let before = self.scopes.get_mut(scope).and_then(|state| state.resources.remove(id));
+                if let Some((hash, size)) = before.as_ref().and_then(|before| before.code()) {
+                    self.discount(scope, size, [hash]);
+                }
+                self.forget_if_empty(scope);
+                before
+            }
+        };
+        before.and_then(|before| before.code()).map(|(hash, _)| Gone::Package(hash))
+    }
+
+    /// Returns the value before.
+    pub(super) fn put_resource(
+        &mut self,
+        scope: &Scope,
+        id: ResourceId,
+        resource: Arc<Resource>,
+    ) -> Option<Arc<Resource>> {
+        if let Some((hash, size)) = resource.code() {
+            self.count(scope, size, [hash]);
+        }
+        let before = self.scopes.entry(scope.clone()).or_default().resources.insert(id, resource);
+        if let Some((hash, size)) = before.as_ref().and_then(|before| before.code()) {
+            self.discount(scope, size, [hash]);
+        }
+        before
+    }
+
+    fn apply_to_function(&mut self, key: &FunctionKey, event: &Event) -> Vec<Arc<Version>> {
         let mut gone = Vec::new();
         match event {
             Event::Created { latest, tags } => {
@@ -100,6 +190,7 @@ impl State {
                         aliases: BTreeMap::new(),
                         tags: tags.clone(),
                         reserved_concurrency: None,
+                        settings: BTreeMap::new(),
                         running: Running::default(),
                     },
                 );
@@ -108,8 +199,8 @@ impl State {
             Event::Updated { latest } => {
                 if let Some(function) = self.function_mut(key) {
                     let before = std::mem::replace(&mut function.latest, Arc::clone(latest));
-                    self.count(key, latest);
-                    self.discount(key, &before);
+                    self.count_version(key, latest);
+                    self.discount_version(key, &before);
                     gone.push(before);
                 }
             }
@@ -119,19 +210,20 @@ impl State {
                 {
                     function.next_version = number + 1;
                     let before = function.versions.insert(number, Arc::clone(version));
-                    self.count(key, version);
+                    self.count_version(key, version);
                     if let Some(before) = &before {
-                        self.discount(key, before);
+                        self.discount_version(key, before);
                     }
                     gone.extend(before);
                 }
             }
             Event::VersionDeleted { number } => {
-                if let Some(version) =
-                    self.function_mut(key).and_then(|function| function.versions.remove(number))
-                {
-                    self.discount(key, &version);
-                    gone.push(version);
+                if let Some(function) = self.function_mut(key) {
+                    remove_settings(function, &Qualifier::Version(*number));
+                    if let Some(version) = function.versions.remove(number) {
+                        self.discount_version(key, &version);
+                        gone.push(version);
+                    }
                 }
             }
             Event::Amended { version, status, revision_id } => {
@@ -154,11 +246,23 @@ impl State {
             Event::AliasDeleted { name } => {
                 if let Some(function) = self.function_mut(key) {
                     function.aliases.remove(name);
+                    remove_settings(function, &Qualifier::Alias(name.clone()));
                 }
             }
             Event::Tagged { tags } => {
                 if let Some(function) = self.function_mut(key) {
                     function.tags = tags.clone();
+                }
+            }
+            Event::SettingPut { qualifier, setting } => {
+                if let Some(function) = self.function_mut(key) {
+                    let key = SettingKey { kind: setting.kind(), qualifier: qualifier.clone() };
+                    function.settings.insert(key, Arc::clone(setting));
+                }
+            }
+            Event::SettingRemoved { qualifier, kind } => {
+                if let Some(function) = self.function_mut(key) {
+                    function.settings.remove(&SettingKey { kind: *kind, qualifier: qualifier.clone() });
                 }
             }
             Event::ConcurrencyReserved { executions } => {
@@ -177,7 +281,7 @@ impl State {
 
     fn insert(&mut self, key: &FunctionKey, function: Function) {
         for version in function.all_versions() {
-            self.count(key, version);
+            self.count_version(key, version);
         }
         self.scopes.entry(key.scope.clone()).or_default().functions.insert(key.name.clone(), function);
     }
@@ -189,33 +293,44 @@ impl State {
         };
         let versions: Vec<_> = function.all_versions().cloned().collect();
         for version in &versions {
-            self.discount(key, version);
+            self.discount_version(key, version);
         }
-        if self.scopes.get(&key.scope).is_some_and(|scope| scope.functions.is_empty()) {
-            self.scopes.remove(&key.scope);
-        }
+        self.forget_if_empty(&key.scope);
         versions
     }
 
-    fn count(&mut self, key: &FunctionKey, version: &Version) {
-        let package = &version.code.package;
-        self.scopes.entry(key.scope.clone()).or_default().code_size += package.size();
-        if let Some(hash) = package.hash() {
+    fn forget_if_empty(&mut self, scope: &Scope) {
+        let empty = |state: &ScopeState| state.functions.is_empty() && state.resources.is_empty();
+        if self.scopes.get(scope).is_some_and(empty) {
+            self.scopes.remove(scope);
+        }
+    }
+
+    fn count_version(&mut self, key: &FunctionKey, version: &Version) {
+        self.count(&key.scope, version.code.package.size(), version.packages());
+    }
+
+    fn discount_version(&mut self, key: &FunctionKey, version: &Version) {
+        self.discount(&key.scope, version.code.package.size(), version.packages());
+    }
+
+    fn count(&mut self, scope: &Scope, size: u64, packages: impl IntoIterator<Item = CodeHash>) {
+        self.scopes.entry(scope.clone()).or_default().code_size += size;
+        for hash in packages {
             *self.code_uses.entry(hash).or_default() += 1;
         }
     }
 
-    fn discount(&mut self, key: &FunctionKey, version: &Version) {
-        let package = &version.code.package;
-        if let Some(scope) = self.scopes.get_mut(&key.scope) {
-            scope.code_size -= package.size();
+    fn discount(&mut self, scope: &Scope, size: u64, packages: impl IntoIterator<Item = CodeHash>) {
+        if let Some(scope) = self.scopes.get_mut(scope) {
+            scope.code_size -= size;
         }
-        if let Some(hash) = package.hash()
-            && let Some(uses) = self.code_uses.get_mut(&hash)
-        {
-            *uses -= 1;
-            if *uses == 0 {
-                self.code_uses.remove(&hash);
+        for hash in packages {
+            if let Some(uses) = self.code_uses.get_mut(&hash) {
+                *uses -= 1;
+                if *uses == 0 {
+                    self.code_uses.remove(&hash);
+                }
             }
         }
     }
@@ -223,4 +338,8 @@ impl State {
     fn function_mut(&mut self, key: &FunctionKey) -> Option<&mut Function> {
         self.scopes.get_mut(&key.scope)?.functions.get_mut::<FunctionName>(&key.name)
     }
+}
+
+fn remove_settings(function: &mut Function, of: &Qualifier) {
+    function.settings.retain(|key, _| key.qualifier.as_ref() != Some(of));
 }

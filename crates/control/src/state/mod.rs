@@ -4,27 +4,36 @@
 
 mod change;
 pub mod model;
+mod resource;
+mod setting;
 mod sqlite;
 mod store;
 #[cfg(test)]
 pub(crate) mod tests;
+mod text;
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::RangeBounds,
+    sync::Arc,
+};
 
 use hothouse_api::name::FunctionName;
 
-pub use change::{Change, Event};
+pub use change::{Change, Event, Gone, ResourceEvent};
+pub use resource::{Resource, ResourceId};
+pub use setting::{Setting, SettingKey, SettingKind};
 pub use sqlite::SqliteStore;
 pub use store::{MemoryStore, Store, StoreError};
 
 use crate::code::CodeHash;
 use model::{Function, FunctionKey, Scope};
 
-/// The functions of all accounts and regions.
+/// The functions and other resources of all accounts and regions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
     scopes: HashMap<Scope, ScopeState>,
-    /// How many versions use a package.
+    /// How many versions of functions and layers use a package.
     code_uses: HashMap<CodeHash, usize>,
 }
 
@@ -32,7 +41,8 @@ pub struct State {
 #[derive(Debug, Clone, Default, PartialEq)]
 struct ScopeState {
     functions: BTreeMap<FunctionName, Function>,
-    /// Size of the packages of all versions, in bytes.
+    resources: BTreeMap<ResourceId, Arc<Resource>>,
+    /// Size of the packages of all versions of functions and layers, in bytes.
     code_size: u64,
 }
 
@@ -66,7 +76,30 @@ impl State {
         })
     }
 
-    /// How many functions a region has, and the size of all their versions' packages in bytes.
+    /// A resource, if it is there.
+    pub fn resource(&self, scope: &Scope, id: &ResourceId) -> Option<&Arc<Resource>> {
+        self.scopes.get(scope)?.resources.get(id)
+    }
+
+    /// The resources of a region within a range, in the order of [`ResourceId`].
+    pub fn resources(
+        &self,
+        scope: &Scope,
+        range: impl RangeBounds<ResourceId>,
+    ) -> impl Iterator<Item = (&ResourceId, &Arc<Resource>)> {
+        self.scopes.get(scope).into_iter().flat_map(move |state| {
+            state.resources.range((range.start_bound().cloned(), range.end_bound().cloned()))
+        })
+    }
+
+    /// All resources there are.
+    pub fn all_resources(&self) -> impl Iterator<Item = (&Scope, &ResourceId, &Arc<Resource>)> {
+        self.scopes.iter().flat_map(|(scope, state)| {
+            state.resources.iter().map(move |(id, resource)| (scope, id, resource))
+        })
+    }
+
+    /// How many functions a region has, and the size of all packages of functions and layers in bytes.
     pub fn usage(&self, scope: &Scope) -> (usize, u64) {
         self.scopes.get(scope).map_or((0, 0), |scope| (scope.functions.len(), scope.code_size))
     }

@@ -2,6 +2,13 @@
 //!
 //! Must not do anything but hold and compare.
 
+pub mod capacity_provider;
+pub mod code_signing;
+pub mod layer;
+pub mod mapping;
+pub mod policy;
+pub mod settings;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use hothouse_api::{
@@ -10,12 +17,14 @@ use hothouse_api::{
         ApplicationLogLevel, Architecture, DeadLetterConfig, FileSystemConfig, ImageConfig, LogFormat,
         Runtime, SnapStartApplyOn, SystemLogLevel, TracingMode, VpcConfig,
     },
-    name::{self, AccountId, AliasName, FunctionName, Region},
+    name::{self, AccountId, AliasName, FunctionName, Qualifier, Region},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::setting::{Setting, SettingKey, SettingKind};
 use crate::{code::CodeHash, concurrency::Running, environments::Environments};
+use layer::UsedLayer;
 
 /// Where a name is unique: one region of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -57,6 +66,8 @@ pub struct Function {
     pub tags: BTreeMap<String, String>,
     /// Reserved concurrency, if set.
     pub reserved_concurrency: Option<u32>,
+    /// What is set for it, its versions and its aliases.
+    pub settings: BTreeMap<SettingKey, Arc<Setting>>,
     /// What runs now.
     pub running: Running,
 }
@@ -68,6 +79,11 @@ impl Function {
             name::Version::Latest => Some(&self.latest),
             name::Version::Number(number) => self.versions.get(&number),
         }
+    }
+
+    /// A setting, if it is made.
+    pub fn setting(&self, kind: SettingKind, qualifier: Option<Qualifier>) -> Option<&Setting> {
+        self.settings.get(&SettingKey { kind, qualifier }).map(|setting| &**setting)
     }
 
     /// `$LATEST`, then the published versions in ascending order.
@@ -95,6 +111,13 @@ pub struct Version {
     pub code: Code,
     /// Where it runs.
     pub environments: Environments,
+}
+
+impl Version {
+    /// The archives that it runs from: its own, and those of its layers.
+    pub fn packages(&self) -> impl Iterator<Item = CodeHash> {
+        self.code.package.hash().into_iter().chain(self.configuration.layers().iter().map(|layer| layer.hash))
+    }
 }
 
 /// `State` and `LastUpdateStatus` together: the combinations that occur.
@@ -142,6 +165,13 @@ pub struct Configuration {
     pub rare: Option<Box<Rare>>,
 }
 
+impl Configuration {
+    /// The layers, lowest first.
+    pub fn layers(&self) -> &[UsedLayer] {
+        self.rare.as_deref().map_or(&[], |rare| &rare.layers)
+    }
+}
+
 /// Environment variables, by name. A sorted list takes a quarter of a map's memory, and there may be very many versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
@@ -175,7 +205,7 @@ pub struct Logging {
     pub system_level: Option<SystemLogLevel>,
 }
 
-/// Settings that are kept and shown as they were sent, but that nothing here acts on.
+/// What few functions have: kept and shown as it was sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rare {
@@ -194,6 +224,9 @@ pub struct Rare {
     /// `ImageConfig`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub image: Option<ImageConfig>,
+    /// `Layers`, lowest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub layers: Vec<UsedLayer>,
 }
 
 /// The deployment package, and the instruction set that it is for.

@@ -1,4 +1,4 @@
-//! The state in an SQLite database: a row for each function, version and alias.
+//! The state in an SQLite database: a row for each function, version, alias, setting and other resource.
 //!
 //! One thread owns the connection and commits what waits together, so that one flush serves all who wait for it.
 //! Must not be used by two processes at once: it locks the database for as long as it lives.
@@ -11,13 +11,13 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use hothouse_api::name;
+use hothouse_api::name::{self, Qualifier};
 use rusqlite::{Connection, ErrorCode, Transaction, named_params};
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Change, Event, State, Store, StoreError,
+    Change, Event, Resource, ResourceEvent, Setting, SettingKey, State, Store, StoreError,
     model::{AdditionalVersion, Alias, Function, FunctionKey, Scope, Version},
 };
 use crate::environments::Environments;
@@ -26,7 +26,8 @@ use crate::environments::Environments;
 const FORMAT: u32 = UPGRADES.len() as u32;
 
 /// Step `n` turns format `n` into format `n + 1`; an empty database has format 0.
-const UPGRADES: [&str; 1] = ["
+const UPGRADES: [&str; 2] = [
+    "
     CREATE TABLE function (
         id INTEGER PRIMARY KEY,
         account TEXT NOT NULL,
@@ -59,7 +60,25 @@ const UPGRADES: [&str; 1] = ["
         revision_id TEXT NOT NULL,
         PRIMARY KEY (function, name)
     ) STRICT, WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE setting (
+        function INTEGER NOT NULL REFERENCES function ON DELETE CASCADE,
+        kind TEXT NOT NULL,
+        -- Empty if it is the function's as a whole.
+        qualifier TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (function, kind, qualifier)
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE resource (
+        account TEXT NOT NULL,
+        region TEXT NOT NULL,
+        id TEXT NOT NULL,
+        value TEXT NOT NULL,
+        PRIMARY KEY (account, region, id)
+    ) STRICT, WITHOUT ROWID;
+",
+];
 
 /// So many commits may wait; more wait to be let in.
 const QUEUE: usize = 1024;
@@ -233,7 +252,32 @@ fn write<'a>(connection: &mut Connection, changes: impl Iterator<Item = &'a Chan
 }
 
 fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
-    let Change { key, event } = change;
+    match change {
+        Change::Function { key, event } => write_event(transaction, key, event),
+        Change::Resource { scope, event } => write_resource(transaction, scope, event),
+    }
+}
+
+fn write_resource(
+    transaction: &Transaction<'_>,
+    scope: &Scope,
+    event: &ResourceEvent,
+) -> rusqlite::Result<()> {
+    let (account, region) = (scope.account.to_string(), scope.region.as_str());
+    match event {
+        ResourceEvent::Put { id, resource } => transaction
+            .prepare_cached(
+                "INSERT OR REPLACE INTO resource (account, region, id, value) VALUES (?1, ?2, ?3, ?4)",
+            )?
+            .execute((account, region, json(id)?, json(&**resource)?)),
+        ResourceEvent::Deleted { id } => transaction
+            .prepare_cached("DELETE FROM resource WHERE account = ?1 AND region = ?2 AND id = ?3")?
+            .execute((account, region, json(id)?)),
+    }
+    .map(drop)
+}
+
+fn write_event(transaction: &Transaction<'_>, key: &FunctionKey, event: &Event) -> rusqlite::Result<()> {
     let (account, region, name) =
         (key.scope.account.to_string(), key.scope.region.as_str(), key.name.as_str());
     let run = |sql: &str, values: &[(&str, &dyn rusqlite::ToSql)]| {
@@ -270,11 +314,14 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
                 ":number": row_number(*version),
             },
         ),
-        Event::VersionDeleted { number } => run(
+        Event::VersionDeleted { number } => {
+            delete_settings(run, &Qualifier::Version(*number))?;
+            run(
             "DELETE FROM version WHERE number = :number AND function =
                  (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
             named_params! { ":number": number.cast_signed() },
-        ),
+            )
+        }
         Event::Deleted => run(DELETE_FUNCTION, &[]),
         Event::AliasPut { name, alias } => run(
             "INSERT OR REPLACE INTO alias
@@ -290,14 +337,32 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
                 ":revision": alias.revision_id.to_string(),
             },
         ),
-        Event::AliasDeleted { name } => run(
+        Event::AliasDeleted { name } => {
+            delete_settings(run, &Qualifier::Alias(name.clone()))?;
+            run(
             "DELETE FROM alias WHERE name = :alias AND function =
                  (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
             named_params! { ":alias": name.as_str() },
-        ),
+            )
+        }
         Event::Tagged { tags } => run(
             "UPDATE function SET tags = :tags WHERE account = :account AND region = :region AND name = :name",
             named_params! { ":tags": json(tags)? },
+        ),
+        Event::SettingPut { qualifier, setting } => run(
+            "INSERT OR REPLACE INTO setting (function, kind, qualifier, value)
+             SELECT id, :kind, :qualifier, :value FROM function
+             WHERE account = :account AND region = :region AND name = :name",
+            named_params! {
+                ":kind": json(&setting.kind())?,
+                ":qualifier": qualifier_text(qualifier.as_ref()),
+                ":value": json(&**setting)?,
+            },
+        ),
+        Event::SettingRemoved { qualifier, kind } => run(
+            "DELETE FROM setting WHERE kind = :kind AND qualifier = :qualifier AND function =
+                 (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
+            named_params! { ":kind": json(kind)?, ":qualifier": qualifier_text(qualifier.as_ref()) },
         ),
         Event::ConcurrencyReserved { executions } => run(
             "UPDATE function SET reserved_concurrency = :executions
@@ -309,6 +374,22 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
 
 const DELETE_FUNCTION: &str =
     "DELETE FROM function WHERE account = :account AND region = :region AND name = :name";
+
+/// Deletes what was set for a version or an alias.
+fn delete_settings(
+    run: impl Fn(&str, &[(&str, &dyn rusqlite::ToSql)]) -> rusqlite::Result<()>,
+    of: &Qualifier,
+) -> rusqlite::Result<()> {
+    run(
+        "DELETE FROM setting WHERE qualifier = :qualifier AND function =
+             (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
+        named_params! { ":qualifier": of.to_string() },
+    )
+}
+
+fn qualifier_text(qualifier: Option<&Qualifier>) -> String {
+    qualifier.map(Qualifier::to_string).unwrap_or_default()
+}
 
 fn write_version(
     run: impl Fn(&str, &[(&str, &dyn rusqlite::ToSql)]) -> rusqlite::Result<()>,
@@ -348,10 +429,12 @@ fn read(connection: &Connection) -> Result<State, StoreError> {
     let mut functions = read_functions(connection)?;
     read_versions(connection, &mut functions)?;
     read_aliases(connection, &mut functions)?;
+    read_settings(connection, &mut functions)?;
     let mut state = State::default();
     for StoredFunction { key, function, .. } in functions {
         state.restore(&key, function.ok_or_else(|| corrupt("function", "it has no $LATEST"))?);
     }
+    read_resources(connection, &mut state)?;
     Ok(state)
 }
 
@@ -445,6 +528,7 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
                     aliases: Default::default(),
                     tags: from_json("tags", &stored.tags)?,
                     reserved_concurrency: stored.reserved_concurrency,
+                    settings: Default::default(),
                     running: Default::default(),
                 });
             }
@@ -482,14 +566,58 @@ fn read_aliases(connection: &Connection, functions: &mut [StoredFunction]) -> Re
             },
             revision_id: parse("revision", text(6).map_err(read_error)?)?,
         };
-        let function = functions
-            .binary_search_by_key(&id, |function| function.id)
-            .ok()
-            .and_then(|index| functions[index].function.as_mut())
-            .ok_or_else(|| corrupt("alias", "it belongs to no function"))?;
+        let function = function_of(functions, id, "alias")?;
         function.aliases.insert(parse("alias", text(1).map_err(read_error)?)?, Arc::new(alias));
     }
     Ok(())
+}
+
+fn read_settings(connection: &Connection, functions: &mut [StoredFunction]) -> Result<(), StoreError> {
+    let mut statement = connection
+        .prepare("SELECT function, qualifier, value FROM setting ORDER BY function")
+        .map_err(read_error)?;
+    let mut rows = statement.query([]).map_err(read_error)?;
+    while let Some(row) = rows.next().map_err(read_error)? {
+        let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+        let function = function_of(functions, row.get(0).map_err(read_error)?, "setting")?;
+        let qualifier = match text(1).map_err(read_error)? {
+            "" => None,
+            text => Some(parse("qualifier", text)?),
+        };
+        let setting: Setting = from_json("setting", text(2).map_err(read_error)?)?;
+        function.settings.insert(SettingKey { kind: setting.kind(), qualifier }, Arc::new(setting));
+    }
+    Ok(())
+}
+
+fn read_resources(connection: &Connection, state: &mut State) -> Result<(), StoreError> {
+    let mut statement =
+        connection.prepare("SELECT account, region, id, value FROM resource").map_err(read_error)?;
+    let mut rows = statement.query([]).map_err(read_error)?;
+    while let Some(row) = rows.next().map_err(read_error)? {
+        let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+        let scope = Scope {
+            account: parse("account", text(0).map_err(read_error)?)?,
+            region: parse("region", text(1).map_err(read_error)?)?,
+        };
+        let id = from_json("resource's name", text(2).map_err(read_error)?)?;
+        let resource: Resource = from_json("resource", text(3).map_err(read_error)?)?;
+        state.put_resource(&scope, id, Arc::new(resource));
+    }
+    Ok(())
+}
+
+/// The function that a row belongs to.
+fn function_of<'a>(
+    functions: &'a mut [StoredFunction],
+    id: i64,
+    what: &'static str,
+) -> Result<&'a mut Function, StoreError> {
+    functions
+        .binary_search_by_key(&id, |function| function.id)
+        .ok()
+        .and_then(|index| functions[index].function.as_mut())
+        .ok_or_else(|| corrupt(what, "it belongs to no function"))
 }
 
 fn read_error(error: rusqlite::Error) -> StoreError {

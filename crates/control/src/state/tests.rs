@@ -3,18 +3,24 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use hothouse_api::{
-    generated::{Architecture, LogFormat, Runtime, SnapStartApplyOn, TracingMode},
-    name,
+    generated::{
+        Architecture, EventSourceMappingConfiguration, LogFormat, RecursiveLoop, Runtime, SnapStartApplyOn,
+        TracingMode,
+    },
+    name::{self, AliasName, Qualifier},
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
 use uuid::Uuid;
 
 use super::{
-    Change, Event, SqliteStore, State, Store, StoreError,
+    Change, Event, Gone, Resource, ResourceEvent, ResourceId, Setting, SqliteStore, State, Store, StoreError,
     model::{
         AdditionalVersion, Alias, Code, Configuration, FunctionKey, Logging, Package, Rare, Scope, Status,
         Version,
+        layer::{Layer, LayerVersion, UsedLayer},
+        mapping::EventSourceMapping,
+        policy::{Policy, Statement},
     },
 };
 use crate::{code::CodeHash, environments::Environments};
@@ -44,9 +50,10 @@ pub(crate) fn version(version: name::Version, seed: u8) -> Version {
                 application_level: None,
                 system_level: None,
             },
-            rare: seed
-                .is_multiple_of(7)
-                .then(|| Box::new(Rare { kms_key_arn: Some("arn".into()), ..Rare::default() })),
+            rare: seed.is_multiple_of(7).then(|| {
+                let layer = UsedLayer { arn: "arn".into(), hash: CodeHash::of(&[seed % 3]), size: 5 };
+                Box::new(Rare { kms_key_arn: Some("arn".into()), layers: vec![layer], ..Rare::default() })
+            }),
         }),
         code: Code {
             architecture: Architecture::Arm64,
@@ -116,11 +123,76 @@ fn events() -> impl Strategy<Value = Event> {
         1 => aliases().prop_map(|name| Event::AliasDeleted { name }),
         1 => tags().prop_map(|tags| Event::Tagged { tags }),
         1 => any::<Option<u32>>().prop_map(|executions| Event::ConcurrencyReserved { executions }),
+        3 => (qualifiers(), settings()).prop_map(|(qualifier, setting)| Event::SettingPut {
+            qualifier,
+            setting: Arc::new(setting),
+        }),
+        1 => (qualifiers(), settings()).prop_map(|(qualifier, setting)| Event::SettingRemoved {
+            qualifier,
+            kind: setting.kind(),
+        }),
+    ]
+}
+
+fn qualifiers() -> impl Strategy<Value = Option<Qualifier>> {
+    prop::sample::select(vec!["", "$LATEST", "1", "2", "live", "test"])
+        .prop_map(|text| (!text.is_empty()).then(|| text.parse().unwrap()))
+}
+
+fn settings() -> impl Strategy<Value = Setting> {
+    prop_oneof![
+        any::<bool>().prop_map(|allow| {
+            Setting::Recursion(if allow { RecursiveLoop::Allow } else { RecursiveLoop::Terminate })
+        }),
+        ".{0,3}".prop_map(Setting::CodeSigning),
+        (".{0,3}", ".{0,3}", any::<u128>()).prop_map(|(id, document, revision)| Setting::Policy(Policy {
+            statements: vec![Statement { id, document }],
+            revision_id: Uuid::from_u128(revision),
+        })),
+    ]
+}
+
+fn resource_events() -> impl Strategy<Value = ResourceEvent> {
+    let ids = || {
+        prop_oneof![
+            ("[ab]", 1..3u64).prop_map(|(layer, number)| ResourceId::LayerVersion(layer, number)),
+            "[ab]".prop_map(ResourceId::Layer),
+            (0..3u128).prop_map(|number| ResourceId::EventSourceMapping(Uuid::from_u128(number))),
+        ]
+    };
+    let resources = prop_oneof![
+        any::<u8>().prop_map(|seed| Resource::LayerVersion(LayerVersion {
+            hash: CodeHash::of(&[seed % 8]),
+            size: u64::from(seed),
+            description: None,
+            compatible_runtimes: Some(vec![Runtime::Python312]),
+            compatible_architectures: None,
+            license_info: None,
+            created: 1,
+            policy: None,
+        })),
+        any::<u32>().prop_map(|next| Resource::Layer(Layer { next_version: next.into() })),
+        (prop::sample::select(vec!["f", "g"]), qualifiers()).prop_map(|(function, qualifier)| {
+            Resource::EventSourceMapping(Box::new(EventSourceMapping {
+                function: function.parse().unwrap(),
+                qualifier,
+                shown: EventSourceMappingConfiguration { batch_size: Some(7), ..Default::default() },
+                tags: BTreeMap::new(),
+            }))
+        }),
+    ];
+    prop_oneof![
+        3 => (ids(), resources)
+            .prop_map(|(id, resource)| ResourceEvent::Put { id, resource: Arc::new(resource) }),
+        1 => ids().prop_map(|id| ResourceEvent::Deleted { id }),
     ]
 }
 
 fn changes() -> impl Strategy<Value = Vec<Change>> {
-    prop::collection::vec((keys(), events()).prop_map(|(key, event)| Change { key, event }), 1..40)
+    let function = (keys(), events()).prop_map(|(key, event)| Change::Function { key, event });
+    let resource =
+        (keys(), resource_events()).prop_map(|(key, event)| Change::Resource { scope: key.scope, event });
+    prop::collection::vec(prop_oneof![3 => function, 1 => resource], 1..40)
 }
 
 fn commit(store: &SqliteStore, changes: &[Change]) -> Result<(), StoreError> {
@@ -155,26 +227,35 @@ proptest! {
             let gone = state.apply(change);
             let mut hashes = BTreeMap::<CodeHash, usize>::new();
             for version in state.all_functions().flat_map(|(_, function)| function.all_versions()) {
-                if let Some(hash) = version.code.package.hash() {
+                for hash in version.packages() {
                     *hashes.entry(hash).or_default() += 1;
                 }
+            }
+            for (hash, _) in state.all_resources().filter_map(|(_, _, resource)| resource.code()) {
+                *hashes.entry(hash).or_default() += 1;
             }
             prop_assert_eq!(&state.code_uses, &hashes.clone().into_iter().collect());
             for scope in [key(0, "us-east-1", "a").scope, key(1, "eu-west-1", "a").scope] {
                 let sizes = state.functions(&scope, None).flat_map(|(_, function)| function.all_versions());
                 let size = sizes.map(|version| version.code.package.size()).sum::<u64>();
-                prop_assert_eq!(state.usage(&scope).1, size);
+                let layers = state.resources(&scope, ..).filter_map(|(_, resource)| resource.code());
+                prop_assert_eq!(state.usage(&scope).1, size + layers.map(|(_, size)| size).sum::<u64>());
             }
-            for version in gone {
-                let still_used = version.code.package.hash().is_some_and(|hash| hashes.contains_key(&hash));
-                prop_assert_eq!(version.code.package.hash().is_some_and(|hash| state.uses_code(&hash)), still_used);
+            for gone in gone {
+                let packages: Vec<_> = match gone {
+                    Gone::Version(version) => version.packages().collect(),
+                    Gone::Package(hash) => vec![hash],
+                };
+                for hash in packages {
+                    prop_assert_eq!(state.uses_code(&hash), hashes.contains_key(&hash));
+                }
             }
         }
     }
 }
 
 fn created(name: &str) -> Change {
-    Change {
+    Change::Function {
         key: key(1, "us-east-1", name),
         event: Event::Created { latest: Arc::new(version(name::Version::Latest, 2)), tags: BTreeMap::new() },
     }
@@ -209,9 +290,34 @@ fn newer_format_is_refused_and_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     set_format(&path, 77);
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 77, known: 1, .. }), "{error:?}");
-    set_format(&path, 1);
+    assert!(matches!(error, StoreError::Format { found: 77, known: 2, .. }), "{error:?}");
+    set_format(&path, 2);
     SqliteStore::open(&path).unwrap();
+}
+
+#[test]
+fn database_of_the_first_format_is_upgraded() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    // Written by the program that had format 1.
+    Connection::open(&path).unwrap().execute_batch(include_str!("tests/format_1.sql")).unwrap();
+
+    let store = SqliteStore::open(&path).unwrap();
+    let state = store.load().unwrap();
+    let key = key(1, "us-east-1", "old");
+    let function = state.function(&key).unwrap();
+    assert_eq!(function.next_version, 2);
+    assert_eq!(function.versions[&1].configuration.handler.as_deref(), Some("index.handler"));
+    assert_eq!(function.aliases[&"live".parse::<AliasName>().unwrap()].version, name::Version::Number(1));
+    assert_eq!((function.reserved_concurrency, function.tags["k"].as_str()), (Some(7), "v"));
+
+    // What is new can be kept now.
+    let setting = Arc::new(Setting::Recursion(RecursiveLoop::Allow));
+    let event = Event::SettingPut { qualifier: None, setting: Arc::clone(&setting) };
+    commit(&store, &[Change::Function { key: key.clone(), event }]).unwrap();
+    drop(store);
+    let state = SqliteStore::open(&path).unwrap().load().unwrap();
+    assert_eq!(state.function(&key).unwrap().setting(setting.kind(), None), Some(&*setting));
 }
 
 fn set_format(path: &Path, format: u32) {
@@ -233,12 +339,12 @@ fn change_that_does_not_fit_is_refused_as_a_whole() {
     let mut large = version(name::Version::Latest, 4);
     large.description = Some("x".repeat(100_000));
     let large = Event::Created { latest: Arc::new(large), tags: BTreeMap::new() };
-    let refused = [created("first"), Change { key: key(1, "us-east-1", "second"), event: large }];
+    let refused = [created("first"), Change::Function { key: key(1, "us-east-1", "second"), event: large }];
     assert!(matches!(commit(&store, &refused).unwrap_err(), StoreError::Write(_)));
     let names: Vec<_> =
         store.load().unwrap().all_functions().map(|(key, _)| key.name.as_str().to_owned()).collect();
     assert_eq!(names, ["small"]);
-    commit(&store, &[Change { key: key(1, "us-east-1", "small"), event: Event::Deleted }]).unwrap();
+    commit(&store, &[Change::Function { key: key(1, "us-east-1", "small"), event: Event::Deleted }]).unwrap();
     commit(&store, &[created("first")]).unwrap();
 }
 

@@ -113,6 +113,7 @@ impl Service {
         let context = RequestContext {
             account: self.account.parse().unwrap(),
             region: self.region.parse().unwrap(),
+            operation: None,
             request_id: RequestId::random(),
             caller_arn: None,
             trace_id: None,

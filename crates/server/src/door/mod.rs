@@ -112,6 +112,7 @@ impl Door {
         let context = RequestContext {
             account,
             region: region.clone(),
+            operation: None,
             request_id,
             caller_arn: None,
             trace_id: sent.map(str::to_owned),

@@ -1,0 +1,53 @@
+//! Layers and their versions.
+//!
+//! Must not do anything but hold and compare.
+
+use hothouse_api::generated::{Architecture, Runtime};
+use serde::{Deserialize, Serialize};
+
+use super::policy::Policy;
+use crate::code::CodeHash;
+
+/// What is remembered of a layer, also when no version of it is left.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Layer {
+    /// The number that the next version gets. Never goes back.
+    pub next_version: u64,
+}
+
+/// One version of a layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerVersion {
+    /// Its archive in the code store.
+    pub hash: CodeHash,
+    /// The archive's size, in bytes.
+    pub size: u64,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// What it says that it is for; absent if nothing was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compatible_runtimes: Option<Vec<Runtime>>,
+    /// What it says that it is for; absent if nothing was sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compatible_architectures: Option<Vec<Architecture>>,
+    /// Free text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_info: Option<String>,
+    /// Milliseconds since the epoch.
+    pub created: i64,
+    /// Who else may use it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<Policy>,
+}
+
+/// A layer version as a function uses it: it works on when the layer version is deleted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedLayer {
+    /// The layer version's ARN.
+    pub arn: String,
+    /// Its archive in the code store.
+    pub hash: CodeHash,
+    /// The archive's size, in bytes.
+    pub size: u64,
+}
