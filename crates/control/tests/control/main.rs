@@ -9,6 +9,7 @@ mod functions;
 mod invoke;
 mod packages;
 mod recorded;
+mod scenario;
 mod support;
 mod tags;
 mod versions;

@@ -1,98 +1,22 @@
 //! Whole scenarios against what AWS answered to them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use hothouse_control::ControlConfig;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{configured, package, service};
+use crate::{
+    scenario::Scenario,
+    support::{configured, package, service},
+};
 
 /// Replies of AWS by scenario and name. Placeholders in angle brackets stand for what differs from run to run.
 const RECORDED: &str = include_str!("recorded.json");
 
-/// A scenario, and what its placeholders have turned out to stand for.
-struct Scenario {
-    recorded: Value,
-    values: BTreeMap<String, String>,
-}
-
-impl Scenario {
-    fn of(name: &str) -> Self {
-        let mut all: Value = serde_json::from_str(RECORDED).unwrap();
-        let values = [
-            ("partition", "aws"),
-            ("region", "us-east-1"),
-            ("function-name:1", "f"),
-            ("resource:1", "r"),
-            ("repo_uri", "123456789012.dkr.ecr.us-east-1.amazonaws.com/repo"),
-        ];
-        let values = values.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Self { recorded: all[name].take(), values: values.into() }
-    }
-
-    #[track_caller]
-    fn check(&mut self, name: &str, actual: &Value) {
-        let expected = self.recorded[name].clone();
-        assert!(expected.is_object(), "nothing recorded as {name}");
-        self.compare(name, &expected, actual);
-    }
-
-    #[track_caller]
-    fn compare(&mut self, path: &str, expected: &Value, actual: &Value) {
-        match (expected, actual) {
-            (Value::Object(expected), Value::Object(actual)) => {
-                let names = |object: &serde_json::Map<String, Value>| {
-                    let mut names: Vec<_> = object.keys().cloned().collect();
-                    names.sort();
-                    names
-                };
-                assert_eq!(names(actual), names(expected), "members of {path}");
-                for (name, expected) in expected {
-                    self.compare(&format!("{path}.{name}"), expected, &actual[name]);
-                }
-            }
-            (Value::Array(expected), Value::Array(actual)) => {
-                assert_eq!(actual.len(), expected.len(), "length of {path}");
-                for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
-                    self.compare(&format!("{path}[{index}]"), expected, actual);
-                }
-            }
-            (Value::String(expected), Value::Number(_)) if expected == "<code-size>" => {}
-            (Value::String(expected), Value::String(actual)) => self.compare_text(path, expected, actual),
-            _ => assert_eq!(actual, expected, "{path}"),
-        }
-    }
-
-    #[track_caller]
-    fn compare_text(&mut self, path: &str, expected: &str, actual: &str) {
-        if expected == "date" {
-            let digits = |text: &str| text.replace(|character: char| character.is_ascii_digit(), "0");
-            assert_eq!(digits(actual), "0000-00-00T00:00:00.000+0000", "{path}");
-            return;
-        }
-        let expected = expected.replace("111111111111", "123456789012");
-        let mut known = expected.clone();
-        for (name, value) in &self.values {
-            known = known.replace(&format!("<{name}>"), value);
-        }
-        let Some((before, rest)) = known.split_once('<') else {
-            assert_eq!(actual, known, "{path}");
-            return;
-        };
-        // The first time that a placeholder is seen, it takes whatever is in its place.
-        let (name, after) = rest.split_once('>').unwrap();
-        let value = actual.strip_prefix(before).and_then(|actual| actual.strip_suffix(after));
-        let value = value.unwrap_or_else(|| panic!("{path}: {actual} is not like {expected}"));
-        let same = self.values.iter().find(|(_, other)| *other == value);
-        assert!(same.is_none(), "{path}: <{name}> is the same as {same:?}");
-        self.values.insert(name.to_owned(), value.to_owned());
-    }
-}
-
 #[tokio::test]
 async fn versions_live_as_recorded() {
     let service = service().await;
-    let mut scenario = Scenario::of("version_lifecycle");
+    let mut scenario = Scenario::of(RECORDED, "version_lifecycle");
     scenario.check("create_response", &service.created(json!({ "Description": "No version :(" })).await.body);
     scenario.check("get_function_result", &service.get("/f").await.body);
     scenario.check("list_versions_result", &service.get("/f/versions").await.body);
@@ -120,7 +44,7 @@ async fn publishing_with_an_update_is_as_recorded() {
     let delay = Duration::from_secs(10);
     let service = configured(ControlConfig { update_delay: delay, ..ControlConfig::default() }).await;
     service.created(json!({})).await;
-    let mut scenario = Scenario::of("publish_with_update");
+    let mut scenario = Scenario::of(RECORDED, "publish_with_update");
     let update = service.update_code(json!({ "ZipFile": package("2"), "Publish": true })).await;
     scenario.check("update_function_code_result", &update.body);
     scenario.check("get_function_version_result", &service.get("/f?Qualifier=1").await.body);
@@ -142,7 +66,7 @@ async fn publishing_with_an_update_is_as_recorded() {
 async fn aliases_move_as_recorded() {
     let service = service().await;
     service.created(json!({ "Publish": true })).await;
-    let mut scenario = Scenario::of("alias_moving");
+    let mut scenario = Scenario::of(RECORDED, "alias_moving");
     let create = service.post("/f/aliases", json!({ "Name": "alias1", "FunctionVersion": "1" })).await;
     scenario.check("create_alias_response", &create.body);
     service.update_code(json!({ "ZipFile": package("2"), "Publish": true })).await;
@@ -160,7 +84,7 @@ async fn log_format_switches_as_recorded() {
         "Handler": "handler.handler",
     });
     service.created(members).await;
-    let mut scenario = Scenario::of("logging_switch");
+    let mut scenario = Scenario::of(RECORDED, "logging_switch");
     let update = |format| service.update_configuration(json!({ "LoggingConfig": { "LogFormat": format } }));
     scenario.check("updated_config", &update("JSON").await.body);
     scenario.check("received_config", &service.get("/f/configuration").await.body);
@@ -171,7 +95,7 @@ async fn log_format_switches_as_recorded() {
 #[tokio::test]
 async fn images_are_described_as_recorded() {
     let service = service().await;
-    let mut scenario = Scenario::of("image");
+    let mut scenario = Scenario::of(RECORDED, "image");
     let create = service
         .created(json!({
             "Runtime": null,
