@@ -13,6 +13,12 @@ pub struct ControlConfig {
     pub create_delay: Duration,
     /// How long an update is `InProgress`.
     pub update_delay: Duration,
+    /// How long an event source mapping is `Creating`, `Enabling`, `Disabling`, `Updating` or `Deleting`.
+    pub mapping_delay: Duration,
+    /// How long a capacity provider is `Pending` or `Deleting`.
+    pub capacity_provider_delay: Duration,
+    /// How long provisioned concurrency is `IN_PROGRESS`.
+    pub provisioned_concurrency_delay: Duration,
     /// Whether CreateFunction answers only when the function is `Active`.
     pub synchronous_create: bool,
     /// Whether runtimes that AWS blocks for new functions are refused here, too.
@@ -27,6 +33,9 @@ impl Default for ControlConfig {
             base_url: "http://127.0.0.1:4566".into(),
             create_delay: Duration::ZERO,
             update_delay: Duration::ZERO,
+            mapping_delay: Duration::ZERO,
+            capacity_provider_delay: Duration::ZERO,
+            provisioned_concurrency_delay: Duration::ZERO,
             synchronous_create: false,
             refuse_blocked_runtimes: true,
             limits: Limits::default(),

@@ -414,6 +414,11 @@ fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig 
     ControlConfig {
         base_url: format!("http://{host}:{}", address.port()),
         synchronous_create: config.synchronous_create,
+        create_delay: config.delays.function_create,
+        update_delay: config.delays.function_update,
+        mapping_delay: config.delays.event_source_mapping,
+        capacity_provider_delay: config.delays.capacity_provider,
+        provisioned_concurrency_delay: config.delays.provisioned_concurrency,
         limits: hothouse_control::Limits {
             concurrent_executions,
             minimum_unreserved_concurrency,

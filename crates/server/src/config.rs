@@ -54,6 +54,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) inject_aws_endpoint: bool,
     /// CreateFunction and UpdateFunction* answer when the function is `Active`.
     pub(crate) synchronous_create: bool,
+    /// How long resources stay in states that end by themselves.
+    pub(crate) delays: Delays,
     /// AWS's quotas.
     pub(crate) limits: Limits,
     /// How much isolation an environment must have.
@@ -113,6 +115,21 @@ impl fmt::Debug for AccessKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
     }
+}
+
+/// How long resources stay in states that end by themselves; by default not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Delays {
+    /// `Pending` of a new function or version.
+    pub(crate) function_create: Duration,
+    /// `InProgress` of an update.
+    pub(crate) function_update: Duration,
+    /// `Creating`, `Enabling`, `Disabling`, `Updating` and `Deleting` of an event source mapping.
+    pub(crate) event_source_mapping: Duration,
+    /// `Pending` and `Deleting` of a capacity provider.
+    pub(crate) capacity_provider: Duration,
+    /// `IN_PROGRESS` of provisioned concurrency.
+    pub(crate) provisioned_concurrency: Duration,
 }
 
 /// Quotas, by default AWS's. Sizes are in bytes.
@@ -369,6 +386,13 @@ impl Configuration {
             cpu_limit: self.one("cpu-limit", values::boolean)?,
             inject_aws_endpoint: self.one("inject-aws-endpoint", values::boolean)?,
             synchronous_create: self.one("synchronous-create", values::boolean)?,
+            delays: Delays {
+                function_create: self.one("function-create-delay", values::duration)?,
+                function_update: self.one("function-update-delay", values::duration)?,
+                event_source_mapping: self.one("event-source-mapping-delay", values::duration)?,
+                capacity_provider: self.one("capacity-provider-delay", values::duration)?,
+                provisioned_concurrency: self.one("provisioned-concurrency-delay", values::duration)?,
+            },
             limits: Limits {
                 concurrent_executions: self.one("limit-concurrent-executions", values::count)?,
                 minimum_unreserved_concurrency: self

@@ -219,6 +219,38 @@ pub(crate) static SETTINGS: &[Setting] = &[
         )
     },
     Setting {
+        default: &["0s"],
+        ..service("function-create-delay", "DURATION", "How long a new function or version is Pending")
+    },
+    Setting {
+        default: &["0s"],
+        ..service("function-update-delay", "DURATION", "How long the update of a function is InProgress")
+    },
+    Setting {
+        default: &["0s"],
+        ..service(
+            "event-source-mapping-delay",
+            "DURATION",
+            "How long an event source mapping is Creating, Enabling, Disabling, Updating or Deleting",
+        )
+    },
+    Setting {
+        default: &["0s"],
+        ..service(
+            "capacity-provider-delay",
+            "DURATION",
+            "How long a capacity provider is Pending or Deleting",
+        )
+    },
+    Setting {
+        default: &["0s"],
+        ..service(
+            "provisioned-concurrency-delay",
+            "DURATION",
+            "How long provisioned concurrency is IN_PROGRESS",
+        )
+    },
+    Setting {
         default: &["best"],
         ..service("isolation", "LEVEL", "Isolation that environments must have: best, full, partial or none")
     },

@@ -127,6 +127,37 @@ fn localstack_names_mean_what_they_mean_there() {
 }
 
 #[test]
+fn states_end_at_once_unless_a_delay_is_set() {
+    let config = service(&Flags::default(), &variables([])).unwrap();
+    assert_eq!(
+        (config.delays.function_create, config.delays.capacity_provider),
+        (Duration::ZERO, Duration::ZERO)
+    );
+    let config = service(
+        &Flags::default(),
+        &variables([
+            ("HOTHOUSE_FUNCTION_CREATE_DELAY", "1s"),
+            ("HOTHOUSE_FUNCTION_UPDATE_DELAY", "2s"),
+            ("HOTHOUSE_EVENT_SOURCE_MAPPING_DELAY", "3s"),
+            ("HOTHOUSE_CAPACITY_PROVIDER_DELAY", "4s"),
+            ("HOTHOUSE_PROVISIONED_CONCURRENCY_DELAY", "5s"),
+        ]),
+    )
+    .unwrap();
+    let seconds = Duration::from_secs;
+    assert_eq!(
+        config.delays,
+        Delays {
+            function_create: seconds(1),
+            function_update: seconds(2),
+            event_source_mapping: seconds(3),
+            capacity_provider: seconds(4),
+            provisioned_concurrency: seconds(5),
+        }
+    );
+}
+
+#[test]
 fn a_file_may_set_everything() {
     let (_folder, given) = with_file(
         r#"
