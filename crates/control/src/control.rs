@@ -226,7 +226,19 @@ impl Control {
         key: &FunctionKey,
         decide: impl FnOnce(&State) -> Result<(Vec<Event>, T), ApiError>,
     ) -> Result<T, ApiError> {
-        self.change_all(&[Subject::Function(key)], |state| {
+        self.change_with(key, &[], decide).await
+    }
+
+    /// As [`Control::change`], where the decision rests on other resources of the function's region, too.
+    pub(crate) async fn change_with<T>(
+        &self,
+        key: &FunctionKey,
+        others: &[ResourceId],
+        decide: impl FnOnce(&State) -> Result<(Vec<Event>, T), ApiError>,
+    ) -> Result<T, ApiError> {
+        let others = others.iter().map(|id| Subject::Resource(&key.scope, id));
+        let subjects: Vec<_> = std::iter::once(Subject::Function(key)).chain(others).collect();
+        self.change_all(&subjects, |state| {
             let (events, answer) = decide(state)?;
             let change = |event| Change::Function { key: key.clone(), event };
             Ok((events.into_iter().map(change).collect(), answer))

@@ -5,6 +5,7 @@
 mod account;
 mod alias;
 pub mod code;
+mod code_signing;
 mod concurrency;
 mod config;
 mod configuration;
@@ -76,6 +77,26 @@ operations! {
     read get_function_concurrency(GetFunctionConcurrencyRequest) -> GetFunctionConcurrencyResponse
         = concurrency::get;
     change put_function_concurrency(PutFunctionConcurrencyRequest) -> Concurrency = concurrency::put;
+
+    /// Code signing
+    change create_code_signing_config(CreateCodeSigningConfigRequest) -> CreateCodeSigningConfigResponse
+        = code_signing::config::create;
+    change delete_code_signing_config(DeleteCodeSigningConfigRequest) -> DeleteCodeSigningConfigResponse
+        = code_signing::config::delete;
+    read get_code_signing_config(GetCodeSigningConfigRequest) -> GetCodeSigningConfigResponse
+        = code_signing::config::get;
+    read list_code_signing_configs(ListCodeSigningConfigsRequest) -> ListCodeSigningConfigsResponse
+        = code_signing::config::list;
+    change update_code_signing_config(UpdateCodeSigningConfigRequest) -> UpdateCodeSigningConfigResponse
+        = code_signing::config::update;
+    change delete_function_code_signing_config(DeleteFunctionCodeSigningConfigRequest) -> ()
+        = code_signing::function::delete;
+    read get_function_code_signing_config(GetFunctionCodeSigningConfigRequest) -> GetFunctionCodeSigningConfigResponse
+        = code_signing::function::get;
+    read list_functions_by_code_signing_config(ListFunctionsByCodeSigningConfigRequest)
+        -> ListFunctionsByCodeSigningConfigResponse = code_signing::function::list;
+    change put_function_code_signing_config(PutFunctionCodeSigningConfigRequest) -> PutFunctionCodeSigningConfigResponse
+        = code_signing::function::put;
 
     /// Tags
     read list_tags(ListTagsRequest) -> ListTagsResponse = tag::list;

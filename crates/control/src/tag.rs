@@ -1,8 +1,8 @@
-//! Tags of functions.
+//! Tags of everything that can have them.
 //!
 //! Must not tag versions or aliases: AWS tags functions as a whole.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use hothouse_api::{
     ApiError, RequestContext,
@@ -14,32 +14,34 @@ use uuid::Uuid;
 
 use crate::{
     config::ControlConfig,
-    control::Control,
-    error::{self, invalid_parameter, not_found},
+    control::{Control, Subject},
+    error::{invalid_parameter, not_found},
     state::{
-        Event, State,
-        model::{Function, FunctionKey, Scope},
+        Change, Event, ResourceEvent, ResourceId, State,
+        model::{FunctionKey, Scope},
     },
+    target::scope,
 };
+
+type Tags = BTreeMap<String, String>;
 
 pub(crate) async fn tag(
     control: &Control,
     context: RequestContext,
     input: TagResourceRequest,
 ) -> Result<(), ApiError> {
-    let key = taggable(&context, &input.resource)?;
     let this = control.clone();
     control
         .run(async move {
-            this.change(&key, |state| {
-                let function = find(state, &key)?;
+            let tagged = Tagged::find(&context, &input.resource)?;
+            this.change_all(&[tagged.subject()], |state| {
+                let mut tags = tagged.tags(state)?.clone();
                 if input.tags.is_empty() {
                     return Err(invalid_parameter("An error occurred and the request cannot be processed."));
                 }
-                let mut tags = function.tags.clone();
                 tags.extend(input.tags);
                 check(this.config(), &tags)?;
-                Ok((retagged(function, tags), ()))
+                Ok((tagged.retag(state, tags), ()))
             })
             .await
         })
@@ -51,16 +53,15 @@ pub(crate) async fn untag(
     context: RequestContext,
     input: UntagResourceRequest,
 ) -> Result<(), ApiError> {
-    let key = taggable(&context, &input.resource)?;
     let this = control.clone();
     control
         .run(async move {
-            this.change(&key, |state| {
-                let function = find(state, &key)?;
-                let mut tags = function.tags.clone();
+            let tagged = Tagged::find(&context, &input.resource)?;
+            this.change_all(&[tagged.subject()], |state| {
+                let before = tagged.tags(state)?;
+                let mut tags = before.clone();
                 tags.retain(|key, _| !input.tag_keys.contains(key));
-                let events = if tags == function.tags { Vec::new() } else { retagged(function, tags) };
-                Ok((events, ()))
+                Ok((if tags == *before { Vec::new() } else { tagged.retag(state, tags) }, ()))
             })
             .await
         })
@@ -72,56 +73,126 @@ pub(crate) fn list(
     context: &RequestContext,
     input: &ListTagsRequest,
 ) -> Result<ListTagsResponse, ApiError> {
-    let key = taggable(context, &input.resource)?;
+    let tagged = Tagged::find(context, &input.resource)?;
     let state = control.state();
-    Ok(ListTagsResponse { tags: Some(find(&state, &key)?.tags.clone()) })
+    Ok(ListTagsResponse { tags: Some(tagged.tags(&state)?.clone()) })
 }
 
-/// Refuses more tags than a resource may have.
+/// Refuses tags that a resource may not have.
 ///
 /// # Errors
 /// With AWS's message.
-pub(crate) fn check(config: &ControlConfig, tags: &BTreeMap<String, String>) -> Result<(), ApiError> {
+pub(crate) fn check(config: &ControlConfig, tags: &Tags) -> Result<(), ApiError> {
+    let reserved = |key: &&String| key.get(..4).is_some_and(|prefix| prefix.eq_ignore_ascii_case("aws:"));
+    if let Some(key) = tags.keys().find(reserved) {
+        // Unverified: the wording.
+        return Err(invalid_parameter(format!(
+            "The tag key {key} is not valid. Tag keys starting with 'aws:' are reserved for internal use."
+        )));
+    }
     if tags.len() > config.limits.tags {
         return Err(invalid_parameter("Number of tags exceeds resource tag limit."));
     }
     Ok(())
 }
 
-/// Tagging counts as a change of `$LATEST`.
-fn retagged(function: &Function, tags: BTreeMap<String, String>) -> Vec<Event> {
-    let amended = Event::Amended {
-        version: name::Version::Latest,
-        status: function.latest.status,
-        revision_id: Uuid::new_v4(),
-    };
-    vec![Event::Tagged { tags }, amended]
+/// What an ARN says has the tags.
+struct Tagged<'a> {
+    /// As it was sent, for messages.
+    arn: &'a str,
+    what: What,
 }
 
-fn find<'a>(state: &'a State, key: &FunctionKey) -> Result<&'a Function, ApiError> {
-    state.function(key).ok_or_else(|| error::function_not_found(key.arn()))
+enum What {
+    Function(FunctionKey),
+    Resource(Scope, ResourceId),
 }
 
-/// The function that an ARN names.
-fn taggable(context: &RequestContext, resource: &str) -> Result<FunctionKey, ApiError> {
-    let missing = |kind: &str| not_found(format!("{kind} not found: {resource}"));
-    let arn = match resource.parse() {
-        Ok(ResourceArn::Function(arn)) => arn,
-        Ok(ResourceArn::EventSourceMapping(_)) => return Err(missing("Event source mapping")),
-        Ok(ResourceArn::CapacityProvider(_)) => return Err(missing("Capacity provider")),
-        Ok(ResourceArn::CodeSigningConfig(_)) => return Err(missing("Code signing config")),
-        Ok(ResourceArn::Layer(_) | ResourceArn::LayerVersion(..)) => return Err(missing("Layer")),
-        Ok(ResourceArn::NetworkConnector(_)) => return Err(missing("Network connector")),
-        Err(_) => return Err(missing("Function")),
-    };
-    if arn.qualifier().is_some() {
-        return Err(invalid_parameter(
-            "Tags on function aliases and versions are not supported. Please specify a function ARN.",
-        ));
+impl<'a> Tagged<'a> {
+    fn find(context: &RequestContext, arn: &'a str) -> Result<Self, ApiError> {
+        let scope = scope(context);
+        let Ok(parsed) = arn.parse::<ResourceArn>() else { return Err(missing("Function", arn)) };
+        if let ResourceArn::Function(function) = &parsed
+            && function.qualifier().is_some()
+        {
+            return Err(invalid_parameter(
+                "Tags on function aliases and versions are not supported. Please specify a function ARN.",
+            ));
+        }
+        // Unverified: what is elsewhere is not found.
+        let here = parsed.account() == scope.account && *parsed.region() == scope.region;
+        let what = match &parsed {
+            ResourceArn::Function(function) => {
+                Some(What::Function(FunctionKey { scope, name: function.name().clone() }))
+            }
+            ResourceArn::EventSourceMapping(located) => {
+                located.name.parse().ok().map(|id| What::Resource(scope, ResourceId::EventSourceMapping(id)))
+            }
+            ResourceArn::CodeSigningConfig(located) => {
+                Some(What::Resource(scope, ResourceId::CodeSigningConfig(located.name.as_ref().to_owned())))
+            }
+            ResourceArn::CapacityProvider(located) => {
+                Some(What::Resource(scope, ResourceId::CapacityProvider(located.name.as_ref().to_owned())))
+            }
+            // The first are in the pattern that AWS prints, but cannot be tagged; of the last there are none here.
+            ResourceArn::Layer(_) | ResourceArn::LayerVersion(..) | ResourceArn::NetworkConnector(_) => None,
+        };
+        match what {
+            Some(what) if here => Ok(Self { arn, what }),
+            _ => Err(missing(kind(&parsed), arn)),
+        }
     }
-    if arn.account() != context.account || *arn.region() != context.region {
-        return Err(missing("Function"));
+
+    fn subject(&self) -> Subject<'_> {
+        match &self.what {
+            What::Function(key) => Subject::Function(key),
+            What::Resource(scope, id) => Subject::Resource(scope, id),
+        }
     }
-    let scope = Scope { account: arn.account(), region: arn.region().clone() };
-    Ok(FunctionKey { scope, name: arn.name().clone() })
+
+    fn tags<'s>(&self, state: &'s State) -> Result<&'s Tags, ApiError> {
+        match &self.what {
+            What::Function(key) => state.function(key).map(|function| &function.tags),
+            What::Resource(scope, id) => state.resource(scope, id).and_then(|resource| resource.tags()),
+        }
+        .ok_or_else(|| missing(self.arn.parse().as_ref().map_or("Function", kind), self.arn))
+    }
+
+    fn retag(&self, state: &State, tags: Tags) -> Vec<Change> {
+        match &self.what {
+            What::Function(key) => {
+                let change = |event| Change::Function { key: key.clone(), event };
+                // Tagging counts as a change of `$LATEST`.
+                let amended = state.function(key).map(|function| Event::Amended {
+                    version: name::Version::Latest,
+                    status: function.latest.status,
+                    revision_id: Uuid::new_v4(),
+                });
+                std::iter::once(Event::Tagged { tags }).chain(amended).map(change).collect()
+            }
+            What::Resource(scope, id) => {
+                let retagged = state.resource(scope, id).and_then(|resource| resource.with_tags(tags));
+                let put = |resource| ResourceEvent::Put { id: id.clone(), resource: Arc::new(resource) };
+                retagged
+                    .map(|resource| Change::Resource { scope: scope.clone(), event: put(resource) })
+                    .into_iter()
+                    .collect()
+            }
+        }
+    }
+}
+
+fn kind(arn: &ResourceArn) -> &'static str {
+    match arn {
+        ResourceArn::Function(_) => "Function",
+        ResourceArn::EventSourceMapping(_) => "Event source mapping",
+        ResourceArn::CodeSigningConfig(_) => "Code signing config",
+        ResourceArn::CapacityProvider(_) => "Capacity provider",
+        ResourceArn::Layer(_) | ResourceArn::LayerVersion(..) => "Layer",
+        ResourceArn::NetworkConnector(_) => "Network connector",
+    }
+}
+
+fn missing(kind: &str, arn: &str) -> ApiError {
+    not_found(format!("{kind} not found: {arn}"))
 }

@@ -5,13 +5,14 @@
 use std::sync::Arc;
 
 use hothouse_api::{
-    ApiError, ErrorKind, RequestContext,
+    ApiError, RequestContext,
     generated::{Architecture, CreateFunctionRequest, FunctionConfiguration, PackageType},
     name,
 };
 use uuid::Uuid;
 
 use crate::{
+    code_signing::function as code_signing,
     configuration,
     control::{Control, ready},
     describe::{self, Detail},
@@ -56,21 +57,17 @@ async fn run(
         }
         _ => {}
     }
-    if let Some(arn) = &input.code_signing_config_arn {
-        return Err(ApiError::new(
-            ErrorKind::CodeSigningConfigNotFound,
-            format!(
-                "The code signing configuration cannot be found. Check that the provided configuration is not \
-                 deleted: {arn}."
-            ),
-        ));
-    }
+    let signing = code_signing::Chosen::of(&key.scope, input.code_signing_config_arn.take(), image)?;
     let configuration = configuration::create(control.config(), context, &input, image)?;
     let tags = input.tags.take().unwrap_or_default();
     tag::check(control.config(), &tags)?;
-    // Early, so that a name that is taken costs no fetch; decided below.
-    if control.state().function(&key).is_some() {
-        return Err(error::function_exists(&key.name));
+    // Early, so that what is refused costs no fetch; decided below.
+    {
+        let state = control.state();
+        if state.function(&key).is_some() {
+            return Err(error::function_exists(&key.name));
+        }
+        signing.as_ref().map(|signing| signing.decide(&state, &key)).transpose()?;
     }
 
     let kept = package::keep(control, source).await?;
@@ -101,14 +98,17 @@ async fn run(
     let shown = published.clone().unwrap_or_else(|| latest.clone());
     let delay = control.config().create_delay;
 
+    let others: Vec<_> = signing.iter().map(|signing| signing.id.clone()).collect();
     let result = control
-        .change(&key, |state| {
+        .change_with(&key, &others, |state| {
             if state.function(&key).is_some() {
                 return Err(error::function_exists(&key.name));
             }
+            let signing = signing.map(|signing| signing.decide(state, &key)).transpose()?;
             let size = latest.code.package.size() * versions.len() as u64;
             check_code_size(control, state, &key, size)?;
             let mut events = vec![Event::Created { latest: Arc::new(latest), tags }];
+            events.extend(signing);
             events.extend(published.map(|version| Event::Published { version: Arc::new(version) }));
             if delay.is_zero() {
                 events.extend(versions.iter().copied().map(ready));

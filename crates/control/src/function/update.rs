@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::create::{check_code_size, only};
 use crate::{
+    code_signing::function as code_signing,
     configuration,
     control::{Control, ready},
     describe::{self, Detail},
@@ -40,7 +41,11 @@ pub(crate) async fn configuration(
             let key = Target::function(&this, &context, &input.function_name)?;
             let shown = this
                 .change(&key, |state| {
-                    let latest = &updatable(state, &key, input.revision_id.as_deref())?.latest;
+                    let function = updatable(state, &key, input.revision_id.as_deref())?;
+                    if let Some(layer) = input.layers.iter().flatten().next() {
+                        code_signing::check_deployment(state, &key, function, layer)?;
+                    }
+                    let latest = &function.latest;
                     let new = Version {
                         configuration: Arc::new(configuration::update(
                             this.config(),
@@ -110,6 +115,7 @@ async fn update_code(
     let result = control
         .change(&key, |state| {
             let function = updatable(state, &key, input.revision_id.as_deref())?;
+            code_signing::check_deployment(state, &key, function, key.arn())?;
             let latest = &function.latest;
             let new = Version {
                 code: Code {

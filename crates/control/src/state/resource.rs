@@ -2,6 +2,8 @@
 //!
 //! Must not know what a resource means.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -50,5 +52,27 @@ impl Resource {
             Self::LayerVersion(version) => Some((version.hash, version.size)),
             _ => None,
         }
+    }
+
+    /// Its tags, if it is of a kind that has any.
+    pub fn tags(&self) -> Option<&BTreeMap<String, String>> {
+        match self {
+            Self::CodeSigningConfig(config) => Some(&config.tags),
+            Self::EventSourceMapping(mapping) => Some(&mapping.tags),
+            Self::CapacityProvider(provider) => Some(&provider.tags),
+            Self::Layer(_) | Self::LayerVersion(_) => None,
+        }
+    }
+
+    /// The same with other tags, if it is of a kind that has any.
+    pub fn with_tags(&self, tags: BTreeMap<String, String>) -> Option<Self> {
+        let mut tagged = self.clone();
+        match &mut tagged {
+            Self::CodeSigningConfig(config) => config.tags = tags,
+            Self::EventSourceMapping(mapping) => mapping.tags = tags,
+            Self::CapacityProvider(provider) => provider.tags = tags,
+            Self::Layer(_) | Self::LayerVersion(_) => return None,
+        }
+        Some(tagged)
     }
 }

@@ -145,6 +145,20 @@ impl Service {
         self.call(Method::DELETE, &format!("{FUNCTIONS}{path}"), Value::Null).await
     }
 
+    /// All items of a list, fetched one by one.
+    pub(crate) async fn pages(&self, path: &str, member: &str) -> Vec<Value> {
+        let mut items = Vec::new();
+        let mut query = "MaxItems=1".to_owned();
+        loop {
+            let page = self.call(Method::GET, &format!("{path}?{query}"), Value::Null).await.body;
+            let found = page[member].as_array().unwrap_or_else(|| panic!("no {member} in {page:#}"));
+            assert!(found.len() <= 1, "{page:#}");
+            items.extend(found.iter().cloned());
+            let Some(marker) = page["NextMarker"].as_str() else { break items };
+            query = format!("MaxItems=1&Marker={marker}");
+        }
+    }
+
     /// Creates the function `f`, with members of one's own.
     pub(crate) async fn create(&self, members: Value) -> Answer {
         self.post("", request(members)).await
