@@ -51,7 +51,11 @@ pub(crate) fn bind(
     let mut bound = Bound { members: Map::new(), payload: Bytes::new() };
     if let Some(payload) = input.members.iter().find(|member| member.location == Location::Payload) {
         if let Shape::Blob { .. } = payload.shape {
-            bound.payload = payload_document(body)?;
+            bound.payload = match operation {
+                // A durable operation's result is whatever bytes its caller sends.
+                Operation::SendDurableExecutionCallbackSuccess => body.clone(),
+                _ => payload_document(body)?,
+            };
         } else if let Some(document) = document(body)? {
             insert(&mut bound.members, payload.name, payload.shape, document)?;
         }

@@ -7,6 +7,7 @@ mod code_signing;
 mod concurrency;
 mod durability;
 mod functions;
+mod fuzz;
 mod invoke;
 mod packages;
 mod recorded;
