@@ -132,7 +132,7 @@ pub(crate) fn get(
     let name = parse_name(&input.name)?;
     let state = control.state();
     let alias = state.function(&key).and_then(|function| function.aliases.get(&name));
-    let alias = alias.ok_or_else(|| not_found(format!("Cannot find alias arn: {}", arn(&key, &name))))?;
+    let alias = alias.ok_or_else(|| error::alias_not_found(&arn(&key, &name)))?;
     Ok(show(&key, &name, alias))
 }
 

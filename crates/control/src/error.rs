@@ -85,6 +85,10 @@ pub(crate) fn alias_exists(arn: &FunctionArn) -> ApiError {
     conflict(format!("Alias already exists: {arn}"))
 }
 
+pub(crate) fn alias_not_found(arn: &FunctionArn) -> ApiError {
+    not_found(format!("Cannot find alias arn: {arn}"))
+}
+
 pub(crate) fn version_has_aliases(aliases: &[&AliasName]) -> ApiError {
     let names: Vec<&str> = aliases.iter().map(|name| name.as_str()).collect();
     conflict(format!(

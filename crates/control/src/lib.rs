@@ -17,6 +17,8 @@ mod function;
 mod invoke;
 mod package;
 mod page;
+mod permission;
+mod policy;
 mod runtime;
 pub mod state;
 mod tag;
@@ -97,6 +99,11 @@ operations! {
         -> ListFunctionsByCodeSigningConfigResponse = code_signing::function::list;
     change put_function_code_signing_config(PutFunctionCodeSigningConfigRequest) -> PutFunctionCodeSigningConfigResponse
         = code_signing::function::put;
+
+    /// Policies
+    change add_permission(AddPermissionRequest) -> AddPermissionResponse = permission::add;
+    read get_policy(GetPolicyRequest) -> GetPolicyResponse = permission::get;
+    change remove_permission(RemovePermissionRequest) -> () = permission::remove;
 
     /// Tags
     read list_tags(ListTagsRequest) -> ListTagsResponse = tag::list;

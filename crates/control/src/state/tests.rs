@@ -146,7 +146,9 @@ fn settings() -> impl Strategy<Value = Setting> {
         }),
         ".{0,3}".prop_map(Setting::CodeSigning),
         (".{0,3}", ".{0,3}", any::<u128>()).prop_map(|(id, document, revision)| Setting::Policy(Policy {
-            statements: vec![Statement { id, document }],
+            version: None,
+            id: (!id.is_empty()).then(|| id.clone()),
+            statements: vec![Statement { id: Some(id), document }],
             revision_id: Uuid::from_u128(revision),
         })),
     ]

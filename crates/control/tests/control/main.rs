@@ -10,6 +10,7 @@ mod functions;
 mod fuzz;
 mod invoke;
 mod packages;
+mod permissions;
 mod recorded;
 mod scenario;
 mod support;

@@ -8,6 +8,12 @@ use uuid::Uuid;
 /// A resource-based policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Policy {
+    /// `Version`, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `Id`, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// Its statements, in the order in which they were added.
     pub statements: Vec<Statement>,
     /// What clients compare before they change it.
@@ -17,8 +23,9 @@ pub struct Policy {
 /// One statement of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Statement {
-    /// `Sid`, unique within the policy.
-    pub id: String,
+    /// `Sid`, unique within the policy, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
     /// The statement as it is shown: JSON.
     pub document: String,
 }
