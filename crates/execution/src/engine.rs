@@ -147,6 +147,7 @@ impl Engine {
             ended: Mutex::default(),
         });
         inner.tasks.spawn(reap(Arc::downgrade(&inner), inner.stop.clone()));
+        inner.tasks.spawn(inner.executor.tend(inner.stop.clone()));
         Engine { inner }
     }
 

@@ -4,13 +4,14 @@
 
 use std::{ffi::c_void, os::fd::RawFd};
 
-use crate::syscall;
+use crate::{launch::Launch, syscall};
 
 /// Gives back the memory that we have as a copy of the service: its heap and its other threads' stacks. Otherwise every
 /// page that the service changes later would be kept here in its old state, for as long as the program runs.
 ///
-/// Kept are what belongs to files (and the zeroed data behind them), our stack, and the C library's data of our thread.
-pub(crate) fn forget_the_service(maps: RawFd) {
+/// Kept are what belongs to files (and the zeroed data behind them), our stack, the C library's data of our thread, and
+/// what the launch consists of.
+pub(crate) fn forget_the_service(maps: RawFd, launch: &Launch) {
     /// Smaller ones are not worth the risk.
     const WORTHWHILE_BYTES: usize = 64 * 1024;
     const AT_ONCE: usize = 128;
@@ -28,7 +29,7 @@ pub(crate) fn forget_the_service(maps: RawFd) {
             end_of_file_mapping = end;
             return;
         }
-        let ours = (start..end).contains(&stack) || (start..end).contains(&thread);
+        let ours = launch.memory().chain([stack, thread]).any(|place| (start..end).contains(&place));
         let zeroed_data = start == end_of_file_mapping && !heap;
         if !ours
             && !zeroed_data
@@ -41,7 +42,7 @@ pub(crate) fn forget_the_service(maps: RawFd) {
     });
     syscall::close(maps);
     for &(start, end) in unwanted.iter().take(count) {
-        // SAFETY: from here on, only `watch` and what it calls run, on this stack, with nothing but values.
+        // SAFETY: from here on, only code of this module's caller runs, on this stack, with the launch and with values.
         unsafe { libc::munmap(start as *mut c_void, end - start) };
     }
 }

@@ -5,6 +5,7 @@
 //! panic, and no return. It keeps nothing of the service's open.
 
 use std::{
+    cell::Cell,
     ffi::{c_int, c_void},
     mem,
     os::fd::{AsRawFd, RawFd},
@@ -15,7 +16,9 @@ use crate::{
     forget::forget_the_service,
     helper::Failure,
     isolation::Mode,
-    launch::{Launch, Users},
+    launch::{Launch, Program, Users},
+    mounts,
+    parcel::{DESCRIPTORS, Opened},
     process::{Order, OrderKind, Report, ReportKind},
     syscall::{self, Errno},
 };
@@ -55,14 +58,17 @@ const READ_ONLY: &[&std::ffi::CStr] =
 /// More likely to be killed for memory than the service, and than anything else on the machine.
 const KILL_FIRST: &[u8] = b"500";
 
+/// In an order of the kind [`OrderKind::FIT`]: options of `/tmp`, and where each mount belongs that comes along.
+pub(crate) const FIT_MEMORY: usize = 0;
+const FIT_TARGETS: usize = 1;
+
 /// Sets up, runs the program, and ends. Never returns.
 pub(crate) fn run(launch: &mut Launch, mode: Mode) -> ! {
     let control = launch.control.as_raw_fd();
     match start(launch, mode) {
-        Ok((program, ended, memory)) => {
-            forget_the_service(memory);
-            watch(control, program, ended, mode)
-        }
+        Ok(Some((program, ended))) => watch(control, program, ended, mode),
+        // The service is gone, or has no use for this sandbox.
+        Ok(None) => exit(0),
         Err(failure) => {
             let kind =
                 if failure.step == Step::Exec { ReportKind::NOT_EXECUTED } else { ReportKind::NOT_SET_UP };
@@ -77,31 +83,21 @@ fn exit(code: c_int) -> ! {
     unsafe { libc::_exit(code) }
 }
 
-/// From the clone to the program's exec: its process, the descriptor that tells of ended children, and the one that
-/// tells of our memory.
-fn start(launch: &mut Launch, mode: Mode) -> Result<(libc::pid_t, RawFd, RawFd), Failure> {
+/// From the clone to the program's exec: its process, and the descriptor that tells of ended children. `None` if no
+/// program came.
+fn start(launch: &mut Launch, mode: Mode) -> Result<Option<(libc::pid_t, RawFd)>, Failure> {
     let at = Failure::at;
-    syscall::close_all_but(&launch.kept).map_err(at(Step::Init))?;
-    hide_the_service(launch.command_line);
-    for &group in &launch.groups {
-        syscall::write_all(group, b"0").map_err(at(Step::JoinControlGroup))?;
-    }
-    if let Some(network) = launch.network {
-        syscall::setns(network, libc::CLONE_NEWNET).map_err(at(Step::NetworkNamespace))?;
-    }
-    if let Some(mounts) = launch.mounts {
-        syscall::setns(mounts, libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
-        // `/proc` is of this tree, the other mounts are of the sandbox: a copy of its namespace holds both.
-        syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
-        mount_proc(mode).map_err(at(Step::Proc))?;
-        // SAFETY: pointer and length are of one buffer.
-        let named = unsafe { libc::sethostname(launch.hostname.as_ptr().cast(), launch.hostname.len()) };
-        syscall::check(named.into()).map_err(at(Step::Hostname))?;
-    }
-    // Best effort: only who gets killed first depends on it.
-    let _ = syscall::write_file(c"/proc/self/oom_score_adj", KILL_FIRST);
-    for (resource, limit) in &launch.limits {
-        set_limit(*resource, limit).map_err(at(Step::Limits))?;
+    let control = launch.control.as_raw_fd();
+    enter(launch, mode)?;
+    // Now, because later we may not look at ourselves unless we look already.
+    let memory = syscall::open(c"/proc/self/maps", libc::O_RDONLY, 0).map_err(at(Step::Init))?;
+    if launch.ahead {
+        // It may wait for long, and nobody waits for it.
+        forget_the_service(memory, launch);
+        report(control, Report::waiting());
+        if !fit(control)? {
+            return Ok(None);
+        }
     }
     if mode == Mode::Plain {
         // Orphans come to us, so that we can find and end them.
@@ -113,17 +109,73 @@ fn start(launch: &mut Launch, mode: Mode) -> Result<(libc::pid_t, RawFd, RawFd),
         set_limit(libc::RLIMIT_NPROC, limit).map_err(at(Step::Limits))?;
     }
     control_process(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(Step::Capabilities))?;
-    let memory = syscall::open(c"/proc/self/maps", libc::O_RDONLY, 0).map_err(at(Step::Init))?;
     // Our memory is a copy of the service's, secrets included: nobody inside may look at it, though they are the
-    // same user. Afterwards we may not either, unless we look already.
+    // same user.
     control_process(libc::PR_SET_DUMPABLE, 0).map_err(at(Step::Init))?;
 
     let ended = ended_children().map_err(at(Step::Init))?;
-    let program = run_program(launch)?;
-    let mut kept = [launch.control.as_raw_fd(), ended, memory];
+    let Some(order) = Opened::receive(control).map_err(at(Step::Init))?.and_then(Program::of) else {
+        return Ok(None);
+    };
+    let program = run_program(launch, &order)?;
+    let mut kept = [control, ended, if launch.ahead { control } else { memory }];
     kept.sort_unstable();
     syscall::close_all_but(&kept).map_err(at(Step::Init))?;
-    Ok((program, ended, memory))
+    if !launch.ahead {
+        forget_the_service(memory, launch);
+    }
+    Ok(Some((program, ended)))
+}
+
+/// Joins the sandbox, as far as that is the same whatever will run in it.
+fn enter(launch: &Launch, mode: Mode) -> Result<(), Failure> {
+    let at = Failure::at;
+    syscall::close_all_but(&launch.kept).map_err(at(Step::Init))?;
+    hide_the_service(launch.command_line);
+    for &group in &launch.groups {
+        syscall::write_all(group, b"0").map_err(at(Step::JoinControlGroup))?;
+    }
+    if let Some(network) = launch.network {
+        syscall::setns(network, libc::CLONE_NEWNET).map_err(at(Step::NetworkNamespace))?;
+    }
+    if let Some(mounts) = launch.mounts {
+        syscall::setns(mounts, libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
+        if !launch.ahead {
+            // `/proc` is of this tree, the other mounts are of the sandbox: a copy of its namespace holds both. Only the
+            // first tree may be in the namespace itself; those after it cover its `/proc` with theirs.
+            syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
+        }
+        mount_proc(mode).map_err(at(Step::Proc))?;
+        // SAFETY: pointer and length are of one buffer.
+        let named = unsafe { libc::sethostname(launch.hostname.as_ptr().cast(), launch.hostname.len()) };
+        syscall::check(named.into()).map_err(at(Step::Hostname))?;
+    }
+    // Best effort: only who gets killed first depends on it.
+    let _ = syscall::write_file(c"/proc/self/oom_score_adj", KILL_FIRST);
+    for (resource, limit) in &launch.limits {
+        set_limit(*resource, limit).map_err(at(Step::Limits))?;
+    }
+    Ok(())
+}
+
+/// Waits to be told what is shown in a sandbox that was made ahead, and shows it; whether it was told.
+fn fit(control: RawFd) -> Result<bool, Failure> {
+    let at = Failure::at;
+    let Some(order) =
+        Opened::receive(control).map_err(at(Step::Init))?.filter(|order| order.kind() == OrderKind::FIT)
+    else {
+        return Ok(false);
+    };
+    if let Some(options) = order.text(FIT_MEMORY) {
+        mounts::resize_memory(c"/tmp", options).map_err(at(Step::Mount))?;
+    }
+    for (index, &tree) in order.descriptors().iter().enumerate() {
+        let target = order.text(FIT_TARGETS + index).unwrap_or_default();
+        syscall::move_mount(tree, target).map_err(at(Step::Mount))?;
+        syscall::close(tree);
+    }
+    report(control, Report::waiting());
+    Ok(true)
 }
 
 /// Wipes the copy of the service's command line, which everyone inside could read as ours.
@@ -179,7 +231,6 @@ fn drop_privileges(launch: &Launch) -> Result<(), Failure> {
         drop_bounding_set().map_err(at(Step::Capabilities))?;
     }
     if let Some((uid, gid)) = launch.identity {
-        give_pipes(launch, uid, gid);
         // SAFETY: the empty list needs no pointer. A raw system call, because the C library's would signal the
         // service's other threads, which this process does not have.
         let left = unsafe { libc::syscall(libc::SYS_setgroups, 0, std::ptr::null::<libc::gid_t>()) };
@@ -209,20 +260,6 @@ fn become_user(uid: libc::uid_t, gid: libc::gid_t) -> syscall::Result {
         syscall::check(libc::syscall(libc::SYS_setresgid, gid, gid, gid))
             .and_then(|_| syscall::check(libc::syscall(libc::SYS_setresuid, uid, uid, uid)))
             .map(drop)
-    }
-}
-
-/// Gives the program its pipes, which we made: opening `/dev/stderr` asks whose the pipe is.
-fn give_pipes(launch: &Launch, uid: libc::uid_t, gid: libc::gid_t) {
-    for (descriptor, _) in launch.given() {
-        // SAFETY: an all-zero `stat` is valid, and is written to; the rest takes no pointers.
-        unsafe {
-            let mut status: libc::stat = mem::zeroed();
-            if libc::fstat(descriptor, &raw mut status) == 0 && status.st_mode & libc::S_IFMT == libc::S_IFIFO
-            {
-                libc::fchown(descriptor, uid, gid);
-            }
-        }
     }
 }
 
@@ -268,32 +305,44 @@ fn ended_children() -> syscall::Result<RawFd> {
 
 // === the program's process ===
 
-/// Starts the program: returns when it was executed, or could not be.
-fn run_program(launch: &mut Launch) -> Result<libc::pid_t, Failure> {
-    let argument: *mut c_void = std::ptr::from_mut(launch).cast();
-    let stack: *mut [mem::MaybeUninit<u8>] = launch.stack();
-    // SAFETY: the stack is spare memory of the launch that nothing else touches; the body is async-signal-safe; we are
-    // suspended until it has executed the program or ended.
-    let pid =
-        unsafe { syscall::clone_on_stack(libc::CLONE_VM | libc::SIGCHLD, &mut *stack, execute, argument) }
-            .map_err(Failure::at(Step::Clone))?;
-    match launch.not_executed.get() {
-        None => Ok(pid),
-        Some((step, errno)) => Err(Failure { step, errno: Errno(errno), action: None }),
-    }
+/// What the program's process needs to know, and what it answers.
+struct Execution<'a> {
+    launch: &'a Launch,
+    program: &'a Program,
+    /// Why the program was not executed.
+    failed: Cell<Option<Failure>>,
 }
 
-extern "C" fn execute(launch: *mut c_void) -> c_int {
-    // SAFETY: `run_program` passes its launch, and is suspended while we use it.
-    let launch = unsafe { &*launch.cast::<Launch>() };
-    if let Err(failure) = become_program(launch) {
-        launch.not_executed.set(Some((failure.step, failure.errno.0)));
+/// Starts the program: returns when it was executed, or could not be.
+fn run_program(launch: &Launch, program: &Program) -> Result<libc::pid_t, Failure> {
+    const STACK_BYTES: usize = 32 * 1024;
+
+    let execution = Execution { launch, program, failed: Cell::new(None) };
+    let argument: *mut c_void = (&raw const execution).cast_mut().cast();
+    let stack = syscall::map_memory(STACK_BYTES).map_err(Failure::at(Step::Clone))?;
+    // SAFETY: the stack is new memory that nothing else touches; the body is async-signal-safe; we are suspended until
+    // it has executed the program or ended, so the argument outlives it, and the stack can then be given back.
+    let pid = unsafe {
+        let memory = std::slice::from_raw_parts_mut(stack.cast::<mem::MaybeUninit<u8>>(), STACK_BYTES);
+        let pid = syscall::clone_on_stack(libc::CLONE_VM | libc::SIGCHLD, memory, execute, argument);
+        libc::munmap(stack, STACK_BYTES);
+        pid
+    };
+    let pid = pid.map_err(Failure::at(Step::Clone))?;
+    execution.failed.get().map_or(Ok(pid), Err)
+}
+
+extern "C" fn execute(execution: *mut c_void) -> c_int {
+    // SAFETY: `run_program` passes one, and is suspended while we use it.
+    let execution = unsafe { &*execution.cast::<Execution<'_>>() };
+    if let Err(failure) = become_program(execution.launch, execution.program) {
+        execution.failed.set(Some(failure));
     }
     127
 }
 
 /// Returns only if it failed.
-fn become_program(launch: &Launch) -> Result<(), Failure> {
+fn become_program(launch: &Launch, program: &Program) -> Result<(), Failure> {
     let at = Failure::at;
     // SAFETY: takes no arguments.
     unsafe { libc::setsid() };
@@ -304,24 +353,25 @@ fn become_program(launch: &Launch) -> Result<(), Failure> {
         // Whoever opened the file may do this, which was the service.
         syscall::write_all(freezer, b"0").map_err(at(Step::JoinFreezer))?;
     }
-    arrange_descriptors(launch).map_err(at(Step::Descriptors))?;
+    arrange_descriptors(program).map_err(at(Step::Descriptors))?;
     // SAFETY: takes no pointers.
     unsafe { libc::umask(0o022) };
-    syscall::change_directory(&launch.directory).map_err(at(Step::Directory))?;
+    syscall::change_directory(program.directory()).map_err(at(Step::Directory))?;
     if let Some(rules) = &launch.rules {
         // Without it, everything else holds.
         rules.enforce();
     }
     load_filter(&launch.filter).map_err(at(Step::Filter))?;
     reset_signals();
-    // SAFETY: the pointers are to C strings of the launch and end with a null pointer.
+    let path = program.path();
+    // SAFETY: the pointers are to C strings of the order and end with a null pointer.
     unsafe {
-        libc::execve(launch.program.as_ptr(), launch.argument_pointers(), launch.environment_pointers());
+        libc::execve(path.as_ptr(), program.arguments().as_ptr(), program.environment().as_ptr());
     }
     let mut errno = syscall::last_error();
     // "No such file" is also said of the interpreter that an existing file names.
-    // SAFETY: `program` is a C string.
-    if errno.0 == libc::ENOENT && unsafe { libc::access(launch.program.as_ptr(), libc::F_OK) } == 0 {
+    // SAFETY: `path` is a C string.
+    if errno.0 == libc::ENOENT && unsafe { libc::access(path.as_ptr(), libc::F_OK) } == 0 {
         errno = Errno(libc::ELIBACC);
     }
     Err(Failure { step: Step::Exec, errno, action: None })
@@ -329,17 +379,18 @@ fn become_program(launch: &Launch) -> Result<(), Failure> {
 
 /// Puts the given descriptors at their numbers, with nothing else left after exec. Sources and targets may overlap,
 /// so all sources are moved out of the way first.
-fn arrange_descriptors(launch: &Launch) -> syscall::Result {
-    let first_free = launch.first_free();
-    for ((source, _), moved) in launch.given().zip(&launch.moved) {
+fn arrange_descriptors(program: &Program) -> syscall::Result {
+    let first_free = program.first_free();
+    let mut moved = [-1; DESCRIPTORS];
+    for ((source, _), moved) in program.given().zip(&mut moved) {
         // SAFETY: takes no pointers.
         let duplicate = unsafe { libc::fcntl(source, libc::F_DUPFD_CLOEXEC, first_free) };
-        moved.set(syscall::check(duplicate.into())? as RawFd);
+        *moved = syscall::check(duplicate.into())? as RawFd;
     }
     syscall::close_range(0, RawFd::MAX, true)?;
-    for ((_, target), moved) in launch.given().zip(&launch.moved) {
+    for ((_, target), &moved) in program.given().zip(&moved) {
         // SAFETY: takes no pointers.
-        syscall::check(unsafe { libc::dup2(moved.get(), target) }.into())?;
+        syscall::check(unsafe { libc::dup2(moved, target) }.into())?;
     }
     Ok(())
 }

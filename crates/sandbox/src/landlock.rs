@@ -90,6 +90,12 @@ impl Rules {
         Self { writable }
     }
 
+    /// Where they are in memory.
+    pub(crate) fn memory(&self) -> impl Iterator<Item = usize> {
+        let paths = self.writable.iter().map(|path| path.as_ptr() as usize);
+        paths.chain([self.writable.as_ptr() as usize])
+    }
+
     /// Restricts the calling thread and what it becomes, if the kernel can and everything succeeds; whether it did.
     /// Needs `no_new_privs`, and must come before a filter that knows nothing of Landlock.
     pub(crate) fn enforce(&self) -> bool {

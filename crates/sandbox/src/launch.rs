@@ -1,12 +1,12 @@
-//! Everything that a child needs, drawn up before it is cloned: it may not allocate, search or look anything up.
+//! Everything that a child needs, drawn up before it is cloned: it may not allocate, search or look anything up. And
+//! what it is told to run, which may come later.
 //!
-//! Must not make system calls but those that open what the child inherits.
+//! Must not make system calls but those that open what the child gets.
 
 use std::{
-    cell::Cell,
-    ffi::{CString, OsStr},
+    ffi::{CStr, CString, OsStr},
     fs::File,
-    mem::MaybeUninit,
+    mem,
     os::{
         fd::{AsRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
@@ -19,12 +19,11 @@ use libc::{c_char, rlimit, sock_filter};
 use crate::{
     error::{SpawnError, Step},
     landlock, mounts,
+    parcel::{Opened, Parcel},
+    process::OrderKind,
     spec::{Command, Identity, Limit, Limits},
     user_namespace::UserMap,
 };
-
-/// Stack of the program's process until its exec.
-const STACK_BYTES: usize = 32 * 1024;
 
 /// The one value with which the kernel starts no program that processes core files: others, zero too, are for files only.
 const NO_CORE: Limit = Limit::both(1);
@@ -34,6 +33,8 @@ const NO_CORE: Limit = Limit::both(1);
 pub(crate) struct Launch {
     /// Init's end of the socket to the service.
     pub(crate) control: OwnedFd,
+    /// Whether init is made ahead of its sandbox's purpose, and waits to be told what is shown there.
+    pub(crate) ahead: bool,
     /// Namespaces to join.
     pub(crate) network: Option<RawFd>,
     pub(crate) mounts: Option<RawFd>,
@@ -52,21 +53,8 @@ pub(crate) struct Launch {
     pub(crate) limits: Vec<(Resource, rlimit)>,
     /// `RLIMIT_NPROC`, counted in the user namespace.
     pub(crate) processes: Option<rlimit>,
-    pub(crate) program: CString,
-    pub(crate) directory: CString,
-    arguments: Vec<CString>,
-    environment: Vec<CString>,
-    argument_pointers: Vec<*const c_char>,
-    environment_pointers: Vec<*const c_char>,
-    /// The caller's descriptors, and `/dev/null` for those of 0, 1 and 2 that it did not give.
-    given: Vec<(OwnedFd, RawFd)>,
-    /// Where each of `given` is out of the way of all targets.
-    pub(crate) moved: Vec<Cell<RawFd>>,
     /// What init keeps open while it sets up, sorted.
     pub(crate) kept: Vec<RawFd>,
-    stack: Vec<u8>,
-    /// Why the program was not executed, left by its process in init's memory: step and error number.
-    pub(crate) not_executed: Cell<Option<(Step, i32)>>,
 }
 
 /// Which users there are to a program.
@@ -109,38 +97,7 @@ pub(crate) struct Surroundings<'a> {
 }
 
 impl Launch {
-    pub(crate) fn new(
-        surroundings: Surroundings<'_>,
-        command: Command,
-        control: OwnedFd,
-    ) -> Result<Self, SpawnError> {
-        let arguments: Vec<CString> = command
-            .arguments
-            .iter()
-            .map(|argument| zero_ended(argument, "an argument"))
-            .collect::<Result<_, _>>()?;
-        let program = arguments.first().ok_or(SpawnError::NoProgram)?.clone();
-        if program.to_bytes().first() != Some(&b'/') {
-            return Err(SpawnError::Path { path: path_of(&program) });
-        }
-        let environment: Vec<CString> = command
-            .environment
-            .iter()
-            .map(|(name, value)| {
-                let mut variable = name.clone();
-                variable.push("=");
-                variable.push(value);
-                zero_ended(&variable, "an environment variable")
-            })
-            .collect::<Result<_, _>>()?;
-
-        let mut given = command.descriptors;
-        for target in 0..3 {
-            if given.iter().all(|(_, taken)| *taken != target) {
-                let null = File::options().read(true).write(true).open("/dev/null");
-                given.push((null.map_err(SpawnError::step(Step::Prepare))?.into(), target));
-            }
-        }
+    pub(crate) fn new(surroundings: Surroundings<'_>, control: OwnedFd, ahead: bool) -> Self {
         let mut kept: Vec<RawFd> = [control.as_raw_fd()]
             .into_iter()
             .chain(surroundings.network)
@@ -148,7 +105,6 @@ impl Launch {
             .chain(surroundings.groups.iter().copied())
             .chain(surroundings.freezer)
             .chain(surroundings.users)
-            .chain(given.iter().map(|(descriptor, _)| descriptor.as_raw_fd()))
             .collect();
         kept.sort_unstable();
 
@@ -162,8 +118,9 @@ impl Launch {
             (libc::RLIMIT_STACK, stack_bytes),
         ];
         let may_raise = surroundings.outside.is_some();
-        Ok(Self {
+        Self {
             control,
+            ahead,
             network: surroundings.network,
             mounts: surroundings.mounts,
             groups: surroundings.groups,
@@ -186,46 +143,126 @@ impl Launch {
             processes: processes
                 .filter(|_| surroundings.user_namespace)
                 .map(|count| allowed(libc::RLIMIT_NPROC, Limit::both(count), may_raise)),
-            program,
-            directory: mounts::text(&command.directory, "the working directory")?,
-            argument_pointers: pointers(&arguments),
-            environment_pointers: pointers(&environment),
-            arguments,
-            environment,
-            moved: given.iter().map(|_| Cell::new(-1)).collect(),
-            given,
             kept,
-            stack: Vec::with_capacity(STACK_BYTES),
-            not_executed: Cell::new(None),
-        })
+        }
     }
 
-    pub(crate) fn argument_pointers(&self) -> *const *const c_char {
-        debug_assert_eq!(self.argument_pointers.len(), self.arguments.len() + 1);
-        self.argument_pointers.as_ptr()
+    /// Where init's memory holds what it needs after it was cloned, besides this value and its stack.
+    pub(crate) fn memory(&self) -> impl Iterator<Item = usize> {
+        let rules = self.rules.iter().flat_map(landlock::Rules::memory);
+        rules.chain([self.filter.as_ptr() as usize])
+    }
+}
+
+/// What init is told to run: the parcel, and the program's path.
+pub(crate) struct Errand {
+    pub(crate) parcel: Parcel,
+    pub(crate) path: PathBuf,
+}
+
+impl Errand {
+    /// For a program whose user and group are known outside as `outside`, if we may choose.
+    pub(crate) fn new(command: Command, outside: Option<(u32, u32)>) -> Result<Self, SpawnError> {
+        let arguments: Vec<CString> = command
+            .arguments
+            .iter()
+            .map(|argument| zero_ended(argument, "an argument"))
+            .collect::<Result<_, _>>()?;
+        let program = arguments.first().ok_or(SpawnError::NoProgram)?;
+        if program.to_bytes().first() != Some(&b'/') {
+            return Err(SpawnError::Path { path: path_of(program) });
+        }
+        let path = path_of(program);
+        let environment: Vec<CString> = command
+            .environment
+            .iter()
+            .map(|(name, value)| {
+                let mut variable = name.clone();
+                variable.push("=");
+                variable.push(value);
+                zero_ended(&variable, "an environment variable")
+            })
+            .collect::<Result<_, _>>()?;
+        let directory = mounts::text(&command.directory, "the working directory")?;
+
+        let mut given = command.descriptors;
+        if let Some(outside) = outside {
+            give_pipes(&given, outside);
+        }
+        for target in 0..3 {
+            if given.iter().all(|(_, taken)| *taken != target) {
+                let null = File::options().read(true).write(true).open("/dev/null");
+                given.push((null.map_err(SpawnError::step(Step::Prepare))?.into(), target));
+            }
+        }
+        let (descriptors, targets): (Vec<OwnedFd>, Vec<u64>) =
+            given.into_iter().map(|(descriptor, target)| (descriptor, target as u64)).unzip();
+        let mut texts = vec![Some(&*directory)];
+        for list in [&arguments, &environment] {
+            texts.extend(list.iter().map(|text| Some(&**text)).chain([None]));
+        }
+        Ok(Self { parcel: Parcel::new(OrderKind::RUN, &targets, &texts, descriptors), path })
+    }
+}
+
+/// The same, as init has it. Async-signal-safe.
+pub(crate) struct Program(Opened);
+
+impl Program {
+    /// `None` for an order of another kind, or one that lacks something.
+    pub(crate) fn of(order: Opened) -> Option<Self> {
+        let lists = order.texts().get(1..)?.iter().filter(|text| text.is_null()).count();
+        let complete = order.kind() == OrderKind::RUN
+            && order.text(0).is_some()
+            && order.text(1).is_some()
+            && lists == 2
+            && order.numbers().len() == order.descriptors().len();
+        complete.then_some(Self(order))
     }
 
-    pub(crate) fn environment_pointers(&self) -> *const *const c_char {
-        debug_assert_eq!(self.environment_pointers.len(), self.environment.len() + 1);
-        self.environment_pointers.as_ptr()
+    pub(crate) fn directory(&self) -> &CStr {
+        self.0.text(0).unwrap_or_default()
+    }
+
+    pub(crate) fn path(&self) -> &CStr {
+        self.0.text(1).unwrap_or_default()
+    }
+
+    /// Ends with a null pointer.
+    pub(crate) fn arguments(&self) -> &[*const c_char] {
+        self.0.texts().get(1..).unwrap_or_default()
+    }
+
+    /// Ends with a null pointer.
+    pub(crate) fn environment(&self) -> &[*const c_char] {
+        let behind = self.arguments().iter().position(|text| text.is_null()).map_or(0, |end| end + 1);
+        self.arguments().get(behind..).unwrap_or_default()
     }
 
     /// Source and target of each descriptor that the program gets.
     pub(crate) fn given(&self) -> impl Iterator<Item = (RawFd, RawFd)> {
-        self.given.iter().map(|(descriptor, target)| (descriptor.as_raw_fd(), *target))
+        self.0.descriptors().iter().zip(self.0.numbers()).map(|(source, target)| (*source, *target as RawFd))
     }
 
     /// A number above all targets.
     pub(crate) fn first_free(&self) -> RawFd {
-        self.given.iter().map(|(_, target)| *target).max().unwrap_or(2) + 1
+        self.given().map(|(_, target)| target).max().unwrap_or(2) + 1
     }
+}
 
-    pub(crate) fn stack(&mut self) -> &mut [MaybeUninit<u8>] {
-        self.stack.spare_capacity_mut()
-    }
-
-    pub(crate) fn path(&self) -> PathBuf {
-        path_of(&self.program)
+/// Gives a program its pipes, which we made: opening `/dev/stderr` asks whose the pipe is. One that cannot be given works
+/// all the same.
+fn give_pipes(given: &[(OwnedFd, RawFd)], (uid, gid): (u32, u32)) {
+    for (descriptor, _) in given {
+        let descriptor = descriptor.as_raw_fd();
+        // SAFETY: an all-zero `stat` is valid, and is written to; the rest takes no pointers.
+        unsafe {
+            let mut status: libc::stat = mem::zeroed();
+            if libc::fstat(descriptor, &raw mut status) == 0 && status.st_mode & libc::S_IFMT == libc::S_IFIFO
+            {
+                libc::fchown(descriptor, uid, gid);
+            }
+        }
     }
 }
 
@@ -235,10 +272,6 @@ fn path_of(text: &CString) -> PathBuf {
 
 fn zero_ended(text: &OsStr, what: &'static str) -> Result<CString, SpawnError> {
     CString::new(text.as_bytes()).map_err(|_| SpawnError::ZeroByte { what })
-}
-
-fn pointers(texts: &[CString]) -> Vec<*const c_char> {
-    texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
 /// The limit as far as we may set it: an ordinary user cannot raise hard limits.

@@ -10,7 +10,7 @@
 //! service ── clone3 ──▶ init (pid 1: joins mounts and network, drops privileges) ── vfork, exec ──▶ program
 //!    │ ▲                  │ reaps orphans; dies when the service does; its death is the tree's death
 //!    │ └── status ────────┘
-//!    └──── signals ───────▶
+//!    └──── what to run, signals ───▶
 //! ```
 
 mod control_group;
@@ -24,7 +24,9 @@ mod landlock;
 mod launch;
 mod mounts;
 mod network;
+mod parcel;
 mod process;
+mod ready;
 mod sandbox;
 mod spec;
 mod syscall;
@@ -35,6 +37,7 @@ pub use error::{ExecError, ExecErrorKind, SpawnError, Step};
 pub use isolation::{Isolation, Level, Missing, probe};
 pub use network::{Arrival, Egress, Entrance, GATEWAY, Replies, Sockets};
 pub use process::{Ending, Exit, Process};
+pub use ready::Ready;
 pub use sandbox::Sandbox;
 pub use spec::{Command, Identity, Limit, Limits, Mount, Network, SandboxSpec, TemplateSpec};
 pub use template::Template;

@@ -7,7 +7,10 @@ use std::{
     collections::BTreeSet,
     ffi::{CStr, CString},
     fs,
-    os::{fd::RawFd, unix::ffi::OsStrExt},
+    os::{
+        fd::{FromRawFd, OwnedFd, RawFd},
+        unix::ffi::OsStrExt,
+    },
     path::{Component, Path, PathBuf},
 };
 
@@ -20,6 +23,9 @@ use crate::{
 
 /// What is added to every mount of host files.
 pub(crate) const HOST_FILES: u64 = attribute::NO_SET_USER | attribute::NO_DEVICES;
+
+/// How file systems in memory are mounted.
+pub(crate) const MEMORY_FLAGS: libc::c_ulong = libc::MS_NOSUID | libc::MS_NODEV;
 
 /// Host directories that make up the system inside. Where one is a link (`/bin` to `usr/bin`), so it is inside.
 const SYSTEM_DIRECTORIES: &[&str] = &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32"];
@@ -286,6 +292,35 @@ impl Plan {
             None => failure.into(),
         }
     }
+}
+
+/// Options of a file system in memory of this size. Zero would mean any; the kernel rounds up to pages.
+pub(crate) fn memory_options(bytes: u64) -> String {
+    format!("size={}", bytes.max(1))
+}
+
+/// Gives a file system in memory other options. Async-signal-safe.
+pub(crate) fn resize_memory(target: &CStr, options: &CStr) -> syscall::Result {
+    syscall::mount(c"none", target, c"", MEMORY_FLAGS | libc::MS_REMOUNT, options)
+}
+
+/// Takes hold of host files and directories, which needs power over the host's mounts: a detached tree for each, and where
+/// it belongs.
+pub(crate) fn take_hold(mounts: &[Mount]) -> Result<Vec<(OwnedFd, CString)>, SpawnError> {
+    let mut plan = Plan::default();
+    for mount in mounts {
+        plan.attach(mount)?;
+    }
+    let opened = plan.open_sources().map_err(|failure| plan.explain(failure));
+    let tree = |action| match action {
+        Action::Bind { target, tree, .. } if tree.get() >= 0 => {
+            // SAFETY: it was opened just now, and nobody else has it.
+            Some((unsafe { OwnedFd::from_raw_fd(tree.get()) }, target))
+        }
+        _ => None,
+    };
+    let trees = plan.actions.into_iter().filter_map(tree).collect();
+    opened.map(|()| trees)
 }
 
 /// A C string, or the error that says whose text was none.

@@ -11,7 +11,9 @@ use std::{
 
 use crate::{
     control_group::{Group, Tree},
-    error::{ExecError, ExecErrorKind, Step},
+    error::{ExecError, ExecErrorKind, SpawnError, Step},
+    launch::Errand,
+    parcel::Parcel,
     syscall,
 };
 
@@ -84,6 +86,12 @@ impl Process {
             tree_ends_with_init,
             reaped: false,
         }
+    }
+
+    /// Tells an init that waits what to run.
+    pub(crate) fn run(&mut self, errand: &Errand) -> io::Result<()> {
+        errand.path.clone_into(&mut self.path);
+        self.send(&errand.parcel)
     }
 
     /// How it ended, if it has. The answer comes once: afterwards it is `None` again.
@@ -176,6 +184,17 @@ impl Process {
         Some(kilobytes * 1024)
     }
 
+    pub(crate) fn send(&self, parcel: &Parcel) -> io::Result<()> {
+        parcel.send(self.control.as_fd())
+    }
+
+    /// Whether its descriptor says that it has not ended.
+    pub(crate) fn is_alive(&self) -> bool {
+        let mut ended = libc::pollfd { fd: self.init.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+        // SAFETY: pointer and count are of one value.
+        unsafe { libc::poll(&raw mut ended, 1, 0) == 0 }
+    }
+
     fn order(&self, kind: OrderKind, signal: i32) -> io::Result<()> {
         let order = Order { kind, signal };
         // SAFETY: pointer and size are of one value of plain data.
@@ -237,16 +256,25 @@ impl Process {
 
     /// Init's last words, if it had any.
     fn report(&self) -> Option<Report> {
+        self.receive(libc::MSG_DONTWAIT)
+    }
+
+    /// Waits until an init that was made ahead waits too, or the error why it does not.
+    pub(crate) fn waits(&self) -> Result<(), SpawnError> {
+        let failed = |step, errno| SpawnError::Step { step, source: io::Error::from_raw_os_error(errno) };
+        match self.receive(0) {
+            Some(Report { kind: ReportKind::WAITING, .. }) => Ok(()),
+            Some(report) => Err(failed(Step::from_number(report.step), report.value)),
+            None => Err(failed(Step::Init, libc::ECHILD)),
+        }
+    }
+
+    fn receive(&self, flags: libc::c_int) -> Option<Report> {
         let mut report = Report::default();
         let mut receive = || {
             // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
             unsafe {
-                libc::recv(
-                    self.control.as_raw_fd(),
-                    (&raw mut report).cast(),
-                    size_of::<Report>(),
-                    libc::MSG_DONTWAIT,
-                )
+                libc::recv(self.control.as_raw_fd(), (&raw mut report).cast(), size_of::<Report>(), flags)
             }
         };
         let mut count = receive();
@@ -321,9 +349,13 @@ impl OrderKind {
     pub(crate) const SIGNAL: Self = Self(1);
     pub(crate) const SIGNAL_ALL: Self = Self(2);
     pub(crate) const END: Self = Self(3);
+    /// What is shown in a sandbox that was made ahead.
+    pub(crate) const FIT: Self = Self(4);
+    /// What to run.
+    pub(crate) const RUN: Self = Self(5);
 }
 
-/// Init's last words.
+/// Init's last words, and its answers before it runs anything.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Report {
@@ -344,11 +376,17 @@ impl ReportKind {
     pub(crate) const ENDED: Self = Self(1);
     pub(crate) const NOT_EXECUTED: Self = Self(2);
     pub(crate) const NOT_SET_UP: Self = Self(3);
+    /// An init that was made ahead has done what there was to do, and waits for the next order.
+    pub(crate) const WAITING: Self = Self(4);
 }
 
 impl Report {
     pub(crate) fn end(status: i32, peak_memory: u64) -> Self {
         Self { kind: ReportKind::ENDED, value: status, peak_memory, ..Self::default() }
+    }
+
+    pub(crate) fn waiting() -> Self {
+        Self { kind: ReportKind::WAITING, ..Self::default() }
     }
 
     pub(crate) fn failure(kind: ReportKind, step: Step, errno: i32) -> Self {

@@ -4,7 +4,7 @@
 
 use std::{
     io, mem,
-    os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
+    os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd},
     path::Path,
     sync::Arc,
 };
@@ -17,8 +17,8 @@ use crate::{
     init,
     isolation::Mode,
     landlock,
-    launch::{Launch, Surroundings},
-    mounts::{self, Plan},
+    launch::{Errand, Launch, Surroundings},
+    mounts::{self, MEMORY_FLAGS, Plan},
     network::{self, Entrance, Sockets},
     process::Process,
     spec::{Command, Network, SandboxSpec},
@@ -34,8 +34,10 @@ const SHARED_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 /// Dropping it removes its control group when the last process is gone; everything else goes with its descriptors.
 #[derive(Debug)]
 pub struct Sandbox {
-    template: Template,
-    spec: SandboxSpec,
+    /// An init that was made ahead.
+    pub(crate) waiting: Option<Process>,
+    pub(crate) template: Template,
+    pub(crate) spec: SandboxSpec,
     mounts: Option<OwnedFd>,
     /// The user namespace of its programs, if we could make it: else each tree makes its own.
     users: Option<OwnedFd>,
@@ -43,7 +45,7 @@ pub struct Sandbox {
     outside: (u32, u32),
     network: Option<Arc<OwnedFd>>,
     sockets: Sockets,
-    group: Option<Arc<Group>>,
+    pub(crate) group: Option<Arc<Group>>,
 }
 
 impl Sandbox {
@@ -73,6 +75,7 @@ impl Sandbox {
             None => Default::default(),
         };
         Ok(Self {
+            waiting: None,
             template: template.clone(),
             spec,
             mounts,
@@ -97,8 +100,24 @@ impl Sandbox {
 
     /// Starts a program. Returns as soon as its process exists: whether it could be executed is told by its end.
     pub fn spawn(&mut self, command: Command) -> Result<Process, SpawnError> {
+        let errand = Errand::new(command, self.outside())?;
+        if let Some(mut process) = self.waiting.take()
+            && process.run(&errand).is_ok()
+        {
+            return Ok(process);
+        }
+        // One that waited and could not be told any more has ended: this one stands in for it.
+        self.start_init(Some(&errand))
+    }
+
+    /// Starts init with an errand, or ahead of it.
+    pub(crate) fn start_init(&self, errand: Option<&Errand>) -> Result<Process, SpawnError> {
         let features = self.template.features();
         let (ours, theirs) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
+        if let Some(errand) = errand {
+            // Before there is an init, so that it need not wait.
+            errand.parcel.send(ours.as_fd()).map_err(SpawnError::step(Step::Prepare))?;
+        }
         let (groups, mut group_directory) = match self.group.as_deref() {
             Some(group) => group.entrances().map_err(SpawnError::step(Step::ControlGroup))?,
             None => (Vec::new(), None),
@@ -122,7 +141,7 @@ impl Sandbox {
             freezer: freezer.as_ref().map(AsRawFd::as_raw_fd),
             hostname: &self.spec.hostname,
             identity: self.template.identity(),
-            outside: (features.mode == Mode::Privileged).then_some(self.outside),
+            outside: self.outside(),
             user_namespace: features.user_namespace,
             users: self.users.as_ref().map(AsRawFd::as_raw_fd),
             filter: self.template.filter(),
@@ -131,12 +150,18 @@ impl Sandbox {
             command_line: self.template.command_line(),
             limits: &self.spec.limits,
         };
-        let mut launch = Launch::new(surroundings, command, theirs)?;
+        let mut launch = Launch::new(surroundings, theirs, errand.is_none());
         let user = self.template.user().map(|user| user.as_raw_fd());
         let group_directory = group_directory.as_ref().map(AsRawFd::as_raw_fd);
         let (init_pid, init) = start(&mut launch, features.mode, user, group_directory)?;
         let tree_ends_with_init = features.mode != Mode::Plain;
-        Ok(Process::new(init, init_pid, ours, launch.path(), self.group.clone(), tree, tree_ends_with_init))
+        let path = errand.map(|errand| errand.path.clone()).unwrap_or_default();
+        Ok(Process::new(init, init_pid, ours, path, self.group.clone(), tree, tree_ends_with_init))
+    }
+
+    /// User and group of programs outside, if we may choose.
+    fn outside(&self) -> Option<(u32, u32)> {
+        (self.template.features().mode == Mode::Privileged).then_some(self.outside)
     }
 
     /// Where programs may write besides the places that all may.
@@ -175,10 +200,10 @@ fn make_namespaces(
     for mount in &spec.mounts {
         plan.attach(mount)?;
     }
-    let flags = libc::MS_NOSUID | libc::MS_NODEV;
-    // A size of zero would mean none; the kernel rounds up to pages.
-    plan.memory(Path::new("/tmp"), flags, &format!("mode=1777,size={}", spec.tmp_bytes.max(1)))?;
-    plan.memory(Path::new("/dev/shm"), flags, &format!("mode=1777,size={SHARED_MEMORY_BYTES}"))?;
+    for (path, bytes) in [("/tmp", spec.tmp_bytes), ("/dev/shm", SHARED_MEMORY_BYTES)] {
+        let options = format!("mode=1777,{}", mounts::memory_options(bytes));
+        plan.memory(Path::new(path), MEMORY_FLAGS, &options)?;
+    }
 
     let egress = match template.network(spec.network) {
         Network::Host => None,
@@ -236,7 +261,7 @@ fn enter_namespaces(
 }
 
 /// Two ends that keep messages whole and notice when the other is gone.
-fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let mut ends = [-1; 2];
     // SAFETY: the array has room for both.
     let result = unsafe {

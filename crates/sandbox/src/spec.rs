@@ -69,7 +69,7 @@ impl Default for Identity {
 }
 
 /// What one sandbox has of its own.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SandboxSpec {
     /// Host directories to show at directories of the template.
     pub mounts: Vec<Mount>,

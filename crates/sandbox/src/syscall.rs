@@ -119,6 +119,14 @@ pub(crate) fn close(descriptor: RawFd) {
     unsafe { libc::close(descriptor) };
 }
 
+/// New memory, zeroed, of this size at least.
+pub(crate) fn map_memory(bytes: usize) -> Result<*mut libc::c_void> {
+    let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+    // SAFETY: a new anonymous mapping touches no memory of ours.
+    let memory = unsafe { libc::mmap(std::ptr::null_mut(), bytes, access, kind, -1, 0) };
+    if memory == libc::MAP_FAILED { Err(last_error()) } else { Ok(memory) }
+}
+
 /// Writes all of `bytes`.
 pub(crate) fn write_all(descriptor: RawFd, mut bytes: &[u8]) -> Result {
     while !bytes.is_empty() {

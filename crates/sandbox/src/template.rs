@@ -93,6 +93,11 @@ impl Template {
         Self::build(spec, PLAIN, None)
     }
 
+    /// Whether both are one, not only alike.
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// How isolated the sandboxes of this template are.
     pub fn isolation(&self) -> &Isolation {
         &self.0.isolation

@@ -18,7 +18,7 @@ use std::{
 };
 
 use common::*;
-use hothouse_sandbox::{Level, Sandbox};
+use hothouse_sandbox::{Level, Ready, Sandbox};
 
 /// A service of its own process: starts programs in each of two sandboxes, freezes one, and waits to be killed.
 /// Prints when it is ready.
@@ -29,6 +29,7 @@ fn service() {
         let marker = marker_of(parent_id(), template.has_own_root());
         let mut spec = spec();
         spec.limits.memory_bytes = Some(64 * MEGABYTE);
+        let limited = spec.clone();
         let mut sandbox = Sandbox::create(&template, spec).unwrap();
         // A child that left the session, and a program that ignores what it can.
         let text = format!("trap '' TERM HUP INT; setsid sleep {marker} & echo ready; sleep {marker}");
@@ -38,7 +39,9 @@ fn service() {
         assert_eq!(output_of_frozen.line(), "ready");
         eventually("all have started", || processes_with(&marker).len() >= 6);
         frozen.freeze().unwrap();
-        std::mem::forget((sandbox, process, output, frozen, output_of_frozen, template));
+        // Nobody takes this one.
+        let ready = Ready::make(&template, &limited).unwrap();
+        std::mem::forget((ready, sandbox, process, output, frozen, output_of_frozen, template));
     }
     writeln!(std::io::stderr(), "service ready").unwrap();
     std::io::stdin().read_line(&mut String::new()).unwrap();
@@ -68,8 +71,14 @@ fn a_killed_service_takes_everything_along() {
         eventually("four sleeps and two shells run", || running() >= 6);
     }
 
+    let below = descendants(service.id());
+    assert!(below.len() >= 6, "{below:?}");
     service.kill().unwrap();
     service.wait().unwrap();
+
+    eventually("every init has ended, that too which waited for a program", || {
+        below.iter().all(|pid| !is_running(*pid))
+    });
 
     for own_root in [true, false] {
         eventually("all have ended", || processes_with(&marker_of(std::process::id(), own_root)).is_empty());
@@ -80,6 +89,20 @@ fn a_killed_service_takes_everything_along() {
         drop(template(Level::Best));
         abandoned_groups().is_empty()
     });
+}
+
+/// Everyone below this process.
+fn descendants(pid: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let texts = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let children: Vec<u32> = texts
+        .flat_map(|text| text.split_whitespace().map(|pid| pid.parse().unwrap()).collect::<Vec<_>>())
+        .collect();
+    children.iter().flat_map(|child| descendants(*child).into_iter().chain([*child])).collect()
+}
+
+fn is_running(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 /// Directories of services whose lock nobody holds. The lock is in the memory hierarchy, or in the only one.

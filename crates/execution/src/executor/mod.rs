@@ -15,6 +15,7 @@ use tokio::{
     net::TcpListener,
     sync::oneshot,
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     debug::Debugging,
@@ -31,6 +32,11 @@ pub use process::{InnerDoor, ProcessExecutor, ProcessExecutorConfig, ServiceAddr
 pub trait Executor: Send + Sync + fmt::Debug {
     /// Makes the place; no process runs in it yet.
     fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>>;
+    /// What there is to do between starts, until `stop`. Returns when nothing of it is left.
+    fn tend(&self, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        drop(stop);
+        Box::pin(std::future::ready(()))
+    }
 }
 
 /// What one environment needs to know before it starts.

@@ -3,6 +3,7 @@
 //! Must not know invocations or the Runtime API: it makes the socket, others speak on it.
 
 mod instance;
+mod ready;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +21,10 @@ use hothouse_sandbox::{
 use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
-use self::instance::{NotStartable, ProcessInstance};
+use self::{
+    instance::{NotStartable, ProcessInstance},
+    ready::Shelf,
+};
 use super::{
     Created, Executor, Launch, StartError,
     debugger::Ports,
@@ -65,6 +69,8 @@ pub struct ProcessExecutorConfig {
     pub identity: Identity,
     /// Whether functions have the share of CPUs that their memory size buys, as on AWS, or all that they can get.
     pub cpu_limit: bool,
+    /// So many sandboxes at most are kept ready for the next environments, after the first ones have started; 0 for none.
+    pub ready: usize,
 }
 
 impl ProcessExecutorConfig {
@@ -85,6 +91,7 @@ impl ProcessExecutorConfig {
                 home: "/home/sbx_user1051".into(),
             },
             cpu_limit: true,
+            ready: 8,
         }
     }
 }
@@ -126,6 +133,8 @@ struct Inner {
     templates: Mutex<HashMap<Vec<Shown>, Template>>,
     /// What was prepared for a version, as long as the version lives.
     prepared: Mutex<HashMap<(usize, Debugged), PreparedFor>>,
+    /// Sandboxes made ahead.
+    shelf: Arc<Shelf>,
     /// Where debuggers connect to.
     debugger_ports: Ports,
     /// Warnings that were given: one function has many versions, and many functions one runtime.
@@ -154,6 +163,7 @@ impl ProcessExecutor {
         descriptors::raise_limit();
         ProcessExecutor {
             inner: Arc::new(Inner {
+                shelf: Arc::new(Shelf::new(config.ready)),
                 config,
                 templates: Mutex::default(),
                 prepared: Mutex::default(),
@@ -224,6 +234,10 @@ impl Executor for ProcessExecutor {
             Ok(Created { instance: Box::new(instance), runtime_api: Some(runtime_api) })
         })
     }
+
+    fn tend(&self, stop: CancellationToken) -> BoxFuture<'static, ()> {
+        Box::pin(self.inner.shelf.clone().tend(stop))
+    }
 }
 
 impl Inner {
@@ -288,6 +302,8 @@ impl Inner {
 
     /// Makes the sandbox and the sockets in it. Blocks.
     fn create(&self, launch: Launch) -> Result<(ProcessInstance, Sockets), StartError> {
+        // A start that is debugged takes as long as a person does.
+        let starting = launch.debug.is_none().then(|| self.shelf.starting());
         let prepared = self.prepare(&launch.spec, launch.debug.is_some())?;
         let spec = &launch.spec;
         let mut mounts = Vec::new();
@@ -317,7 +333,13 @@ impl Inner {
             ..SandboxSpec::default()
         };
         Sockets::want(&mut sandbox_spec, self.config.service.as_ref());
-        let mut sandbox = Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?;
+        // A debugged one has other ceilings, and nobody waits for its start.
+        let shelf = Some(&self.shelf).filter(|_| prepared.template.has_own_root() && launch.debug.is_none());
+        let ready = shelf.and_then(|shelf| shelf.take(&prepared.template, &sandbox_spec));
+        let mut sandbox = match ready.and_then(|ready| ready.fit(sandbox_spec.clone()).ok()) {
+            Some(sandbox) => sandbox,
+            None => Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?,
+        };
         let sockets =
             Sockets::take(&mut sandbox).map_err(StartError::machine("listen for the Runtime API"))?;
         let address =
@@ -344,7 +366,7 @@ impl Inner {
                 timeout: launch.timeout,
             },
         );
-        Ok((ProcessInstance::new(spec.clone(), prepared, environment, sandbox), sockets))
+        Ok((ProcessInstance::new(spec.clone(), prepared, environment, sandbox, starting), sockets))
     }
 }
 

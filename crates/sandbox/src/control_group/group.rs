@@ -7,7 +7,10 @@ use std::{
     io,
     os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use super::{Groups, directory, hierarchy::Kind};
@@ -23,9 +26,24 @@ pub(crate) struct Group {
     directories: Vec<PathBuf>,
     /// The one that counts memory.
     memory: Option<PathBuf>,
-    /// The one that shares out CPUs, and the quota in microseconds.
-    cpu: Option<(PathBuf, u64)>,
+    /// The one that shares out CPUs.
+    cpu: Option<Cpu>,
     unified: bool,
+}
+
+#[derive(Debug)]
+struct Cpu {
+    directory: PathBuf,
+    /// In microseconds.
+    quota: AtomicU64,
+    /// Whether it is in force.
+    limited: AtomicBool,
+}
+
+impl Cpu {
+    fn new(directory: PathBuf, millis: u32) -> Self {
+        Self { directory, quota: quota(millis).into(), limited: false.into() }
+    }
 }
 
 impl Group {
@@ -42,10 +60,8 @@ impl Group {
             Kind::First { memory, processes, cpu, unified: _ } => {
                 if let (Some(parent), Some(bytes)) = (memory, limits.memory_bytes) {
                     let directory = group.add(groups.own(parent).join(name))?;
-                    fs::write(directory.join("memory.limit_in_bytes"), bytes.to_string())?;
-                    // Swap would only be a slower way over the limit. Absent where swap is not accounted.
-                    let _ = fs::write(directory.join("memory.memsw.limit_in_bytes"), bytes.to_string());
                     group.memory = Some(directory);
+                    group.limit_memory(bytes)?;
                 }
                 if let (Some(parent), Some(count)) = (processes, limits.processes) {
                     let directory = group.add(groups.own(parent).join(name))?;
@@ -53,23 +69,21 @@ impl Group {
                 }
                 if let (Some(parent), Some(millis)) = (cpu, limits.cpu_millis) {
                     let directory = group.add(groups.own(parent).join(name))?;
-                    group.cpu = Some((directory, quota(millis)));
+                    group.cpu = Some(Cpu::new(directory, millis));
                 }
             }
             Kind::Second { parent, memory, processes, cpu } => {
                 group.unified = true;
                 let directory = group.add(groups.own(parent).join(name))?;
                 if let (true, Some(bytes)) = (memory, limits.memory_bytes) {
-                    fs::write(directory.join("memory.max"), bytes.to_string())?;
-                    // Swap would only be a slower way over the limit. Absent where swap is not accounted.
-                    let _ = fs::write(directory.join("memory.swap.max"), "0");
                     group.memory = Some(directory.clone());
+                    group.limit_memory(bytes)?;
                 }
                 if let (true, Some(count)) = (processes, limits.processes) {
                     fs::write(directory.join("pids.max"), with_init(count))?;
                 }
                 if let (true, Some(millis)) = (cpu, limits.cpu_millis) {
-                    group.cpu = Some((directory, quota(millis)));
+                    group.cpu = Some(Cpu::new(directory, millis));
                 }
             }
         }
@@ -102,9 +116,44 @@ impl Group {
         Ok((files.collect::<io::Result<_>>()?, None))
     }
 
+    /// Changes the ceilings that a sandbox which was made ahead gets late. Those that it has none of it gets none of.
+    pub(crate) fn change(&self, before: &Limits, after: &Limits) -> io::Result<()> {
+        if let Some(bytes) = after.memory_bytes.filter(|_| before.memory_bytes != after.memory_bytes) {
+            self.limit_memory(bytes)?;
+        }
+        if let (Some(cpu), Some(millis)) = (&self.cpu, after.cpu_millis) {
+            cpu.quota.store(quota(millis), Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Swap would only be a slower way over the limit. Its file is absent where swap is not accounted.
+    fn limit_memory(&self, bytes: u64) -> io::Result<()> {
+        let Some(memory) = &self.memory else { return Ok(()) };
+        if self.unified {
+            fs::write(memory.join("memory.max"), bytes.to_string())?;
+            let _ = fs::write(memory.join("memory.swap.max"), "0");
+            return Ok(());
+        }
+        let limit = |file| fs::write(memory.join(file), bytes.to_string());
+        let [alone, with_swap] = ["memory.limit_in_bytes", "memory.memsw.limit_in_bytes"];
+        // The second may never be below the first: what grows, grows there first.
+        if limit(alone).is_err() {
+            let _ = limit(with_swap);
+            return limit(alone);
+        }
+        let _ = limit(with_swap);
+        Ok(())
+    }
+
     /// Puts the ceiling on CPU use into force, or lifts it. Without one there is nothing to do.
     pub(crate) fn limit_cpu(&self, limited: bool) -> io::Result<()> {
-        let Some((directory, quota)) = &self.cpu else { return Ok(()) };
+        let Some(Cpu { directory, quota, limited: before }) = &self.cpu else { return Ok(()) };
+        if !limited && !before.load(Relaxed) {
+            return Ok(());
+        }
+        before.store(true, Relaxed);
+        let quota = quota.load(Relaxed);
         let (file, text) = match (self.unified, limited) {
             (true, true) => ("cpu.max", format!("{quota} {CPU_PERIOD}")),
             (true, false) => ("cpu.max", format!("max {CPU_PERIOD}")),
@@ -119,6 +168,7 @@ impl Group {
             let file = if self.unified { "cpu.max.burst" } else { "cpu.cfs_burst_us" };
             let _ = fs::write(directory.join(file), quota.to_string());
         }
+        before.store(limited, Relaxed);
         Ok(())
     }
 

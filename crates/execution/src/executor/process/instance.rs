@@ -15,7 +15,7 @@ use hothouse_sandbox::{Command, Ending, Process, Sandbox};
 use tokio::{io::unix::AsyncFd, net::UnixStream, sync::oneshot, task::spawn_blocking, time::Instant};
 use tokio_util::sync::DropGuard;
 
-use super::{Prepared, lock, megabytes};
+use super::{Prepared, lock, megabytes, ready::Starting};
 use crate::{
     debug::Debugging,
     executor::{
@@ -41,6 +41,8 @@ pub(super) struct ProcessInstance {
     /// Absent only while a process is being started elsewhere, and at the end.
     sandbox: Option<Sandbox>,
     process: Option<Arc<Mutex<Process>>>,
+    /// Until the end of the first INIT.
+    starting: Option<Starting>,
     peak: u64,
     looked: Option<Instant>,
     /// Ends the service's door into this environment.
@@ -116,6 +118,7 @@ impl Instance for ProcessInstance {
 
     fn limit_cpu(&mut self) {
         self.share_cpu(true);
+        self.starting = None;
     }
 
     fn terminate(&mut self) {
@@ -123,6 +126,7 @@ impl Instance for ProcessInstance {
     }
 
     fn kill(&mut self) {
+        self.starting = None;
         // Older kernels let nobody end who has used up his share.
         self.share_cpu(false);
         self.order("end a process tree", Process::kill);
@@ -164,6 +168,7 @@ impl ProcessInstance {
         prepared: Arc<Prepared>,
         environment: Vec<(String, String)>,
         sandbox: Sandbox,
+        starting: Option<Starting>,
     ) -> ProcessInstance {
         ProcessInstance {
             spec,
@@ -171,6 +176,7 @@ impl ProcessInstance {
             environment,
             sandbox: Some(sandbox),
             process: None,
+            starting,
             peak: 0,
             looked: None,
             door: None,
