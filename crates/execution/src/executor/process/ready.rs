@@ -68,7 +68,7 @@ enum Chore {
     /// Nothing before this time, or before something changes.
     Wait(Option<Instant>),
     /// Make one more of this kind.
-    Make(Template, SandboxSpec),
+    Make(Template, Box<SandboxSpec>),
     /// Let these go.
     Remove(Vec<Ready>),
 }
@@ -141,7 +141,7 @@ impl Shelf {
         }
     }
 
-    async fn make(&self, template: Template, spec: SandboxSpec) {
+    async fn make(&self, template: Template, spec: Box<SandboxSpec>) {
         let wanted = template.clone();
         let made = spawn_blocking(move || Ready::make(&template, &spec)).await;
         let mut content = lock(&self.content);
@@ -159,7 +159,7 @@ impl Shelf {
 }
 
 impl Content {
-    /// What to do next. With more than `most` on the shelf, those give way that were not asked for longest.
+    /// What to do next. Where there is no room for more, those give way that were not asked for longest.
     fn chore(&mut self, most: usize, now: Instant) -> Chore {
         if self.starting > 0 || most == 0 {
             return Chore::Wait(None);
@@ -171,21 +171,23 @@ impl Content {
             return Chore::Remove(self.kinds.remove(index).ready);
         }
         let all: usize = self.kinds.iter().map(|kind| kind.ready.len()).sum();
-        let Some(short) = self.kinds.iter().rposition(|kind| kind.ready.len() < kind.wanted.min(most)) else {
-            for kind in &mut self.kinds {
-                kind.taken = 0;
+        while let Some(short) = self.kinds.iter().rposition(|kind| kind.ready.len() < kind.wanted) {
+            let first = self.kinds.iter().position(|kind| !kind.ready.is_empty()).unwrap_or(short);
+            let kind = &mut self.kinds[if all < most { short } else { first }];
+            if all < most {
+                return Chore::Make(kind.template.clone(), Box::new(kind.spec.clone()));
             }
-            return Chore::Wait(self.kinds.iter().map(|kind| kind.asked + KEPT).min());
-        };
-        if all < most {
-            let kind = &self.kinds[short];
-            return Chore::Make(kind.template.clone(), kind.spec.clone());
+            if first < short {
+                kind.wanted = kind.ready.len() - 1;
+                return Chore::Remove(kind.ready.pop().into_iter().collect());
+            }
+            // Nobody gives way to those that were not asked for longest.
+            self.kinds[short].wanted = self.kinds[short].ready.len();
         }
-        // Whoever is short may itself be the one that was not asked for longest.
-        let first = self.kinds.iter_mut().find(|kind| !kind.ready.is_empty());
-        let Some(first) = first else { return Chore::Wait(None) };
-        first.wanted = first.ready.len() - 1;
-        Chore::Remove(first.ready.pop().into_iter().collect())
+        for kind in &mut self.kinds {
+            kind.taken = 0;
+        }
+        Chore::Wait(self.kinds.iter().map(|kind| kind.asked + KEPT).min())
     }
 }
 
@@ -214,4 +216,111 @@ impl Kind {
 /// Ending an init and removing its place blocks.
 async fn remove(ready: Vec<Ready>) {
     let _ = spawn_blocking(move || drop(ready)).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use hothouse_sandbox::{Level, TemplateSpec};
+
+    use super::*;
+
+    fn spec() -> SandboxSpec {
+        SandboxSpec { tmp_bytes: 1 << 20, hostname: "ready".into(), ..SandboxSpec::default() }
+    }
+
+    /// Templates whose sandboxes can be ready, or none and a line that says why the test is skipped.
+    fn templates(count: usize) -> Option<Vec<Template>> {
+        let template =
+            || Template::create(TemplateSpec { level: Level::Best, ..TemplateSpec::default() }).unwrap();
+        let templates: Vec<Template> = (0..count).map(|_| template()).collect();
+        if Ready::make(&templates[0], &spec()).unwrap().is_none() {
+            println!("skipped: only root keeps sandboxes ready");
+            return None;
+        }
+        Some(templates)
+    }
+
+    fn on(shelf: &Shelf, template: &Template) -> usize {
+        let content = lock(&shelf.content);
+        let kind = content.kinds.iter().find(|kind| kind.template.is(template));
+        kind.map_or(0, |kind| kind.ready.len())
+    }
+
+    /// Does what there is to do, as long as there is something.
+    async fn tidy(shelf: &Shelf) {
+        tokio::time::advance(QUIET).await;
+        loop {
+            let chore = lock(&shelf.content).chore(shelf.most, Instant::now());
+            match chore {
+                Chore::Wait(_) => return,
+                Chore::Make(template, spec) => shelf.make(template, spec).await,
+                Chore::Remove(ready) => remove(ready).await,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn as_many_are_made_as_were_taken() {
+        let Some(templates) = templates(1) else { return };
+        let template = &templates[0];
+        let shelf = Shelf::new(8);
+        tidy(&shelf).await;
+        assert!(shelf.take(template, &spec()).is_none(), "none before one was asked for");
+        tidy(&shelf).await;
+        assert_eq!(on(&shelf, template), 1);
+        let taken: Vec<bool> = (0..3).map(|_| shelf.take(template, &spec()).is_some()).collect();
+        assert_eq!(taken, [true, false, false]);
+        tidy(&shelf).await;
+        assert_eq!(on(&shelf, template), 3);
+        (0..9).for_each(|_| drop(shelf.take(template, &spec())));
+        tidy(&shelf).await;
+        assert_eq!(on(&shelf, template), MOST_OF_A_KIND);
+        assert!(shelf.take(template, &spec()).is_some());
+        tidy(&shelf).await;
+        assert_eq!(on(&shelf, template), MOST_OF_A_KIND - 1, "one at a time needs no more of them");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn none_is_made_while_an_environment_starts() {
+        let Some(templates) = templates(1) else { return };
+        let shelf = Arc::new(Shelf::new(8));
+        let starting = shelf.starting();
+        shelf.take(&templates[0], &spec());
+        tidy(&shelf).await;
+        assert_eq!(on(&shelf, &templates[0]), 0);
+        drop(starting);
+        let stop = CancellationToken::new();
+        let tending = tokio::task::spawn(shelf.clone().tend(stop.clone()));
+        while on(&shelf, &templates[0]) == 0 {
+            tokio::time::sleep(QUIET).await;
+        }
+        stop.cancel();
+        tending.await.unwrap();
+        assert_eq!(on(&shelf, &templates[0]), 0, "nothing is left when the service ends");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_that_were_not_asked_for_longest_give_way_and_all_go_in_the_end() {
+        let Some(templates) = templates(3) else { return };
+        let shelf = Shelf::new(2);
+        let mut steps = Vec::new();
+        for template in &templates {
+            shelf.take(template, &spec());
+            tidy(&shelf).await;
+            steps.push(templates.iter().map(|template| on(&shelf, template)).collect::<Vec<_>>());
+        }
+        assert_eq!(steps, [[1, 0, 0], [1, 1, 0], [0, 1, 1]]);
+        tokio::time::advance(KEPT).await;
+        tidy(&shelf).await;
+        assert!(lock(&shelf.content).kinds.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_room_there_is_none() {
+        let Some(templates) = templates(1) else { return };
+        let shelf = Shelf::new(0);
+        shelf.take(&templates[0], &spec());
+        tidy(&shelf).await;
+        assert_eq!(on(&shelf, &templates[0]), 0);
+    }
 }
