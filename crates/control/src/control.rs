@@ -370,6 +370,8 @@ pub(crate) enum Subject<'a> {
     Function(&'a FunctionKey),
     /// Another resource.
     Resource(&'a Scope, &'a ResourceId),
+    /// The id of a function URL.
+    FunctionUrl(&'a str),
 }
 
 /// More than what an environment that is starting takes before its function's time begins.

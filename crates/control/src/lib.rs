@@ -13,13 +13,17 @@ mod control;
 mod describe;
 mod environments;
 mod error;
+mod event_invoke;
 mod function;
+mod function_url;
 mod invoke;
 mod package;
 mod page;
 mod permission;
 mod policy;
+mod recursion;
 mod runtime;
+mod runtime_management;
 pub mod state;
 mod tag;
 mod target;
@@ -104,6 +108,38 @@ operations! {
     change add_permission(AddPermissionRequest) -> AddPermissionResponse = permission::add;
     read get_policy(GetPolicyRequest) -> GetPolicyResponse = permission::get;
     change remove_permission(RemovePermissionRequest) -> () = permission::remove;
+    /// Asynchronous invocation
+    change delete_function_event_invoke_config(DeleteFunctionEventInvokeConfigRequest) -> () = event_invoke::delete;
+    read get_function_event_invoke_config(GetFunctionEventInvokeConfigRequest) -> FunctionEventInvokeConfig
+        = event_invoke::get;
+    read list_function_event_invoke_configs(ListFunctionEventInvokeConfigsRequest)
+        -> ListFunctionEventInvokeConfigsResponse = event_invoke::list;
+    change put_function_event_invoke_config(PutFunctionEventInvokeConfigRequest) -> FunctionEventInvokeConfig
+        = event_invoke::put;
+    change update_function_event_invoke_config(UpdateFunctionEventInvokeConfigRequest) -> FunctionEventInvokeConfig
+        = event_invoke::update;
+
+    /// Function URLs
+    change create_function_url_config(CreateFunctionUrlConfigRequest) -> CreateFunctionUrlConfigResponse
+        = function_url::create;
+    change delete_function_url_config(DeleteFunctionUrlConfigRequest) -> () = function_url::delete;
+    read get_function_url_config(GetFunctionUrlConfigRequest) -> GetFunctionUrlConfigResponse = function_url::get;
+    read list_function_url_configs(ListFunctionUrlConfigsRequest) -> ListFunctionUrlConfigsResponse
+        = function_url::list;
+    change update_function_url_config(UpdateFunctionUrlConfigRequest) -> UpdateFunctionUrlConfigResponse
+        = function_url::update;
+
+    /// Recursion
+    read get_function_recursion_config(GetFunctionRecursionConfigRequest) -> GetFunctionRecursionConfigResponse
+        = recursion::get;
+    change put_function_recursion_config(PutFunctionRecursionConfigRequest) -> PutFunctionRecursionConfigResponse
+        = recursion::put;
+
+    /// Runtime management
+    read get_runtime_management_config(GetRuntimeManagementConfigRequest) -> GetRuntimeManagementConfigResponse
+        = runtime_management::get;
+    change put_runtime_management_config(PutRuntimeManagementConfigRequest) -> PutRuntimeManagementConfigResponse
+        = runtime_management::put;
 
     /// Tags
     read list_tags(ListTagsRequest) -> ListTagsResponse = tag::list;

@@ -88,7 +88,7 @@ pub(crate) fn get_configuration(
 }
 
 /// The version that a qualifier stands for. An alias of two versions stands for its first.
-fn resolve<'a>(function: &'a Function, qualifier: Option<&Qualifier>) -> Option<&'a Arc<Version>> {
+pub(crate) fn resolve<'a>(function: &'a Function, qualifier: Option<&Qualifier>) -> Option<&'a Arc<Version>> {
     match qualifier {
         None | Some(Qualifier::Latest) => Some(&function.latest),
         Some(Qualifier::LatestPublished) => function.versions.values().next_back(),

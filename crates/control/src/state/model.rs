@@ -86,6 +86,21 @@ impl Function {
         self.settings.get(&SettingKey { kind, qualifier }).map(|setting| &**setting)
     }
 
+    /// The settings of a kind, in the order of what they are set for; only those after `after`, if given.
+    pub fn settings_of(
+        &self,
+        kind: SettingKind,
+        after: Option<Qualifier>,
+    ) -> impl Iterator<Item = (Option<&Qualifier>, &Setting)> {
+        use std::ops::Bound::{Excluded, Included, Unbounded};
+        let from = SettingKey { kind, qualifier: after };
+        let from = if from.qualifier.is_some() { Excluded(from) } else { Included(from) };
+        self.settings
+            .range((from, Unbounded))
+            .take_while(move |(key, _)| key.kind == kind)
+            .map(|(key, setting)| (key.qualifier.as_ref(), &**setting))
+    }
+
     /// `$LATEST`, then the published versions in ascending order.
     pub fn all_versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         std::iter::once(&self.latest).chain(self.versions.values())
