@@ -2,45 +2,8 @@
 
 import base64
 import json
-import os
-import subprocess
-import sys
-from pathlib import Path
 
-import pytest
 from support.functions import PYTHON, ROLE, archive, probe, unique
-from support.service import clean_environment
-
-AWS = Path(sys.executable).parent / "aws"
-
-
-@pytest.fixture(scope="module")
-def aws(service, tmp_path_factory):
-    """Runs `aws lambda ...` and returns what it printed, parsed."""
-    home = tmp_path_factory.mktemp("aws")
-    environment = clean_environment(
-        AWS_ENDPOINT_URL=service.endpoint,
-        AWS_ACCESS_KEY_ID="test",
-        AWS_SECRET_ACCESS_KEY="test",
-        AWS_REGION="us-east-1",
-        AWS_DEFAULT_REGION="us-east-1",
-        AWS_PAGER="",
-        HOME=str(home),
-        PATH=f"{AWS.parent}{os.pathsep}{os.environ['PATH']}",
-    )
-
-    def run(*arguments, fails=False, service="lambda"):
-        command = [str(AWS), service, *map(str, arguments), "--output", "json"]
-        done = subprocess.run(command, env=environment, cwd=home, capture_output=True, text=True, timeout=100)
-        if fails:
-            assert done.returncode != 0, done.stdout
-            return done.stderr
-        assert done.returncode == 0, done.stderr
-        return json.loads(done.stdout) if done.stdout.strip() else {}
-
-    run.home = home
-    return run
-
 
 def test_a_whole_life(aws):
     name = unique("cli")

@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from . import processes
+from . import operations, processes
 from .waiting import until
 
 BINARY = Path(os.environ.get("HOTHOUSE_TEST_BINARY") or Path(__file__).parents[3] / "target/debug/hothouse")
@@ -61,9 +61,15 @@ class Service:
         self.lines = []
         self.ready_after = None
         self.exit_code = None
+        # Which operations changed something here, and whether that was there before it started.
+        self.changes = set()
+        self.restarted = False
 
     def start(self, wait=True):
         """Starts the binary; returns when it printed `Ready.`."""
+        if "--data-dir" in self.command:
+            data = Path(self.command[self.command.index("--data-dir") + 1])
+            self.restarted = any(data.glob("*.db"))
         said = queue.Queue()
         started = time.monotonic()
         self.process = subprocess.Popen(
@@ -155,7 +161,7 @@ class Service:
             "read_timeout": 90,
             "max_pool_connections": 64,
         }
-        return boto3.client(
+        client = boto3.client(
             name,
             endpoint_url=self.endpoint,
             region_name=region,
@@ -163,6 +169,9 @@ class Service:
             aws_secret_access_key="test",
             config=Config(**{**settings, **config}),
         )
+        if name == "lambda":
+            operations.watch(client, self)
+        return client
 
 
 def nothing_left(identities):

@@ -30,6 +30,14 @@ pub(crate) struct Generator<'a> {
     patterns: HashMap<String, Pattern>,
 }
 
+/// An input in the places where a request carries it.
+struct Bound {
+    path: String,
+    query: String,
+    headers: Vec<(&'static str, Vec<u8>)>,
+    body: String,
+}
+
 /// A pattern of the model; what looks around can be neither matched nor made by it.
 struct Pattern {
     regex: Option<Regex>,
@@ -83,7 +91,7 @@ impl<'a> Generator<'a> {
                 input = spoiled;
             }
         }
-        let (mut path, mut query, mut headers, body) = self.bind(operation, input);
+        let Bound { mut path, mut query, mut headers, body } = self.bind(operation, input);
         let mut body = body.into_bytes();
         if aim == Aim::Damaged {
             match self.random.u8(..4) {
@@ -131,14 +139,10 @@ impl<'a> Generator<'a> {
     }
 
     /// Puts members where the model has them: path, query, headers, body.
-    fn bind(
-        &mut self,
-        operation: &Operation,
-        mut input: Map<String, Value>,
-    ) -> (String, String, Vec<(&'static str, Vec<u8>)>, String) {
+    fn bind(&mut self, operation: &Operation, mut input: Map<String, Value>) -> Bound {
         let mut path = operation.path.clone();
         let (mut query, mut headers, mut body) = (String::new(), Vec::new(), String::new());
-        let Some(shape) = &operation.input else { return (path, query, headers, body) };
+        let Some(shape) = &operation.input else { return Bound { path, query, headers, body } };
         for (name, reference) in self.model.members(shape) {
             let Some(location) = reference["location"].as_str() else { continue };
             let value = input.remove(name);
@@ -175,7 +179,7 @@ impl<'a> Generator<'a> {
         } else if !input.is_empty() || self.random.u8(..4) == 0 {
             body = Value::Object(input).to_string();
         }
-        (path, query, headers, body)
+        Bound { path, query, headers, body }
     }
 
     fn encoded(&mut self, text: &str) -> String {

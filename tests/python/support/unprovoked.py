@@ -1,0 +1,52 @@
+"""Why some documented errors are not provoked by any test: the one place for these reasons."""
+
+_NETWORK = "functions have the machine's network; there are no network interfaces to be had or denied."
+_KMS = "there is no KMS behind it: keys are kept and shown, and nothing is encrypted with them."
+_FILES = "file systems are kept and shown, and not mounted."
+_SNAP_START = "a version with SnapStart starts like any other: there is no snapshot that could fail."
+_ARTIFACT = "packages are copied when they are uploaded, so nothing that a function runs from can go away."
+
+# Of every operation.
+GENERAL = {
+    "ServiceException": "is what a fault of the service or of its machine is told as; a test that could provoke it would have found a bug.",
+    "TooManyRequestsException": "no limit is put on the rate of calls; invocations beyond the concurrency are refused with it.",
+    "ENILimitReachedException": _NETWORK,
+    "ENINotReadyException": _NETWORK,
+    "EC2AccessDeniedException": _NETWORK,
+    "EC2ThrottledException": _NETWORK,
+    "EC2UnexpectedException": _NETWORK,
+    "InvalidSecurityGroupIDException": _NETWORK,
+    "InvalidSubnetIDException": _NETWORK,
+    "SubnetIPAddressLimitReachedException": _NETWORK,
+    "KMSAccessDeniedException": _KMS,
+    "KMSDisabledException": _KMS,
+    "KMSInvalidStateException": _KMS,
+    "KMSNotFoundException": _KMS,
+    "EFSIOException": _FILES,
+    "EFSMountConnectivityException": _FILES,
+    "EFSMountFailureException": _FILES,
+    "EFSMountTimeoutException": _FILES,
+    "S3FilesMountConnectivityException": _FILES,
+    "S3FilesMountFailureException": _FILES,
+    "S3FilesMountTimeoutException": _FILES,
+    "SnapStartException": _SNAP_START,
+    "SnapStartNotReadyException": _SNAP_START,
+    "SnapStartRegenerationFailureException": _SNAP_START,
+    "SnapStartTimeoutException": _SNAP_START,
+    "CodeArtifactUserDeletedException": _ARTIFACT,
+    "CodeArtifactUserFailedException": _ARTIFACT,
+    "CodeArtifactUserPendingException": _ARTIFACT,
+}
+
+# Of single operations.
+SINGLE = {}
+
+
+def reason(operation, code):
+    """The reason, if there is one."""
+    return SINGLE.get((operation, code)) or GENERAL.get(code)
+
+
+def is_general(code):
+    """Whether the reason holds where the error is not seen, without forbidding it elsewhere."""
+    return code in GENERAL
