@@ -23,6 +23,9 @@ pub struct ControlConfig {
     pub synchronous_create: bool,
     /// Whether runtimes that AWS blocks for new functions are refused here, too.
     pub refuse_blocked_runtimes: bool,
+    /// Whether policies are asked about services and about what they deny to their own account, too, and not only
+    /// about callers of other accounts.
+    pub enforce_policies: bool,
     /// Quotas.
     pub limits: Limits,
 }
@@ -38,6 +41,7 @@ impl Default for ControlConfig {
             provisioned_concurrency_delay: Duration::ZERO,
             synchronous_create: false,
             refuse_blocked_runtimes: true,
+            enforce_policies: false,
             limits: Limits::default(),
         }
     }

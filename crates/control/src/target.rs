@@ -5,12 +5,14 @@
 use hothouse_api::{
     ApiError, ErrorKind, RequestContext,
     arn::FunctionArn,
+    generated::Operation,
     name::{FunctionRef, Qualifier},
 };
 
 use crate::{
     control::Control,
-    error,
+    error, permission,
+    policy::Access,
     state::model::{FunctionKey, Scope},
 };
 
@@ -34,9 +36,10 @@ impl Target {
     /// Finds the target of an operation on functions, versions and aliases.
     ///
     /// # Errors
-    /// If it is elsewhere, or contradicts itself, or has a qualifier that nothing can have.
+    /// If it is elsewhere, or contradicts itself, or has a qualifier that nothing can have, or if the caller may not
+    /// do this to it.
     pub(crate) fn find(
-        _control: &Control,
+        control: &Control,
         context: &RequestContext,
         function_name: &str,
         qualifier: Option<&str>,
@@ -52,10 +55,9 @@ impl Target {
         {
             return Err(error::other_region(region, &context.region));
         }
-        if reference.account().is_some_and(|account| account != context.account) {
-            return Err(ApiError::without_message(ErrorKind::AccessDenied));
-        }
-        let key = FunctionKey { scope: scope(context), name: reference.name().clone() };
+        let account = reference.account().unwrap_or(context.account);
+        let scope = Scope { account, region: context.region.clone() };
+        let key = FunctionKey { scope, name: reference.name().clone() };
         let qualifier = match (reference.qualifier(), qualifier) {
             (None, None) => None,
             (Some(derived), None) => Some(derived.clone()),
@@ -69,7 +71,45 @@ impl Target {
                 Some(given)
             }
         };
-        Ok(Self { key, qualifier })
+        let target = Self { key, qualifier };
+        target.authorize(control, context)?;
+        Ok(target)
+    }
+
+    /// Refuses callers of other accounts, unless the policy of what they ask for lets them in.
+    fn authorize(&self, control: &Control, context: &RequestContext) -> Result<(), ApiError> {
+        let owner = self.key.scope.account;
+        let enforce = control.config().enforce_policies;
+        if owner == context.account && !enforce {
+            return Ok(());
+        }
+        let Some(operation) = context.operation else {
+            return Err(ApiError::without_message(ErrorKind::AccessDenied));
+        };
+        if owner != context.account && !CROSS_ACCOUNT.contains(&operation) {
+            return Err(ApiError::without_message(ErrorKind::AccessDenied));
+        }
+        let access = Access {
+            context,
+            action: format!("lambda:{}", action(operation)),
+            resource: self.guarded_arn().to_string(),
+            owner,
+            now: control.now(),
+        };
+        let state = control.state();
+        let function = state.function(&self.key);
+        let policy = function.and_then(|function| permission::of(function, self.guarded_arn().qualifier()));
+        access.check(policy, enforce)
+    }
+
+    /// The ARN in the policy's statements.
+    ///
+    /// Unverified: that a call to `$LATEST` needs what one without a qualifier needs, since it cannot have a policy.
+    fn guarded_arn(&self) -> FunctionArn {
+        match self.arn() {
+            arn if arn.qualifier() == Some(&Qualifier::Latest) => arn.unqualified(),
+            arn => arn,
+        }
     }
 
     /// Finds the target of an operation on functions as a whole.
@@ -83,6 +123,47 @@ impl Target {
     ) -> Result<FunctionKey, ApiError> {
         let target = Self::find(control, context, function_name, None)?;
         if target.qualifier.is_some() { Err(error::functions_only()) } else { Ok(target.key) }
+    }
+}
+
+/// The operations that a function's policy can allow to other accounts
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/permissions-function-cross-account.html>).
+const CROSS_ACCOUNT: [Operation; 27] = [
+    Operation::CreateAlias,
+    Operation::DeleteAlias,
+    Operation::DeleteFunction,
+    Operation::DeleteFunctionConcurrency,
+    Operation::DeleteFunctionEventInvokeConfig,
+    Operation::DeleteProvisionedConcurrencyConfig,
+    Operation::GetAlias,
+    Operation::GetFunction,
+    Operation::GetFunctionConcurrency,
+    Operation::GetFunctionConfiguration,
+    Operation::GetFunctionEventInvokeConfig,
+    Operation::GetPolicy,
+    Operation::GetProvisionedConcurrencyConfig,
+    Operation::Invoke,
+    Operation::InvokeAsync,
+    Operation::InvokeWithResponseStream,
+    Operation::ListAliases,
+    Operation::ListFunctionEventInvokeConfigs,
+    Operation::ListProvisionedConcurrencyConfigs,
+    Operation::ListVersionsByFunction,
+    Operation::PublishVersion,
+    Operation::PutFunctionConcurrency,
+    Operation::PutFunctionEventInvokeConfig,
+    Operation::PutProvisionedConcurrencyConfig,
+    Operation::UpdateAlias,
+    Operation::UpdateFunctionCode,
+    Operation::UpdateFunctionEventInvokeConfig,
+];
+
+/// What policies call an operation.
+pub(crate) fn action(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Invoke | Operation::InvokeAsync | Operation::InvokeWithResponseStream => "InvokeFunction",
+        Operation::GetLayerVersionByArn => "GetLayerVersion",
+        other => other.as_str(),
     }
 }
 

@@ -91,6 +91,7 @@ fn context() -> RequestContext {
         operation: None,
         request_id: "2ab5a0c5-3c2b-4b3f-8d3b-0b8a4e1c9f00".parse().unwrap(),
         caller_arn: None,
+        service: None,
         trace_id: None,
         trace: Default::default(),
     }

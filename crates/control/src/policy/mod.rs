@@ -2,6 +2,10 @@
 //!
 //! Must not know which resource a policy belongs to.
 
+mod condition;
+mod document;
+mod evaluate;
+mod pattern;
 mod principal;
 mod statement;
 
@@ -10,6 +14,7 @@ use std::iter;
 use hothouse_api::{ApiError, ErrorKind};
 use uuid::Uuid;
 
+pub(crate) use evaluate::Access;
 pub(crate) use principal::Principal;
 pub(crate) use statement::{Conditions, Grant};
 

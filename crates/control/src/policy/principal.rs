@@ -55,7 +55,7 @@ impl Principal {
 }
 
 /// AWS has a list of its services; this is what all names on it look like.
-fn is_service(text: &str) -> bool {
+pub(super) fn is_service(text: &str) -> bool {
     const SUFFIXES: [&str; 3] = [".amazonaws.com", ".amazonaws.com.cn", ".amazon.com"];
     let label = |label: &str| {
         !label.is_empty()

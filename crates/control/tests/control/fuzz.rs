@@ -202,6 +202,7 @@ async fn answer(service: &Service, caller: (&str, &str), request: Request<Bytes>
         operation: None,
         request_id: RequestId::random(),
         caller_arn: None,
+        service: None,
         trace_id: None,
         trace: Default::default(),
     };

@@ -5,6 +5,7 @@
 mod aliases;
 mod code_signing;
 mod concurrency;
+mod cross_account;
 mod durability;
 mod event_invoke;
 mod function_urls;

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use hothouse_api::{
     RequestContext,
+    context::ServiceCaller,
     dispatch::{BodyLimits, dispatch},
     name::RequestId,
 };
@@ -41,6 +42,10 @@ pub(crate) struct Service {
     pub(crate) control: Control,
     pub(crate) account: &'static str,
     pub(crate) region: &'static str,
+    /// The caller, if it is not the account's root user.
+    pub(crate) caller_arn: Option<&'static str>,
+    /// The service that calls, if one does.
+    pub(crate) caller_service: Option<ServiceCaller>,
     pub(crate) engine: Engine,
 }
 
@@ -100,10 +105,29 @@ pub(crate) async fn open(
     let objects = Arc::new(Objects::default());
     let ports = Ports { engine: engine.clone(), store, code, objects, clock: Arc::new(SystemClock) };
     let control = Control::open(config, ports).await.unwrap();
-    Service { control, account: "123456789012", region: "us-east-1", engine }
+    Service {
+        control,
+        account: "123456789012",
+        region: "us-east-1",
+        caller_arn: None,
+        caller_service: None,
+        engine,
+    }
 }
 
 impl Service {
+    /// The same control plane, asked by somebody else.
+    pub(crate) fn asked_by(&self, account: &'static str, caller_arn: Option<&'static str>) -> Self {
+        Self {
+            control: self.control.clone(),
+            account,
+            region: self.region,
+            caller_arn,
+            caller_service: None,
+            engine: self.engine.clone(),
+        }
+    }
+
     pub(crate) async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.send(Request::builder().method(method).uri(path).body(body).unwrap()).await
@@ -115,7 +139,8 @@ impl Service {
             region: self.region.parse().unwrap(),
             operation: None,
             request_id: RequestId::random(),
-            caller_arn: None,
+            caller_arn: self.caller_arn.map(str::to_owned),
+            service: self.caller_service.clone().map(Box::new),
             trace_id: None,
             trace: Default::default(),
         };

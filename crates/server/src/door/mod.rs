@@ -115,6 +115,7 @@ impl Door {
             operation: None,
             request_id,
             caller_arn: None,
+            service: None,
             trace_id: sent.map(str::to_owned),
             trace: trace.clone(),
         };
