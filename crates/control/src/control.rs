@@ -12,20 +12,19 @@ use std::{
 use hothouse_api::{
     ApiError,
     generated::Runtime,
-    name::{self, AccountId, FunctionName, Region},
+    name::{AccountId, FunctionName, Region},
 };
 use hothouse_execution::{Engine, ports::Clock};
 use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use uuid::Uuid;
 
 use crate::{
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
-    error,
+    error, lifecycle,
     state::{
         Change, Event, Gone, ResourceId, State, Store, StoreError,
-        model::{FunctionKey, Scope, Status},
+        model::{FunctionKey, Scope},
     },
 };
 
@@ -103,7 +102,7 @@ pub struct FunctionSummary {
 
 impl Control {
     /// Loads the state and brings in order what a crash may have left: versions that were about to become ready do,
-    /// packages that nothing uses go.
+    /// those whose package is gone have failed, packages that nothing uses go.
     ///
     /// # Errors
     /// If state or packages cannot be read or written.
@@ -121,18 +120,10 @@ impl Control {
                 stop: CancellationToken::new(),
             }),
         };
-        let pending: Vec<Change> = {
-            let state = control.state();
-            let unready = |(key, function): (FunctionKey, &crate::state::model::Function)| {
-                let versions: Vec<_> = function
-                    .all_versions()
-                    .filter(|version| version.status != Status::Ready)
-                    .map(|version| Change::Function { key: key.clone(), event: ready(version.version) })
-                    .collect();
-                versions
-            };
-            state.all_functions().flat_map(unready).collect()
-        };
+        let this = control.clone();
+        let pending =
+            tokio::task::spawn_blocking(move || lifecycle::leftovers(&this.state(), this.code())).await;
+        let pending = pending.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         if !pending.is_empty() {
             control.commit(pending).await?;
         }
@@ -318,20 +309,6 @@ impl Control {
         });
     }
 
-    /// Makes a version ready after a while. If the service ends before, the next start does.
-    pub(crate) fn ready_later(&self, key: FunctionKey, version: name::Version, delay: Duration) {
-        let control = self.clone();
-        self.later(delay, async move {
-            if let Err(error) = control.make_ready(&key, version).await {
-                tracing::error!(
-                    function = %key.name,
-                    error = &error as &dyn std::error::Error,
-                    "failed to record that a version is ready"
-                );
-            }
-        });
-    }
-
     /// Does something after a while, unless the service ends before.
     pub(crate) fn later(&self, delay: Duration, work: impl Future<Output = ()> + Send + 'static) {
         let control = self.clone();
@@ -349,18 +326,6 @@ impl Control {
             () = self.inner.stop.cancelled() => false,
         }
     }
-
-    /// Makes a version ready, unless it is.
-    pub(crate) async fn make_ready(&self, key: &FunctionKey, version: name::Version) -> Result<(), ApiError> {
-        self.change(key, |state| {
-            let unready = state
-                .function(key)
-                .and_then(|function| function.version(version))
-                .is_some_and(|version| version.status != Status::Ready);
-            Ok((if unready { vec![ready(version)] } else { Vec::new() }, ()))
-        })
-        .await
-    }
 }
 
 /// What a change is about.
@@ -376,11 +341,6 @@ pub(crate) enum Subject<'a> {
 
 /// More than what an environment that is starting takes before its function's time begins.
 const START: Duration = Duration::from_secs(60);
-
-/// A version becomes ready, with a revision of its own.
-pub(crate) fn ready(version: name::Version) -> Event {
-    Event::Amended { version, status: Status::Ready, revision_id: Uuid::new_v4() }
-}
 
 fn read(state: &RwLock<State>) -> RwLockReadGuard<'_, State> {
     // Changes are plain moves of values; a panic among them would have been one of `apply`, which has none.

@@ -110,6 +110,8 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
 
 /// AWS gives the reason of a creation for updates, too.
 const REASON: &str = "The function is being created.";
+/// Unverified: AWS loses no packages.
+const PACKAGE_GONE: &str = "The deployment package of the function is gone. Update the function's code.";
 
 fn with_status(shown: FunctionConfiguration, status: Status) -> FunctionConfiguration {
     match status {
@@ -129,6 +131,15 @@ fn with_status(shown: FunctionConfiguration, status: Status) -> FunctionConfigur
         Status::Ready => FunctionConfiguration {
             state: Some(State::Active),
             last_update_status: Some(LastUpdateStatus::Successful),
+            ..shown
+        },
+        Status::Failed => FunctionConfiguration {
+            state: Some(State::Failed),
+            state_reason: Some(PACKAGE_GONE.into()),
+            state_reason_code: Some(StateReasonCode::InvalidZipFileException),
+            last_update_status: Some(LastUpdateStatus::Failed),
+            last_update_status_reason: Some(PACKAGE_GONE.into()),
+            last_update_status_reason_code: Some(LastUpdateStatusReasonCode::InvalidZipFileException),
             ..shown
         },
     }

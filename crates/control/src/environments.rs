@@ -23,6 +23,11 @@ impl Environments {
         self.0.get_or_init(|| Some(make())).as_ref()
     }
 
+    /// Whether these are the same version's: not another's in its place.
+    pub(crate) fn are(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// Takes no more invocations. Tells whether there ever were any.
     pub(crate) fn retire(&self) -> bool {
         let handle = self.0.get_or_init(|| None);

@@ -7,6 +7,7 @@ use std::fmt;
 use hothouse_api::{
     ApiError, ErrorKind,
     arn::FunctionArn,
+    generated::{State, StateReasonCode},
     name::{AliasName, FunctionName, Region},
 };
 
@@ -69,10 +70,28 @@ pub(crate) fn revision_differs() -> ApiError {
     )
 }
 
+/// To who invokes a version that is not ready yet.
 pub(crate) fn still_pending() -> ApiError {
     conflict(
         "The operation cannot be performed at this time. The function is currently in the following state: Pending",
     )
+}
+
+/// To who invokes a version whose package is gone.
+pub(crate) fn package_gone() -> ApiError {
+    ApiError::new(
+        ErrorKind::CodeArtifactUserFailed,
+        // Unverified wording.
+        "The function cannot be invoked because its deployment package is gone. Update the function's code.",
+    )
+}
+
+/// To who changes a function that is not in a state to be changed.
+pub(crate) fn wrong_state(arn: &FunctionArn, state: State, reason: StateReasonCode) -> ApiError {
+    conflict(format!(
+        "The operation cannot be performed at this time. The resource {arn} is currently in the following state: \
+         '{state}'. StateReasonCode: '{reason}'"
+    ))
 }
 
 pub(crate) fn update_in_progress(arn: &FunctionArn) -> ApiError {

@@ -24,7 +24,7 @@ use crate::{
     concurrency::Permit,
     control::Control,
     describe::default_log_group,
-    error, runtime,
+    error, lifecycle, runtime,
     state::model::{Function, FunctionKey, Package, Status, Version},
     target::Target,
 };
@@ -61,8 +61,10 @@ pub(crate) async fn invoke(
         let Picked { version, permit } = control.pick(&target)?;
         let _permit =
             permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
-        if version.status == Status::Creating {
-            return Err(error::still_pending());
+        match version.status {
+            Status::Creating => return Err(error::still_pending()),
+            Status::Failed => return Err(error::package_gone()),
+            Status::Updating | Status::Ready => {}
         }
         let package = &version.code.package;
         let (Some(runtime), Package::Zip { .. }) = (version.configuration.runtime, package) else {
@@ -88,6 +90,9 @@ pub(crate) async fn invoke(
             Err(InvokeError::Retired) => {}
             Err(InvokeError::Throttled { .. }) => {
                 return Err(error::throttled("ConcurrentInvocationLimitExceeded"));
+            }
+            Err(InvokeError::Start(_)) if lifecycle::fail_if_lost(control, &target.key, &version).await => {
+                return Err(error::package_gone());
             }
             // Nobody but the user can help, so the message is for the user, whom a modelled error reaches.
             Err(InvokeError::Start(error)) if matches!(*error, StartError::Runtime { .. }) => {

@@ -17,6 +17,7 @@ mod event_invoke;
 mod function;
 mod function_url;
 mod invoke;
+mod lifecycle;
 mod package;
 mod page;
 mod permission;

@@ -2,7 +2,7 @@
 //!
 //! Must not change what was published.
 
-use std::sync::Arc;
+use std::{slice::from_ref, sync::Arc};
 
 use hothouse_api::{
     ApiError, RequestContext,
@@ -21,6 +21,7 @@ use crate::{
     environments::Environments,
     error::{self, invalid_parameter},
     function::{create::check_code_size, update::updatable},
+    lifecycle,
     page::{self, Page},
     state::{
         Event,
@@ -40,12 +41,12 @@ pub(crate) async fn publish(
             let key = Target::function(&this, &context, &input.function_name)?;
             check_built([("PublishTo", input.publish_to.is_some())])?;
             let delay = this.config().create_delay;
-            let shown = this
+            let (shown, made) = this
                 .change(&key, |state| {
                     let function = updatable(state, &key, input.revision_id.as_deref())?;
                     check_code_sha256(&function.latest, input.code_sha256.as_deref())?;
-                    if let Some(same) = unchanged(function) {
-                        return Ok((Vec::new(), Version::clone(same)));
+                    if let Some(same) = unchanged(function, &function.latest) {
+                        return Ok((Vec::new(), (Version::clone(same), None)));
                     }
                     check_code_size(&this, state, &key, function.latest.code.package.size())?;
                     // A snapshot is taken before the version can be used.
@@ -60,17 +61,18 @@ pub(crate) async fn publish(
                     let mut events = vec![
                         Event::Published { version: Arc::new(version.clone()) },
                         // `$LATEST` gets another revision, too.
-                        crate::control::ready(name::Version::Latest),
+                        lifecycle::ready(name::Version::Latest),
                     ];
-                    if status == Status::Creating && delay.is_zero() {
-                        events.push(crate::control::ready(version.version));
-                    }
-                    Ok((events, version))
+                    let made = (status == Status::Creating).then(|| version.clone());
+                    events
+                        .extend(made.iter().flat_map(|made| lifecycle::ready_at_once(from_ref(made), delay)));
+                    Ok((events, (version, made)))
                 })
                 .await?;
-            if shown.status == Status::Creating && !delay.is_zero() {
-                this.ready_later(key.clone(), shown.version, delay);
+            if let Some(made) = made {
+                lifecycle::settle(&this, &key, from_ref(&made), delay).await?;
             }
+            let shown = lifecycle::answered(&this, &key, shown);
             Ok(describe::version(&key.arn().with_qualifier(shown.version), &shown, Detail::Full))
         })
         .await
@@ -87,10 +89,9 @@ pub(crate) fn next(function: &Function, latest: &Version, status: Status) -> Ver
     }
 }
 
-/// The newest published version, if nothing has changed since.
-fn unchanged(function: &Function) -> Option<&Arc<Version>> {
+/// The newest published version, if `latest` is no other.
+pub(crate) fn unchanged<'a>(function: &'a Function, latest: &Version) -> Option<&'a Arc<Version>> {
     let newest = function.versions.get(&(function.next_version - 1))?;
-    let latest = &function.latest;
     (newest.configuration == latest.configuration && newest.code == latest.code).then_some(newest)
 }
 
@@ -110,8 +111,8 @@ pub(crate) fn list(
     context: &RequestContext,
     input: &ListVersionsByFunctionRequest,
 ) -> Result<ListVersionsByFunctionResponse, ApiError> {
-    /// The model's limit.
-    const MOST: usize = 10_000;
+    /// Whatever `MaxItems` says.
+    const MOST: usize = 50;
     let target = Target::find(control, context, &input.function_name, None)?;
     let after: Option<name::Version> = page::marker(input.marker.as_deref())?;
     let state = control.state();

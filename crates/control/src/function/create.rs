@@ -14,10 +14,11 @@ use uuid::Uuid;
 use crate::{
     code_signing::function as code_signing,
     configuration,
-    control::{Control, ready},
+    control::Control,
     describe::{self, Detail},
     environments::Environments,
     error::{self, invalid_parameter, validation},
+    lifecycle,
     package::{self, Source},
     state::{
         Event, State,
@@ -90,12 +91,7 @@ async fn run(
         environments: Environments::default(),
         ..latest.clone()
     });
-    let versions: Vec<name::Version> =
-        [Some(latest.version), published.as_ref().map(|version| version.version)]
-            .into_iter()
-            .flatten()
-            .collect();
-    let shown = published.clone().unwrap_or_else(|| latest.clone());
+    let made: Vec<Version> = std::iter::once(latest.clone()).chain(published.clone()).collect();
     let delay = control.config().create_delay;
 
     let others: Vec<_> = signing.iter().map(|signing| signing.id.clone()).collect();
@@ -105,37 +101,21 @@ async fn run(
                 return Err(error::function_exists(&key.name));
             }
             let signing = signing.map(|signing| signing.decide(state, &key)).transpose()?;
-            let size = latest.code.package.size() * versions.len() as u64;
+            let size = latest.code.package.size() * made.len() as u64;
             check_code_size(control, state, &key, size)?;
             let mut events = vec![Event::Created { latest: Arc::new(latest), tags }];
             events.extend(signing);
             events.extend(published.map(|version| Event::Published { version: Arc::new(version) }));
-            if delay.is_zero() {
-                events.extend(versions.iter().copied().map(ready));
-            }
+            events.extend(lifecycle::ready_at_once(&made, delay));
             Ok((events, ()))
         })
         .await;
     kept.release(control);
     result?;
 
-    let mut shown = shown;
-    if control.config().synchronous_create {
-        if !delay.is_zero() {
-            control.pause(delay).await;
-            for version in &versions {
-                control.make_ready(&key, *version).await?;
-            }
-        }
-        let state = control.state();
-        if let Some(version) = state.function(&key).and_then(|function| function.version(shown.version)) {
-            shown = Version::clone(version);
-        }
-    } else if !delay.is_zero() {
-        for version in versions {
-            control.ready_later(key.clone(), version, delay);
-        }
-    }
+    lifecycle::settle(control, &key, &made, delay).await?;
+    let shown = made.into_iter().next_back().expect("`$LATEST` at least");
+    let shown = lifecycle::answered(control, &key, shown);
     // Unqualified even if a version was published.
     Ok(describe::version(&key.arn(), &shown, Detail::Full))
 }

@@ -2,12 +2,13 @@
 //!
 //! Must not change a published version.
 
-use std::sync::Arc;
+use std::{slice::from_ref, sync::Arc};
 
 use hothouse_api::{
     ApiError, RequestContext,
     generated::{
-        FunctionCode, FunctionConfiguration, UpdateFunctionCodeRequest, UpdateFunctionConfigurationRequest,
+        FunctionCode, FunctionConfiguration, State as Shown, StateReasonCode, UpdateFunctionCodeRequest,
+        UpdateFunctionConfigurationRequest,
     },
     name,
 };
@@ -17,10 +18,11 @@ use super::create::{check_code_size, only};
 use crate::{
     code_signing::function as code_signing,
     configuration,
-    control::{Control, ready},
+    control::Control,
     describe::{self, Detail},
     environments::Environments,
     error::{self, invalid_parameter},
+    lifecycle,
     package::{self, Source},
     state::{
         Event, State,
@@ -39,7 +41,8 @@ pub(crate) async fn configuration(
     control
         .run(async move {
             let key = Target::function(&this, &context, &input.function_name)?;
-            let shown = this
+            let delay = this.config().update_delay;
+            let new = this
                 .change(&key, |state| {
                     let function = updatable(state, &key, input.revision_id.as_deref())?;
                     if let Some(layer) = input.layers.iter().flatten().next() {
@@ -56,15 +59,13 @@ pub(crate) async fn configuration(
                         ..successor(&this, latest)
                     };
                     let mut events = vec![Event::Updated { latest: Arc::new(new.clone()) }];
-                    if this.config().update_delay.is_zero() {
-                        events.push(ready(name::Version::Latest));
-                    }
+                    events.extend(lifecycle::ready_at_once(from_ref(&new), delay));
                     Ok((events, new))
                 })
                 .await?;
-            let answer = describe::version(&key.arn(), &shown, Detail::Full);
-            settle(&this, key, &[name::Version::Latest]);
-            Ok(answer)
+            lifecycle::settle(&this, &key, from_ref(&new), delay).await?;
+            let shown = lifecycle::answered(&this, &key, new);
+            Ok(describe::version(&key.arn(), &shown, Detail::Full))
         })
         .await
 }
@@ -87,7 +88,7 @@ async fn update_code(
     configuration::check_built([("PublishTo", input.publish_to.is_some())])?;
     let source = {
         let state = control.state();
-        let function = updatable(&state, &key, input.revision_id.as_deref())?;
+        let function = replaceable(&state, &key, input.revision_id.as_deref())?;
         let image = matches!(function.latest.code.package, Package::Image { .. });
         if image && input.image_uri.is_none() {
             return Err(invalid_parameter(
@@ -111,10 +112,11 @@ async fn update_code(
     let kept = package::keep(control, source).await?;
     let publish = input.publish.unwrap_or(false);
     let dry_run = input.dry_run.unwrap_or(false);
+    let delay = control.config().update_delay;
 
     let result = control
         .change(&key, |state| {
-            let function = updatable(state, &key, input.revision_id.as_deref())?;
+            let function = replaceable(state, &key, input.revision_id.as_deref())?;
             code_signing::check_deployment(state, &key, function, key.arn())?;
             let latest = &function.latest;
             let new = Version {
@@ -125,40 +127,70 @@ async fn update_code(
                 ..successor(control, latest)
             };
             if dry_run {
-                return Ok((Vec::new(), (Version { status: Status::Ready, ..new }, false)));
+                // What it would be, but of the revision that it still is.
+                let Version { revision_id, last_modified, .. } = **latest;
+                let dry = Version { status: Status::Ready, revision_id, last_modified, ..new };
+                return Ok((Vec::new(), Updated { shown: dry, made: Vec::new() }));
             }
-            let size = new.code.package.size();
-            let more = (size * (1 + u64::from(publish))).saturating_sub(latest.code.package.size());
-            check_code_size(control, state, &key, more)?;
-            let published = publish.then(|| version::next(function, &new, Status::Creating));
             let mut events = vec![Event::Updated { latest: Arc::new(new.clone()) }];
-            events.extend(published.clone().map(|version| Event::Published { version: Arc::new(version) }));
-            let delayed = !control.config().update_delay.is_zero();
-            if !delayed {
-                events.push(ready(name::Version::Latest));
-                events.extend(published.as_ref().map(|version| ready(version.version)));
-            }
-            Ok((events, (published.unwrap_or(new), delayed)))
+            let mut made = vec![new];
+            let mut more = made[0].code.package.size();
+            let shown = match version::unchanged(function, &made[0]).filter(|_| publish) {
+                Some(same) => Version::clone(same),
+                None if publish => {
+                    let version = version::next(function, &made[0], Status::Creating);
+                    events.push(Event::Published { version: Arc::new(version.clone()) });
+                    more += version.code.package.size();
+                    made.push(version.clone());
+                    version
+                }
+                None => made[0].clone(),
+            };
+            check_code_size(control, state, &key, more.saturating_sub(latest.code.package.size()))?;
+            events.extend(lifecycle::ready_at_once(&made, delay));
+            Ok((events, Updated { shown, made }))
         })
         .await;
     kept.release(control);
-    let (shown, delayed) = result?;
+    let Updated { shown, made } = result?;
+    lifecycle::settle(control, &key, &made, delay).await?;
 
     let arn = match shown.version {
         name::Version::Latest => key.arn(),
         published @ name::Version::Number(_) => key.arn().with_qualifier(published),
     };
-    if delayed {
-        settle(control, key, &[name::Version::Latest, shown.version]);
-    }
+    let shown = if dry_run { shown } else { lifecycle::answered(control, &key, shown) };
     Ok(describe::version(&arn, &shown, Detail::Full))
 }
 
-/// The function, if it may be updated now.
+/// What an update of code came to.
+struct Updated {
+    /// What the answer is about.
+    shown: Version,
+    /// What is not ready yet.
+    made: Vec<Version>,
+}
+
+/// The function, if its configuration may be updated, or a version of it be published, now.
 ///
 /// # Errors
-/// If it is not there, not of the revision that the caller knows, or busy.
+/// If it is not there, not of the revision that the caller knows, busy, or has no package.
 pub(crate) fn updatable<'a>(
+    state: &'a State,
+    key: &FunctionKey,
+    revision_id: Option<&str>,
+) -> Result<&'a Function, ApiError> {
+    let function = replaceable(state, key, revision_id)?;
+    match function.latest.status {
+        Status::Failed => {
+            Err(error::wrong_state(&key.arn(), Shown::Failed, StateReasonCode::InvalidZipFileException))
+        }
+        Status::Ready | Status::Creating | Status::Updating => Ok(function),
+    }
+}
+
+/// The function, if its code may be replaced now: also if it has none any more.
+fn replaceable<'a>(
     state: &'a State,
     key: &FunctionKey,
     revision_id: Option<&str>,
@@ -166,8 +198,8 @@ pub(crate) fn updatable<'a>(
     let function = state.function(key).ok_or_else(|| error::function_not_found(key.arn()))?;
     check_revision(&function.latest.revision_id, revision_id)?;
     match function.latest.status {
-        Status::Ready => Ok(function),
-        Status::Creating => Err(error::still_pending()),
+        Status::Ready | Status::Failed => Ok(function),
+        Status::Creating => Err(error::wrong_state(&key.arn(), Shown::Pending, StateReasonCode::Creating)),
         Status::Updating => Err(error::update_in_progress(&key.arn())),
     }
 }
@@ -188,15 +220,5 @@ fn successor(control: &Control, latest: &Version) -> Version {
         status: Status::Updating,
         environments: Environments::default(),
         ..latest.clone()
-    }
-}
-
-/// Makes versions ready when the delay for updates is over, if there is one.
-fn settle(control: &Control, key: FunctionKey, versions: &[name::Version]) {
-    let delay = control.config().update_delay;
-    if !delay.is_zero() {
-        for version in versions {
-            control.ready_later(key.clone(), *version, delay);
-        }
     }
 }

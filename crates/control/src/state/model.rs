@@ -144,6 +144,8 @@ pub enum Status {
     Updating,
     /// `Active` and `Successful`.
     Ready,
+    /// `Failed`: the package is gone, so it cannot be invoked until it gets another.
+    Failed,
 }
 
 /// What `UpdateFunctionConfiguration` changes. Defaults are filled in.

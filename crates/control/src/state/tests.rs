@@ -95,7 +95,8 @@ fn events() -> impl Strategy<Value = Event> {
     let published = (1..4u64, any::<u8>()).prop_map(|(number, seed)| Event::Published {
         version: Arc::new(version(name::Version::Number(number), seed)),
     });
-    let statuses = prop::sample::select(vec![Status::Creating, Status::Updating, Status::Ready]);
+    let statuses =
+        prop::sample::select(vec![Status::Creating, Status::Updating, Status::Ready, Status::Failed]);
     let aliases = || prop::sample::select(vec!["live", "test"]).prop_map(|name| name.parse().unwrap());
     let alias = (versions(), ".{0,3}", any::<Option<(u64, f64)>>(), any::<u128>()).prop_map(
         |(version, description, additional, revision)| Alias {

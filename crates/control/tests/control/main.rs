@@ -17,6 +17,7 @@ mod permissions;
 mod recorded;
 mod runtime_management;
 mod scenario;
+mod states;
 mod support;
 mod tags;
 mod versions;

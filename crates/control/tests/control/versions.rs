@@ -61,3 +61,33 @@ async fn snapshots_are_of_published_versions() {
     };
     assert_eq!((status("/f").await, status("/f:1").await), (json!("Off"), json!("On")));
 }
+
+#[tokio::test]
+async fn code_that_is_published_already_is_not_published_again() {
+    let service = service().await;
+    service.created(json!({ "Publish": true })).await;
+    let first = service.get("/f:1/configuration").await.body;
+    let again = service.update_code(json!({ "ZipFile": package("1"), "Publish": true })).await;
+    assert_eq!((again.status, again.text("FunctionArn")), (200, format!("{ARN}:1").as_str()));
+    assert_eq!(again.body["RevisionId"], first["RevisionId"]);
+    let other = service.update_code(json!({ "ZipFile": package("2"), "Publish": true })).await;
+    assert_eq!(other.text("Version"), "2");
+    let back = service.update_code(json!({ "ZipFile": package("1"), "Publish": true })).await;
+    assert_eq!(back.text("Version"), "3");
+}
+
+#[tokio::test]
+async fn versions_come_in_pages_of_fifty() {
+    let service = service().await;
+    service.created(json!({ "Publish": true })).await;
+    for timeout in 1..=50 {
+        service.update_configuration(json!({ "Timeout": timeout })).await;
+        service.publish(json!({})).await;
+    }
+    let page = service.get("/f/versions?MaxItems=10000").await.body;
+    assert_eq!(page["Versions"].as_array().unwrap().len(), 50);
+    let marker = page["NextMarker"].as_str().unwrap();
+    let rest = service.get(&format!("/f/versions?Marker={marker}")).await.body;
+    let numbers: Vec<_> = rest["Versions"].as_array().unwrap().iter().map(|v| v["Version"].clone()).collect();
+    assert_eq!((numbers, rest.get("NextMarker")), (vec![json!("50"), json!("51")], None));
+}

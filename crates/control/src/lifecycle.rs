@@ -1,0 +1,157 @@
+//! How versions become ready, and what becomes of those whose package is gone.
+//!
+//! What a version's status is changes by events alone: nothing here waits for anything but a configured delay. Must not
+//! decide what is refused meanwhile: each operation knows which states it can work with.
+
+use std::{collections::HashMap, time::Duration};
+
+use hothouse_api::{ApiError, name};
+use uuid::Uuid;
+
+use crate::{
+    code::{CodeHash, CodeStore},
+    control::Control,
+    environments::Environments,
+    state::{
+        Change, Event, State,
+        model::{FunctionKey, Status, Version},
+    },
+};
+
+/// A version becomes ready, with a revision of its own.
+pub(crate) fn ready(version: name::Version) -> Event {
+    amended(version, Status::Ready)
+}
+
+fn amended(version: name::Version, status: Status) -> Event {
+    Event::Amended { version, status, revision_id: Uuid::new_v4() }
+}
+
+/// What else happens with a change that makes these versions: without a delay they are ready at once.
+pub(crate) fn ready_at_once(versions: &[Version], delay: Duration) -> Vec<Event> {
+    match delay.is_zero() {
+        true => versions.iter().map(|version| ready(version.version)).collect(),
+        false => Vec::new(),
+    }
+}
+
+/// Makes versions ready when the delay is over, if there is one. Comes back then if the answer is to wait for it.
+///
+/// # Errors
+/// If the store fails meanwhile.
+pub(crate) async fn settle(
+    control: &Control,
+    key: &FunctionKey,
+    versions: &[Version],
+    delay: Duration,
+) -> Result<(), ApiError> {
+    if delay.is_zero() {
+        return Ok(());
+    }
+    if control.config().synchronous_create {
+        control.pause(delay).await;
+        for version in versions {
+            make_ready(control, key, version.version, &version.environments).await?;
+        }
+        return Ok(());
+    }
+    for version in versions {
+        ready_later(control, key.clone(), version, delay);
+    }
+    Ok(())
+}
+
+/// A version as an answer shows it that was just made: as it was made, or as it is now if the answer waited.
+pub(crate) fn answered(control: &Control, key: &FunctionKey, made: Version) -> Version {
+    if !control.config().synchronous_create {
+        return made;
+    }
+    let state = control.state();
+    let now = state.function(key).and_then(|function| function.version(made.version));
+    now.map_or(made, |now| Version::clone(now))
+}
+
+/// Makes a version ready after a while. If the service ends before, the next start does.
+fn ready_later(control: &Control, key: FunctionKey, version: &Version, delay: Duration) {
+    let (number, environments) = (version.version, version.environments.clone());
+    let this = control.clone();
+    control.later(delay, async move {
+        if let Err(error) = make_ready(&this, &key, number, &environments).await {
+            tracing::error!(
+                function = %key.name,
+                error = &error as &dyn std::error::Error,
+                "failed to record that a version is ready"
+            );
+        }
+    });
+}
+
+/// Makes a version ready, unless it is, or another has taken its place meanwhile: one of a function that was created
+/// anew, say.
+async fn make_ready(
+    control: &Control,
+    key: &FunctionKey,
+    version: name::Version,
+    environments: &Environments,
+) -> Result<(), ApiError> {
+    control
+        .change(key, |state| {
+            let unready =
+                state.function(key).and_then(|function| function.version(version)).is_some_and(|now| {
+                    matches!(now.status, Status::Creating | Status::Updating)
+                        && now.environments.are(environments)
+                });
+            Ok((if unready { vec![ready(version)] } else { Vec::new() }, ()))
+        })
+        .await
+}
+
+/// Records that a version cannot run as its package is gone, if that is so. Tells whether it is.
+pub(crate) async fn fail_if_lost(control: &Control, key: &FunctionKey, version: &Version) -> bool {
+    if !is_lost(control.code(), version, &mut HashMap::new()) {
+        return false;
+    }
+    let result = control
+        .change(key, |state| {
+            let function = state.function(key);
+            let there = function.and_then(|function| function.version(version.version)).is_some_and(|now| {
+                now.status == Status::Ready && now.environments.are(&version.environments)
+            });
+            let event = amended(version.version, Status::Failed);
+            Ok((if there { vec![event] } else { Vec::new() }, ()))
+        })
+        .await;
+    if let Err(error) = result {
+        tracing::error!(
+            function = %key.name,
+            error = &error as &dyn std::error::Error,
+            "failed to record that a version's package is gone"
+        );
+    }
+    true
+}
+
+/// What a start brings in order: versions that were about to become ready are, those whose package is gone have failed.
+/// Blocks.
+pub(crate) fn leftovers(state: &State, code: &CodeStore) -> Vec<Change> {
+    let mut known = HashMap::new();
+    let mut changes = Vec::new();
+    for (key, function) in state.all_functions() {
+        for version in function.all_versions() {
+            let lost = is_lost(code, version, &mut known);
+            let status = if lost { Status::Failed } else { Status::Ready };
+            if version.status != status {
+                if lost {
+                    tracing::warn!(function = %key.name, version = %version.version, "the package is gone");
+                }
+                changes.push(Change::Function { key: key.clone(), event: amended(version.version, status) });
+            }
+        }
+    }
+    changes
+}
+
+/// Whether one of the packages that a version runs from is gone.
+fn is_lost(code: &CodeStore, version: &Version, known: &mut HashMap<CodeHash, bool>) -> bool {
+    version.packages().any(|hash| !*known.entry(hash).or_insert_with(|| code.archive(&hash).is_some()))
+}
