@@ -21,7 +21,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
+<<<<<<< HEAD
     error, lifecycle,
+=======
+    error,
+    event_source_mapping::{self, EventSources},
+>>>>>>> a29c624 ([control, server] Event source mappings: created, shown, listed, changed, deleted, with their states; sources are looked up)
     state::{
         Change, Event, Gone, ResourceId, State, Store, StoreError,
         model::{FunctionKey, Scope},
@@ -60,6 +65,8 @@ pub struct Ports {
     pub code: Arc<CodeStore>,
     /// Fetches packages from S3.
     pub objects: Arc<dyn ObjectSource>,
+    /// Knows queues and streams.
+    pub sources: Arc<dyn EventSources>,
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -102,7 +109,11 @@ pub struct FunctionSummary {
 
 impl Control {
     /// Loads the state and brings in order what a crash may have left: versions that were about to become ready do,
+<<<<<<< HEAD
     /// those whose package is gone have failed, packages that nothing uses go.
+=======
+    /// mappings take on the states that they were about to, packages that nothing uses go.
+>>>>>>> a29c624 ([control, server] Event source mappings: created, shown, listed, changed, deleted, with their states; sources are looked up)
     ///
     /// # Errors
     /// If state or packages cannot be read or written.
@@ -120,10 +131,27 @@ impl Control {
                 stop: CancellationToken::new(),
             }),
         };
+<<<<<<< HEAD
         let this = control.clone();
         let pending =
             tokio::task::spawn_blocking(move || lifecycle::leftovers(&this.state(), this.code())).await;
         let pending = pending.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+=======
+        let pending: Vec<Change> = {
+            let state = control.state();
+            let unready = |(key, function): (FunctionKey, &crate::state::model::Function)| {
+                let versions: Vec<_> = function
+                    .all_versions()
+                    .filter(|version| version.status != Status::Ready)
+                    .map(|version| Change::Function { key: key.clone(), event: ready(version.version) })
+                    .collect();
+                versions
+            };
+            let mut pending: Vec<_> = state.all_functions().flat_map(unready).collect();
+            pending.extend(event_source_mapping::transition::settle_all(&state, control.now()));
+            pending
+        };
+>>>>>>> a29c624 ([control, server] Event source mappings: created, shown, listed, changed, deleted, with their states; sources are looked up)
         if !pending.is_empty() {
             control.commit(pending).await?;
         }
@@ -148,6 +176,10 @@ impl Control {
 
     pub(crate) fn objects(&self) -> &dyn ObjectSource {
         &*self.inner.ports.objects
+    }
+
+    pub(crate) fn sources(&self) -> &dyn EventSources {
+        &*self.inner.ports.sources
     }
 
     pub(crate) fn engine(&self) -> &Engine {

@@ -14,6 +14,7 @@ mod describe;
 mod environments;
 mod error;
 mod event_invoke;
+pub mod event_source_mapping;
 mod function;
 mod function_url;
 mod invoke;
@@ -141,6 +142,18 @@ operations! {
         = runtime_management::get;
     change put_runtime_management_config(PutRuntimeManagementConfigRequest) -> PutRuntimeManagementConfigResponse
         = runtime_management::put;
+
+    /// Event source mappings
+    change create_event_source_mapping(CreateEventSourceMappingRequest) -> EventSourceMappingConfiguration
+        = event_source_mapping::create::create;
+    change delete_event_source_mapping(DeleteEventSourceMappingRequest) -> EventSourceMappingConfiguration
+        = event_source_mapping::delete::delete;
+    read get_event_source_mapping(GetEventSourceMappingRequest) -> EventSourceMappingConfiguration
+        = event_source_mapping::read::get;
+    read list_event_source_mappings(ListEventSourceMappingsRequest) -> ListEventSourceMappingsResponse
+        = event_source_mapping::read::list;
+    change update_event_source_mapping(UpdateEventSourceMappingRequest) -> EventSourceMappingConfiguration
+        = event_source_mapping::update::update;
 
     /// Tags
     read list_tags(ListTagsRequest) -> ListTagsResponse = tag::list;

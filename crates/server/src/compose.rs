@@ -39,6 +39,7 @@ use crate::{
         forward::{EndpointError, Forwarder, ForwarderConfig, Keys},
         logs::{LogStore, LogStoreConfig, StoreError as LogStoreError},
         objects::Objects,
+        sources::Sources,
         sts::{SecretError, Sts},
         xray::{self, Daemon, DaemonError, Xray},
     },
@@ -203,6 +204,7 @@ impl Service {
                 store: store(&config)?,
                 code: code_store(&config)?,
                 objects: Arc::new(Objects::new(forwarder.clone(), region.clone())),
+                sources: Arc::new(Sources::new(forwarder.clone())),
                 clock,
             },
         )

@@ -3,10 +3,7 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use hothouse_api::{
-    generated::{
-        Architecture, EventSourceMappingConfiguration, LogFormat, RecursiveLoop, Runtime, SnapStartApplyOn,
-        TracingMode,
-    },
+    generated::{Architecture, LogFormat, RecursiveLoop, Runtime, SnapStartApplyOn, TracingMode},
     name::{self, AliasName, Qualifier},
 };
 use proptest::prelude::*;
@@ -19,7 +16,7 @@ use super::{
         AdditionalVersion, Alias, Code, Configuration, FunctionKey, Logging, Package, Rare, Scope, Status,
         Version,
         layer::{Layer, LayerVersion, UsedLayer},
-        mapping::EventSourceMapping,
+        mapping::{EventSourceMapping, Settings, Source, Transition},
         policy::{Policy, Statement},
     },
 };
@@ -179,7 +176,12 @@ fn resource_events() -> impl Strategy<Value = ResourceEvent> {
             Resource::EventSourceMapping(Box::new(EventSourceMapping {
                 function: function.parse().unwrap(),
                 qualifier,
-                shown: EventSourceMappingConfiguration { batch_size: Some(7), ..Default::default() },
+                source: Source::Mq { arn: "arn".into(), queues: vec!["q".into()] },
+                start: None,
+                settings: Settings { batch_size: 7, ..Settings::default() },
+                enabled: true,
+                transition: Some(Transition::Updating),
+                last_modified: 1,
                 tags: BTreeMap::new(),
             }))
         }),

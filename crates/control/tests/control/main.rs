@@ -8,6 +8,7 @@ mod concurrency;
 mod cross_account;
 mod durability;
 mod event_invoke;
+mod event_source_mappings;
 mod function_urls;
 mod functions;
 mod fuzz;

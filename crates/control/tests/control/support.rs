@@ -18,6 +18,7 @@ use hothouse_api::{
 use hothouse_control::{
     Control, ControlConfig, Ports,
     code::{CodeStore, ObjectError, ObjectId, ObjectSource},
+    event_source_mapping::{EventSourceId, EventSources, Existing, LookupError},
     state::{MemoryStore, SqliteStore, Store},
 };
 use hothouse_execution::{
@@ -103,7 +104,14 @@ pub(crate) async fn open(
         },
     );
     let objects = Arc::new(Objects::default());
-    let ports = Ports { engine: engine.clone(), store, code, objects, clock: Arc::new(SystemClock) };
+    let ports = Ports {
+        engine: engine.clone(),
+        store,
+        code,
+        objects,
+        sources: Arc::new(Sources),
+        clock: Arc::new(SystemClock),
+    };
     let control = Control::open(config, ports).await.unwrap();
     Service {
         control,
@@ -282,5 +290,20 @@ impl ObjectSource for Objects {
             _ => Err(ObjectError::no_such_bucket()),
         };
         Box::pin(std::future::ready(content))
+    }
+}
+
+/// Every queue and stream there is, but for those called `missing`; `unreachable` ones nobody can tell about.
+struct Sources;
+
+impl EventSources for Sources {
+    fn look_up<'a>(&'a self, source: &'a EventSourceId) -> BoxFuture<'a, Result<Existing, LookupError>> {
+        let found = match source.name.rsplit('/').next() {
+            Some("missing") => Err(LookupError::Missing),
+            Some("unreachable") => Err(LookupError::Transport("connection refused".into())),
+            Some("nowhere") => Err(LookupError::NoEndpoint),
+            _ => Ok(Existing { visibility_timeout: Some(30) }),
+        };
+        Box::pin(std::future::ready(found))
     }
 }

@@ -7,6 +7,7 @@ pub(crate) mod caller;
 pub(crate) mod forward;
 pub(crate) mod logs;
 pub(crate) mod objects;
+pub(crate) mod sources;
 pub(crate) mod sts;
 pub(crate) mod xray;
 
