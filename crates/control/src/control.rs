@@ -21,12 +21,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
-<<<<<<< HEAD
-    error, lifecycle,
-=======
     error,
     event_source_mapping::{self, EventSources},
->>>>>>> a29c624 ([control, server] Event source mappings: created, shown, listed, changed, deleted, with their states; sources are looked up)
+    lifecycle,
     state::{
         Change, Event, Gone, ResourceId, State, Store, StoreError,
         model::{FunctionKey, Scope},
@@ -109,11 +106,8 @@ pub struct FunctionSummary {
 
 impl Control {
     /// Loads the state and brings in order what a crash may have left: versions that were about to become ready do,
-<<<<<<< HEAD
-    /// those whose package is gone have failed, packages that nothing uses go.
-=======
-    /// mappings take on the states that they were about to, packages that nothing uses go.
->>>>>>> a29c624 ([control, server] Event source mappings: created, shown, listed, changed, deleted, with their states; sources are looked up)
+    /// those whose package is gone have failed, mappings take on the states that they were about to, packages that
+    /// nothing uses go.
     ///
     /// # Errors
     /// If state or packages cannot be read or written.
@@ -131,27 +125,11 @@ impl Control {
                 stop: CancellationToken::new(),
             }),
         };
-<<<<<<< HEAD
         let this = control.clone();
         let pending =
             tokio::task::spawn_blocking(move || lifecycle::leftovers(&this.state(), this.code())).await;
-        let pending = pending.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
-=======
-        let pending: Vec<Change> = {
-            let state = control.state();
-            let unready = |(key, function): (FunctionKey, &crate::state::model::Function)| {
-                let versions: Vec<_> = function
-                    .all_versions()
-                    .filter(|version| version.status != Status::Ready)
-                    .map(|version| Change::Function { key: key.clone(), event: ready(version.version) })
-                    .collect();
-                versions
-            };
-            let mut pending: Vec<_> = state.all_functions().flat_map(unready).collect();
-            pending.extend(event_source_mapping::transition::settle_all(&state, control.now()));
-            pending
-        };
->>>>>>> a29c624 ([control, server] Event source mappings: created, shown, listed, changed, deleted, with their states; sources are looked up)
+        let mut pending = pending.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
+        pending.extend(event_source_mapping::transition::settle_all(&control.state(), control.now()));
         if !pending.is_empty() {
             control.commit(pending).await?;
         }
