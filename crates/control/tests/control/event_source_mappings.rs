@@ -210,8 +210,7 @@ async fn unknown_mappings_are_not_found() {
         assert_eq!(service.unmap(id).await.error(), GONE);
     }
     for (account, region) in [("210987654321", "us-east-1"), ("123456789012", "eu-west-1")] {
-        let elsewhere =
-            Service { control: service.control.clone(), engine: service.engine.clone(), account, region };
+        let elsewhere = Service { region, ..service.asked_by(account, None) };
         assert_eq!(elsewhere.mapping(&real).await.error(), GONE);
         assert_eq!(elsewhere.remap(&real, json!({})).await.error(), GONE);
         assert_eq!(elsewhere.unmap(&real).await.error(), GONE);
