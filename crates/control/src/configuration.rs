@@ -15,8 +15,11 @@ use hothouse_api::{
 use crate::{
     config::ControlConfig,
     error::{invalid_parameter, validation},
-    runtime,
-    state::model::{Configuration, Logging, Rare, Variables},
+    layer, runtime,
+    state::{
+        State,
+        model::{Configuration, Logging, Rare, Variables},
+    },
 };
 
 /// The configuration of a new function.
@@ -26,6 +29,7 @@ use crate::{
 pub(crate) fn create(
     config: &ControlConfig,
     context: &RequestContext,
+    state: &State,
     input: &CreateFunctionRequest,
     image: bool,
 ) -> Result<Configuration, ApiError> {
@@ -50,14 +54,14 @@ pub(crate) fn create(
         ));
     }
     check_runtime(config, input.runtime)?;
-    check_layers(config, context, input.layers.as_deref())?;
+    let layers = layer::used::find(config, context, state, input.layers.as_deref().unwrap_or_default())?;
     let rare = Rare {
         vpc: input.vpc_config.clone(),
         dead_letter: input.dead_letter_config.clone(),
         kms_key_arn: input.kms_key_arn.clone(),
         file_systems: input.file_system_configs.clone(),
         image: input.image_config.clone().filter(|_| image),
-        layers: Vec::new(),
+        layers,
     };
     let configuration = Configuration {
         role: input.role.clone(),
@@ -100,6 +104,7 @@ pub(crate) fn create(
 pub(crate) fn update(
     config: &ControlConfig,
     context: &RequestContext,
+    state: &State,
     before: &Configuration,
     input: &UpdateFunctionConfigurationRequest,
 ) -> Result<Configuration, ApiError> {
@@ -110,7 +115,8 @@ pub(crate) fn update(
         ("AcceleratorConfig", input.accelerator_config.is_some()),
     ])?;
     check_runtime(config, input.runtime)?;
-    check_layers(config, context, input.layers.as_deref())?;
+    let layers = input.layers.as_deref().map(|layers| layer::used::find(config, context, state, layers));
+    let layers = layers.transpose()?;
     let old = before.rare.as_deref().cloned().unwrap_or_default();
     let rare = Rare {
         vpc: match (&input.vpc_config, old.vpc) {
@@ -136,7 +142,7 @@ pub(crate) fn update(
             None => old.image,
             Some(new) => Some(new.clone()).filter(|new| *new != Default::default()),
         },
-        layers: old.layers,
+        layers: layers.unwrap_or(old.layers),
     };
     let configuration = Configuration {
         role: input.role.clone().unwrap_or_else(|| before.role.clone()),
@@ -222,40 +228,6 @@ fn check_runtime(config: &ControlConfig, runtime: Option<Runtime>) -> Result<(),
     match runtime {
         Some(runtime) if config.refuse_blocked_runtimes => runtime::check_not_blocked(runtime),
         _ => Ok(()),
-    }
-}
-
-fn check_layers(
-    config: &ControlConfig,
-    context: &RequestContext,
-    layers: Option<&[String]>,
-) -> Result<(), ApiError> {
-    let layers = layers.unwrap_or_default();
-    if layers.len() > config.limits.layers {
-        return Err(invalid_parameter(format!(
-            "Cannot reference more than {} layers.",
-            config.limits.layers
-        )));
-    }
-    for (index, arn) in layers.iter().enumerate() {
-        let layer = |arn: &str| arn.rsplit_once(':').map_or(arn.to_owned(), |(layer, _)| layer.to_owned());
-        if let Some(other) = layers[..index].iter().find(|other| layer(other) == layer(arn)) {
-            return Err(invalid_parameter(format!(
-                "Two different versions of the same layer are not allowed to be referenced in the same function. \
-                 {other} and {arn} are versions of the same layer."
-            )));
-        }
-        if arn.split(':').nth(3) != Some(context.region.as_str()) {
-            return Err(invalid_parameter(format!(
-                "Layers are not in the same region as the function. Layers are expected to be in region {}.",
-                context.region
-            )));
-        }
-    }
-    // There are no operations on layers yet, so there can be no layers.
-    match layers.first() {
-        Some(arn) => Err(invalid_parameter(format!("Layer version {arn} does not exist."))),
-        None => Ok(()),
     }
 }
 

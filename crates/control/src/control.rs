@@ -230,14 +230,14 @@ impl Control {
         self.change_with(key, &[], decide).await
     }
 
-    /// As [`Control::change`], where the decision rests on other resources of the function's region, too.
+    /// As [`Control::change`], where the decision rests on other resources, too.
     pub(crate) async fn change_with<T>(
         &self,
         key: &FunctionKey,
-        others: &[ResourceId],
+        others: &[(Scope, ResourceId)],
         decide: impl FnOnce(&State) -> Result<(Vec<Event>, T), ApiError>,
     ) -> Result<T, ApiError> {
-        let others = others.iter().map(|id| Subject::Resource(&key.scope, id));
+        let others = others.iter().map(|(scope, id)| Subject::Resource(scope, id));
         let subjects: Vec<_> = std::iter::once(Subject::Function(key)).chain(others).collect();
         self.change_all(&subjects, |state| {
             let (events, answer) = decide(state)?;
@@ -306,11 +306,14 @@ impl Control {
     /// Removes a package after a while, if nothing uses it then.
     pub(crate) fn collect_later(&self, hash: CodeHash, grace: Duration) {
         let control = self.clone();
+        // Until then others who find it unused leave it there, too.
+        let pinned = (!grace.is_zero()).then(|| self.code().pin(hash));
         self.inner.tasks.spawn(async move {
             if !control.pause(grace).await {
                 // The next start collects.
                 return;
             }
+            drop(pinned);
             let inner = Arc::clone(&control.inner);
             let collected = control.code().collect(hash, move |hash| read(&inner.state).uses_code(hash)).await;
             if let Err(error) = collected {

@@ -17,7 +17,7 @@ use jiff::Timestamp;
 use crate::{
     code::CodeHash,
     configuration::vpc_lists,
-    runtime,
+    layer, runtime,
     state::model::{Logging, Package, Status, Version},
 };
 
@@ -67,6 +67,7 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
             .clone()
             .map(|variables| EnvironmentResponse { variables: Some(variables.into()), error: None }),
         kms_key_arn: rare.kms_key_arn,
+        layers: layer::used::show(&rare.layers),
         tracing_config: Some(TracingConfigResponse { mode: Some(configuration.tracing) }),
         revision_id: Some(version.revision_id.to_string()),
         file_system_configs: rare.file_systems,

@@ -217,7 +217,7 @@ fn spec(
         ephemeral_storage_mb: configuration.ephemeral_storage,
         environment: configuration.environment.clone().map(Into::into).unwrap_or_default(),
         code: version.code.package.hash().map(|hash| control.code().content(&hash)).unwrap_or_default(),
-        layers: Vec::new(),
+        layers: configuration.merged_layers().map(|hash| control.code().content(&hash)),
         tracing: configuration.tracing,
         logging: Logging {
             format: logging.format,

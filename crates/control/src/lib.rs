@@ -18,6 +18,7 @@ pub mod event_source_mapping;
 mod function;
 mod function_url;
 mod invoke;
+mod layer;
 mod lifecycle;
 mod package;
 mod page;
@@ -85,6 +86,23 @@ operations! {
     read get_function_concurrency(GetFunctionConcurrencyRequest) -> GetFunctionConcurrencyResponse
         = concurrency::get;
     change put_function_concurrency(PutFunctionConcurrencyRequest) -> Concurrency = concurrency::put;
+
+    /// Layers
+    change publish_layer_version(PublishLayerVersionRequest) -> PublishLayerVersionResponse
+        = layer::publish::publish;
+    change delete_layer_version(DeleteLayerVersionRequest) -> () = layer::publish::delete;
+    read get_layer_version(GetLayerVersionRequest) -> GetLayerVersionResponse = layer::read::get;
+    read get_layer_version_by_arn(GetLayerVersionByArnRequest) -> GetLayerVersionResponse
+        = layer::read::get_by_arn;
+    read list_layers(ListLayersRequest) -> ListLayersResponse = layer::read::list;
+    read list_layer_versions(ListLayerVersionsRequest) -> ListLayerVersionsResponse
+        = layer::read::list_versions;
+    change add_layer_version_permission(AddLayerVersionPermissionRequest) -> AddLayerVersionPermissionResponse
+        = layer::permission::add;
+    change remove_layer_version_permission(RemoveLayerVersionPermissionRequest) -> ()
+        = layer::permission::remove;
+    read get_layer_version_policy(GetLayerVersionPolicyRequest) -> GetLayerVersionPolicyResponse
+        = layer::permission::get;
 
     /// Code signing
     change create_code_signing_config(CreateCodeSigningConfigRequest) -> CreateCodeSigningConfigResponse

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use hothouse_api::{ApiError, generated::FunctionCode};
 
 use crate::{
-    code::{ObjectId, Pinned},
+    code::{CodeHash, ObjectId, Pinned, Stored},
     control::Control,
     error::{self, invalid_parameter},
     state::model::Package,
@@ -77,19 +77,29 @@ pub(crate) async fn keep(control: &Control, source: Source) -> Result<Kept, ApiE
             control.objects().fetch(&object, limits.code_size_unzipped).await.map_err(error::object)?
         }
     };
-    let pinned = control.code().put(bytes).await.map_err(error::code)?;
-    Ok(Kept { package: Package::Zip { hash: pinned.hash(), size: pinned.size() }, pinned: Some(pinned) })
+    let Stored { pinned, size, unzipped_size } = control.code().put(bytes).await.map_err(error::code)?;
+    Ok(Kept { package: Package::Zip { hash: pinned.hash(), size, unzipped_size }, pinned: Some(pinned) })
 }
 
 impl Kept {
     /// Lets go of the package. If no version has come to use it, it is removed.
     pub(crate) fn release(self, control: &Control) {
-        if let Some(pinned) = self.pinned {
-            let hash = pinned.hash();
-            drop(pinned);
-            if !control.state().uses_code(&hash) {
-                control.collect_later(hash, std::time::Duration::ZERO);
-            }
+        release(control, self.pinned);
+    }
+}
+
+/// Lets go of packages. Those that nothing has come to use are removed.
+pub(crate) fn release(control: &Control, pins: impl IntoIterator<Item = Pinned>) {
+    for pinned in pins {
+        let hash = pinned.hash();
+        drop(pinned);
+        if !control.state().uses_code(&hash) {
+            control.collect_later(hash, std::time::Duration::ZERO);
         }
     }
+}
+
+/// Where a package can be downloaded.
+pub(crate) fn url(control: &Control, hash: &CodeHash) -> String {
+    format!("{}/_hothouse/code/{hash}", control.config().base_url)
 }

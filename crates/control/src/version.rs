@@ -48,7 +48,7 @@ pub(crate) async fn publish(
                     if let Some(same) = unchanged(function, &function.latest) {
                         return Ok((Vec::new(), (Version::clone(same), None)));
                     }
-                    check_code_size(&this, state, &key, function.latest.code.package.size())?;
+                    check_code_size(&this, state, &key.scope, function.latest.code.package.size())?;
                     // A snapshot is taken before the version can be used.
                     let status = match function.latest.configuration.snap_start {
                         SnapStartApplyOn::PublishedVersions => Status::Creating,

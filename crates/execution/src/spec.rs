@@ -40,8 +40,8 @@ pub struct FunctionSpec {
     pub environment: BTreeMap<String, String>,
     /// Extracted code; becomes `/var/task`, read-only.
     pub code: PathBuf,
-    /// Extracted layers in list order; merged they become `/opt`, read-only.
-    pub layers: Vec<PathBuf>,
+    /// Extracted layers, merged into one directory, if there are any; becomes `/opt`, read-only.
+    pub layers: Option<PathBuf>,
     /// `TracingConfig.Mode`.
     pub tracing: TracingMode,
     /// Where and how the logs go.

@@ -18,6 +18,22 @@ impl CodeHash {
         Self(Sha256::digest(bytes).into())
     }
 
+    /// The address of what several packages are together, which depends on their order. One package is itself, and
+    /// none is nothing.
+    pub fn of_all(packages: &[Self]) -> Option<Self> {
+        match packages {
+            [] => None,
+            [one] => Some(*one),
+            several => {
+                // No archive begins like this, so it is no package's hash.
+                let hasher = Sha256::new_with_prefix(b"merged packages");
+                Some(Self(
+                    several.iter().fold(hasher, |hasher, hash| hasher.chain_update(hash.0)).finalize().into(),
+                ))
+            }
+        }
+    }
+
     /// AWS's `CodeSha256` of a zip package: base64.
     pub fn base64(&self) -> String {
         BASE64_STANDARD.encode(self.0)
@@ -88,6 +104,15 @@ mod tests {
         assert_eq!(hash.to_string(), hexadecimal);
         assert_eq!(hash.base64(), "ungWv48Bz+pBQUDeXa4iI7ADYaOWF3qctBD/YfIAFa0=");
         assert_eq!(hexadecimal.parse::<CodeHash>().unwrap(), hash);
+    }
+
+    #[test]
+    fn packages_together_have_an_address_by_their_order() {
+        let [a, b] = [b"a", b"b"].map(|bytes| CodeHash::of(bytes));
+        assert_eq!((CodeHash::of_all(&[]), CodeHash::of_all(&[a])), (None, Some(a)));
+        assert_eq!(CodeHash::of_all(&[a, b]), CodeHash::of_all(&[a, b]));
+        assert_ne!(CodeHash::of_all(&[a, b]), CodeHash::of_all(&[b, a]));
+        assert!(![Some(a), Some(b)].contains(&CodeHash::of_all(&[a, b])));
     }
 
     #[test]

@@ -5,10 +5,11 @@
 mod archive;
 mod ephemeral;
 mod hash;
+mod overlay;
 mod source;
 mod store;
 
 pub use archive::{ArchiveError, Flaw};
 pub use hash::CodeHash;
 pub use source::{NoObjects, ObjectError, ObjectId, ObjectSource};
-pub use store::{CodeError, CodeStore, Pinned};
+pub use store::{CodeError, CodeStore, Pinned, Stored};

@@ -1,5 +1,6 @@
 //! The directory of packages, addressed by content: `<hash>/archive.zip` beside its extracted `<hash>/content/`.
 //!
+//! A function's layers, merged, are such a package too, without archive. Its hash is that of the list of layers.
 //! A package is there completely or not at all. Must not remove a package that is in use or pinned.
 
 use std::{
@@ -17,6 +18,7 @@ use super::{
     CodeHash,
     archive::{self, ArchiveError},
     ephemeral::EphemeralDirectory,
+    overlay::{self, OverlayError},
 };
 
 /// Why a package could not be kept.
@@ -89,16 +91,54 @@ impl CodeStore {
     ///
     /// # Errors
     /// If the package is refused or cannot be written. Then nothing is kept.
-    pub async fn put(self: &Arc<Self>, package: Bytes) -> Result<Pinned, CodeError> {
+    pub async fn put(self: &Arc<Self>, package: Bytes) -> Result<Stored, CodeError> {
         let store = Arc::clone(self);
         blocking(move || {
             let hash = CodeHash::of(&package);
             // Pinned before the stripe is taken: from here on `collect` lets it be.
-            let pinned = Pinned::new(store, hash, package.len() as u64);
-            pinned.store.insert(&hash, &package)?;
-            Ok(pinned)
+            let pinned = store.pin(hash);
+            let extracted = store.insert(&hash, |partial| store.write(partial, &package))?;
+            let unzipped_size = match extracted {
+                Some(size) => size,
+                None => archive::unzipped_size(&package)?,
+            };
+            Ok(Stored { pinned, size: package.len() as u64, unzipped_size })
         })
         .await
+    }
+
+    /// Keeps what these packages are together, lowest first, unless it is there already. The packages and the whole
+    /// stay at least as long as the answer lives. There is none if one of the packages is not there.
+    ///
+    /// # Errors
+    /// If they cannot be merged.
+    pub async fn merge(self: &Arc<Self>, packages: Vec<CodeHash>) -> Result<Option<Vec<Pinned>>, CodeError> {
+        let store = Arc::clone(self);
+        blocking(move || {
+            let mut pins = Vec::with_capacity(packages.len() + 1);
+            for hash in &packages {
+                pins.push(store.pin(*hash));
+                // Whoever was about to remove it when it was pinned has done so when the stripe is free.
+                let _stripe = store.stripe(hash);
+                if !store.directory(hash).is_dir() {
+                    return Ok(None);
+                }
+            }
+            if packages.len() > 1
+                && let Some(whole) = CodeHash::of_all(&packages)
+            {
+                pins.push(store.pin(whole));
+                store.insert(&whole, |partial| store.write_merged(partial, &packages))?;
+            }
+            Ok(Some(pins))
+        })
+        .await
+    }
+
+    /// From now on a package stays where it is, if it is there, until the answer is dropped.
+    pub fn pin(self: &Arc<Self>, hash: CodeHash) -> Pinned {
+        *self.pins.lock().unwrap_or_else(PoisonError::into_inner).entry(hash).or_default() += 1;
+        Pinned { store: Arc::clone(self), hash }
     }
 
     /// The package as it was uploaded, if it is there.
@@ -185,16 +225,24 @@ impl CodeStore {
         }
     }
 
-    fn insert(&self, hash: &CodeHash, package: &[u8]) -> Result<(), CodeError> {
+    /// What `write` returned, unless the package is there already.
+    fn insert<T>(
+        &self,
+        hash: &CodeHash,
+        write: impl FnOnce(&Path) -> Result<T, CodeError>,
+    ) -> Result<Option<T>, CodeError> {
         let _stripe = self.stripe(hash);
         let directory = self.directory(hash);
         if directory.is_dir() {
-            return Ok(());
+            return Ok(None);
         }
         let partial = self.root.join(format!("{PARTIAL}{}", uuid::Uuid::new_v4()));
-        let written = self.write(&partial, package).and_then(|()| {
+        let written = write(&partial).and_then(|written| {
             fs::rename(&partial, &directory).map_err(io_error("rename", &partial))?;
-            if self.durable { sync(&self.root) } else { Ok(()) }
+            if self.durable {
+                sync(&self.root)?;
+            }
+            Ok(Some(written))
         });
         if written.is_err() {
             // Best effort: what stays behind goes at the next start.
@@ -203,19 +251,33 @@ impl CodeStore {
         written
     }
 
-    fn write(&self, partial: &Path, package: &[u8]) -> Result<(), CodeError> {
-        let content = partial.join("content");
-        for directory in [partial, &content] {
-            fs::create_dir(directory).map_err(io_error("create", directory))?;
-            open_up(directory)?;
-        }
-        archive::extract(package, &content, self.unzipped_limit, self.durable)?;
+    /// Returns the size of the content, in bytes.
+    fn write(&self, partial: &Path, package: &[u8]) -> Result<u64, CodeError> {
+        let content = make_content(partial)?;
+        let size = archive::extract(package, &content, self.unzipped_limit, self.durable)?;
         let path = partial.join("archive.zip");
         let mut file = File::create(&path).map_err(io_error("create", &path))?;
         file.write_all(package).map_err(io_error("write", &path))?;
         if self.durable {
             file.sync_all().map_err(io_error("flush", &path))?;
             sync(partial)?;
+        }
+        Ok(size)
+    }
+
+    fn write_merged(&self, partial: &Path, packages: &[CodeHash]) -> Result<(), CodeError> {
+        let content = make_content(partial)?;
+        let sources: Vec<_> = packages.iter().map(|hash| self.content(hash)).collect();
+        overlay::merge(&sources, &content).map_err(|OverlayError { path, source }| CodeError::Io {
+            step: "merge",
+            path,
+            source,
+        })?;
+        if self.durable {
+            // Links are changes of directories, of which there are many.
+            File::open(partial)
+                .and_then(|directory| Ok(rustix::fs::syncfs(&directory)?))
+                .map_err(io_error("flush", partial))?;
         }
         Ok(())
     }
@@ -238,28 +300,28 @@ impl CodeStore {
 const PARTIAL: &str = ".partial-";
 const TRASH: &str = ".trash-";
 
+/// A package that was put into the store.
+#[derive(Debug)]
+pub struct Stored {
+    /// Keeps it there.
+    pub pinned: Pinned,
+    /// Size of the archive, in bytes.
+    pub size: u64,
+    /// Size of its content, in bytes.
+    pub unzipped_size: u64,
+}
+
 /// A package that stays where it is for as long as this lives.
 #[derive(Debug)]
 pub struct Pinned {
     store: Arc<CodeStore>,
     hash: CodeHash,
-    size: u64,
 }
 
 impl Pinned {
-    fn new(store: Arc<CodeStore>, hash: CodeHash, size: u64) -> Self {
-        *store.pins.lock().unwrap_or_else(PoisonError::into_inner).entry(hash).or_default() += 1;
-        Self { store, hash, size }
-    }
-
     /// The package's hash.
     pub fn hash(&self) -> CodeHash {
         self.hash
-    }
-
-    /// Size of the archive, in bytes.
-    pub fn size(&self) -> u64 {
-        self.size
     }
 }
 
@@ -287,6 +349,16 @@ async fn blocking<T: Send + 'static>(
             Err(_) => std::future::pending().await,
         },
     }
+}
+
+/// Makes a package's directory, with an empty one for its content.
+fn make_content(partial: &Path) -> Result<PathBuf, CodeError> {
+    let content = partial.join("content");
+    for directory in [partial, &content] {
+        fs::create_dir(directory).map_err(io_error("create", directory))?;
+        open_up(directory)?;
+    }
+    Ok(content)
 }
 
 /// Lets everyone read a directory, whatever the umask: functions may run as another user.
@@ -332,10 +404,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let store = CodeStore::open(root.path().join("code"), 1000).unwrap();
         let package = package("print()");
-        let pinned = store.put(package.clone()).await.unwrap();
-        let hash = pinned.hash();
+        let stored = store.put(package.clone()).await.unwrap();
+        let hash = stored.pinned.hash();
         assert_eq!(hash, CodeHash::of(&package));
-        assert_eq!(pinned.size(), package.len() as u64);
+        assert_eq!((stored.size, stored.unzipped_size), (package.len() as u64, 7));
         assert_eq!(fs::read(store.archive(&hash).unwrap()).unwrap(), package);
         assert_eq!(fs::read(store.content(&hash).join("index.py")).unwrap(), b"print()");
         assert_eq!(entries(&root.path().join("code")), [hash.to_string()]);
@@ -347,11 +419,11 @@ mod tests {
         let store = CodeStore::open(root.path().to_owned(), 1000).unwrap();
         let package = package("1");
         let (first, second) = tokio::join!(store.put(package.clone()), store.put(package.clone()));
-        let hash = first.unwrap().hash();
+        let hash = first.unwrap().pinned.hash();
         // A second extraction would bring the file back.
         fs::remove_file(store.content(&hash).join("index.py")).unwrap();
-        assert_eq!(second.unwrap().hash(), hash);
-        store.put(package).await.unwrap();
+        assert_eq!(second.unwrap().pinned.hash(), hash);
+        assert_eq!(store.put(package).await.unwrap().unzipped_size, 1);
         assert_eq!(entries(&store.content(&hash)), [""; 0]);
     }
 
@@ -370,7 +442,7 @@ mod tests {
     async fn only_unused_and_unpinned_packages_are_collected() {
         let root = tempfile::tempdir().unwrap();
         let store = CodeStore::open(root.path().to_owned(), 1000).unwrap();
-        let pinned = store.put(package("1")).await.unwrap();
+        let pinned = store.put(package("1")).await.unwrap().pinned;
         let hash = pinned.hash();
 
         store.collect(hash, |_| false).await.unwrap();
@@ -387,8 +459,8 @@ mod tests {
     async fn start_removes_leavings_and_nothing_foreign() {
         let root = tempfile::tempdir().unwrap();
         let store = CodeStore::open(root.path().to_owned(), 1000).unwrap();
-        let used = store.put(package("1")).await.unwrap().hash();
-        let unused = store.put(package("2")).await.unwrap().hash();
+        let used = store.put(package("1")).await.unwrap().pinned.hash();
+        let unused = store.put(package("2")).await.unwrap().pinned.hash();
         for name in [".partial-x", ".trash-y", "notes"] {
             fs::create_dir(root.path().join(name)).unwrap();
         }
@@ -399,10 +471,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn merged_packages_are_a_package_of_their_own() {
+        let root = tempfile::tempdir().unwrap();
+        let store = CodeStore::open(root.path().to_owned(), 1000).unwrap();
+        let mut packages = Vec::new();
+        for text in ["1", "2"] {
+            packages.push(store.put(package(text)).await.unwrap().pinned.hash());
+        }
+        let merged = CodeHash::of_all(&packages).unwrap();
+        let pins = store.merge(packages.clone()).await.unwrap().unwrap();
+        assert_eq!(fs::read(store.content(&merged).join("index.py")).unwrap(), b"2");
+        assert_eq!(store.archive(&merged), None, "nobody uploaded it");
+        for hash in packages.iter().chain([&merged]) {
+            store.collect(*hash, |_| false).await.unwrap();
+        }
+        assert_eq!(entries(root.path()).len(), 3, "all are pinned");
+        drop(pins);
+        store.collect(packages[0], |_| false).await.unwrap();
+        assert_eq!(
+            fs::read(store.content(&merged).join("index.py")).unwrap(),
+            b"2",
+            "does not need its parts"
+        );
+        assert!(store.merge(packages).await.unwrap().is_none(), "one of the packages is gone");
+    }
+
+    #[tokio::test]
+    async fn one_package_needs_no_merging() {
+        let root = tempfile::tempdir().unwrap();
+        let store = CodeStore::open(root.path().to_owned(), 1000).unwrap();
+        let pinned = store.put(package("1")).await.unwrap().pinned;
+        let pins = store.merge(vec![pinned.hash()]).await.unwrap().unwrap();
+        assert_eq!(pins.iter().map(Pinned::hash).collect::<Vec<_>>(), [pinned.hash()]);
+        assert_eq!(entries(root.path()), [pinned.hash().to_string()]);
+    }
+
+    #[tokio::test]
     async fn ephemeral_directory_goes_with_the_store() {
         let parent = tempfile::tempdir().unwrap();
         let store = CodeStore::ephemeral(parent.path(), 1000).unwrap();
-        let pinned = store.put(package("1")).await.unwrap();
+        let pinned = store.put(package("1")).await.unwrap().pinned;
         assert!(store.content(&pinned.hash()).starts_with(parent.path()));
         drop((store, pinned));
         assert_eq!(entries(parent.path()), [""; 0]);

@@ -38,7 +38,7 @@ pub(crate) async fn put(
     control
         .run(async move {
             let name = name_of(&key.scope, &arn)?;
-            this.change_with(&key, &[name], |state| {
+            this.change_with(&key, &[(key.scope.clone(), name)], |state| {
                 zipped(state, &key)?;
                 config::find(state, &key.scope, &arn).ok_or_else(|| missing(&arn))?;
                 let answer = PutFunctionCodeSigningConfigResponse {

@@ -18,11 +18,11 @@ use crate::{
     describe::{self, Detail},
     environments::Environments,
     error::{self, invalid_parameter, validation},
-    lifecycle,
+    layer, lifecycle,
     package::{self, Source},
     state::{
         Event, State,
-        model::{Code, FunctionKey, Status, Version},
+        model::{Code, FunctionKey, Scope, Status, Version},
     },
     tag,
     target::Target,
@@ -59,7 +59,7 @@ async fn run(
         _ => {}
     }
     let signing = code_signing::Chosen::of(&key.scope, input.code_signing_config_arn.take(), image)?;
-    let configuration = configuration::create(control.config(), context, &input, image)?;
+    let configuration = configuration::create(control.config(), context, &control.state(), &input, image)?;
     let tags = input.tags.take().unwrap_or_default();
     tag::check(control.config(), &tags)?;
     // Early, so that what is refused costs no fetch; decided below.
@@ -94,22 +94,25 @@ async fn run(
     let made: Vec<Version> = std::iter::once(latest.clone()).chain(published.clone()).collect();
     let delay = control.config().create_delay;
 
-    let others: Vec<_> = signing.iter().map(|signing| signing.id.clone()).collect();
-    let result = control
-        .change_with(&key, &others, |state| {
-            if state.function(&key).is_some() {
-                return Err(error::function_exists(&key.name));
-            }
-            let signing = signing.map(|signing| signing.decide(state, &key)).transpose()?;
-            let size = latest.code.package.size() * made.len() as u64;
-            check_code_size(control, state, &key, size)?;
-            let mut events = vec![Event::Created { latest: Arc::new(latest), tags }];
-            events.extend(signing);
-            events.extend(published.map(|version| Event::Published { version: Arc::new(version) }));
-            events.extend(lifecycle::ready_at_once(&made, delay));
-            Ok((events, ()))
-        })
-        .await;
+    let layers = input.layers.unwrap_or_default();
+    let mut others = layer::used::subjects(&layers);
+    others.extend(signing.iter().map(|signing| (key.scope.clone(), signing.id.clone())));
+    let change = control.change_with(&key, &others, |state| {
+        if state.function(&key).is_some() {
+            return Err(error::function_exists(&key.name));
+        }
+        let signing = signing.map(|signing| signing.decide(state, &key)).transpose()?;
+        let used = layer::used::find(control.config(), context, state, &layers)?;
+        layer::used::check_size(control.config(), &latest.code.package, &used)?;
+        let size = latest.code.package.size() * made.len() as u64;
+        check_code_size(control, state, &key.scope, size)?;
+        let mut events = vec![Event::Created { latest: Arc::new(latest), tags }];
+        events.extend(signing);
+        events.extend(published.map(|version| Event::Published { version: Arc::new(version) }));
+        events.extend(lifecycle::ready_at_once(&made, delay));
+        Ok((events, ()))
+    });
+    let result = layer::used::keeping(control, made[0].configuration.layers(), change).await;
     kept.release(control);
     result?;
 
@@ -147,11 +150,11 @@ pub(super) fn only(architectures: Option<&[Architecture]>) -> Option<Architectur
 pub(crate) fn check_code_size(
     control: &Control,
     state: &State,
-    key: &FunctionKey,
+    scope: &Scope,
     more: u64,
 ) -> Result<(), ApiError> {
     // Requests for other functions that are about to be committed are not counted: the limit may be overrun by them.
-    let (_, size) = state.usage(&key.scope);
+    let (_, size) = state.usage(scope);
     if size + more > control.config().limits.total_code_size {
         return Err(error::code_storage_exceeded());
     }

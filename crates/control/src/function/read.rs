@@ -18,7 +18,7 @@ use hothouse_api::{
 use crate::{
     control::Control,
     describe::{self, Detail, image_digest},
-    error,
+    error, package,
     page::{self, Page},
     state::model::{Function, FunctionKey, Package, Version},
     target::{Target, scope},
@@ -51,7 +51,7 @@ fn location(control: &Control, version: &Version) -> FunctionCodeLocation {
     match &version.code.package {
         Package::Zip { hash, .. } => FunctionCodeLocation {
             repository_type: Some("S3".into()),
-            location: Some(format!("{}/_hothouse/code/{hash}", control.config().base_url)),
+            location: Some(package::url(control, hash)),
             ..FunctionCodeLocation::default()
         },
         Package::Image { uri } => FunctionCodeLocation {

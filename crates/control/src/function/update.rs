@@ -22,7 +22,7 @@ use crate::{
     describe::{self, Detail},
     environments::Environments,
     error::{self, invalid_parameter},
-    lifecycle,
+    layer, lifecycle,
     package::{self, Source},
     state::{
         Event, State,
@@ -42,27 +42,29 @@ pub(crate) async fn configuration(
         .run(async move {
             let key = Target::function(&this, &context, &input.function_name)?;
             let delay = this.config().update_delay;
-            let new = this
-                .change(&key, |state| {
-                    let function = updatable(state, &key, input.revision_id.as_deref())?;
-                    if let Some(layer) = input.layers.iter().flatten().next() {
-                        code_signing::check_deployment(state, &key, function, layer)?;
-                    }
-                    let latest = &function.latest;
-                    let new = Version {
-                        configuration: Arc::new(configuration::update(
-                            this.config(),
-                            &context,
-                            &latest.configuration,
-                            &input,
-                        )?),
-                        ..successor(&this, latest)
-                    };
-                    let mut events = vec![Event::Updated { latest: Arc::new(new.clone()) }];
-                    events.extend(lifecycle::ready_at_once(from_ref(&new), delay));
-                    Ok((events, new))
-                })
-                .await?;
+            let update = |state: &State| {
+                let function = updatable(state, &key, input.revision_id.as_deref())?;
+                if let Some(layer) = input.layers.iter().flatten().next() {
+                    code_signing::check_deployment(state, &key, function, layer)?;
+                }
+                let latest = &function.latest;
+                let before = &latest.configuration;
+                let configuration = configuration::update(this.config(), &context, state, before, &input)?;
+                layer::used::check_size(this.config(), &latest.code.package, configuration.layers())?;
+                Ok(Version { configuration: Arc::new(configuration), ..successor(&this, latest) })
+            };
+            let layers = input.layers.as_deref().unwrap_or_default();
+            // They are kept before it is decided, when the caller may yet turn out to want something else.
+            let used = if layers.is_empty() { None } else { Some(update(&this.state())?.configuration) };
+            let others = layer::used::subjects(layers);
+            let change = this.change_with(&key, &others, |state| {
+                let new = update(state)?;
+                let mut events = vec![Event::Updated { latest: Arc::new(new.clone()) }];
+                events.extend(lifecycle::ready_at_once(from_ref(&new), delay));
+                Ok((events, new))
+            });
+            let used = used.as_ref().map_or(&[][..], |configuration| configuration.layers());
+            let new = layer::used::keeping(&this, used, change).await?;
             lifecycle::settle(&this, &key, from_ref(&new), delay).await?;
             let shown = lifecycle::answered(&this, &key, new);
             Ok(describe::version(&key.arn(), &shown, Detail::Full))
@@ -126,6 +128,7 @@ async fn update_code(
                 },
                 ..successor(control, latest)
             };
+            layer::used::check_size(control.config(), &new.code.package, new.configuration.layers())?;
             if dry_run {
                 // What it would be, but of the revision that it still is.
                 let Version { revision_id, last_modified, .. } = **latest;
@@ -146,7 +149,7 @@ async fn update_code(
                 }
                 None => made[0].clone(),
             };
-            check_code_size(control, state, &key, more.saturating_sub(latest.code.package.size()))?;
+            check_code_size(control, state, &key.scope, more.saturating_sub(latest.code.package.size()))?;
             events.extend(lifecycle::ready_at_once(&made, delay));
             Ok((events, Updated { shown, made }))
         })

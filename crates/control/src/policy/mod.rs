@@ -62,10 +62,14 @@ pub(crate) fn without(before: &Policy, id: &str) -> Result<Option<Policy>, ApiEr
     let mut policy = before.clone();
     policy.statements.retain(|statement| statement.id.as_deref() != Some(id));
     if policy.statements.len() == before.statements.len() {
-        return Err(not_found(format!("Statement {id} is not found in resource policy.")));
+        return Err(statement_not_found(id));
     }
     policy.revision_id = Uuid::new_v4();
     Ok((!policy.statements.is_empty()).then_some(policy))
+}
+
+pub(crate) fn statement_not_found(id: &str) -> ApiError {
+    not_found(format!("Statement {id} is not found in resource policy."))
 }
 
 /// The policy as it is shown: JSON.

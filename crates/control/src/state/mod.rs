@@ -86,7 +86,7 @@ impl State {
         &self,
         scope: &Scope,
         range: impl RangeBounds<ResourceId>,
-    ) -> impl Iterator<Item = (&ResourceId, &Arc<Resource>)> {
+    ) -> impl DoubleEndedIterator<Item = (&ResourceId, &Arc<Resource>)> {
         self.scopes.get(scope).into_iter().flat_map(move |state| {
             state.resources.range((range.start_bound().cloned(), range.end_bound().cloned()))
         })

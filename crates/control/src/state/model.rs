@@ -129,9 +129,11 @@ pub struct Version {
 }
 
 impl Version {
-    /// The archives that it runs from: its own, and those of its layers.
+    /// The packages that it runs from: its own, those of its layers, and what its layers are together.
     pub fn packages(&self) -> impl Iterator<Item = CodeHash> {
-        self.code.package.hash().into_iter().chain(self.configuration.layers().iter().map(|layer| layer.hash))
+        let layers = self.configuration.layers();
+        let merged = if layers.len() > 1 { self.configuration.merged_layers() } else { None };
+        self.code.package.hash().into_iter().chain(layers.iter().map(|layer| layer.hash)).chain(merged)
     }
 }
 
@@ -186,6 +188,12 @@ impl Configuration {
     /// The layers, lowest first.
     pub fn layers(&self) -> &[UsedLayer] {
         self.rare.as_deref().map_or(&[], |rare| &rare.layers)
+    }
+
+    /// What the layers are together, in the code store. A single layer is itself.
+    pub fn merged_layers(&self) -> Option<CodeHash> {
+        let layers: Vec<_> = self.layers().iter().map(|layer| layer.hash).collect();
+        CodeHash::of_all(&layers)
     }
 }
 
@@ -264,6 +272,9 @@ pub enum Package {
         hash: CodeHash,
         /// Its size, in bytes.
         size: u64,
+        /// The size of its content, in bytes. Older programs did not write it down.
+        #[serde(default)]
+        unzipped_size: u64,
     },
     /// A container image.
     Image {
@@ -285,6 +296,14 @@ impl Package {
     pub fn size(&self) -> u64 {
         match self {
             Self::Zip { size, .. } => *size,
+            Self::Image { .. } => 0,
+        }
+    }
+
+    /// What it takes when it is extracted, in bytes.
+    pub fn unzipped_size(&self) -> u64 {
+        match self {
+            Self::Zip { unzipped_size, .. } => *unzipped_size,
             Self::Image { .. } => 0,
         }
     }

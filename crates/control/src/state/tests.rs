@@ -48,8 +48,14 @@ pub(crate) fn version(version: name::Version, seed: u8) -> Version {
                 system_level: None,
             },
             rare: seed.is_multiple_of(7).then(|| {
-                let layer = UsedLayer { arn: "arn".into(), hash: CodeHash::of(&[seed % 3]), size: 5 };
-                Box::new(Rare { kms_key_arn: Some("arn".into()), layers: vec![layer], ..Rare::default() })
+                let layer = UsedLayer {
+                    arn: "arn".into(),
+                    hash: CodeHash::of(&[seed % 3]),
+                    size: 5,
+                    unzipped_size: 7,
+                };
+                let layers = vec![layer; 1 + usize::from(seed % 2)];
+                Box::new(Rare { kms_key_arn: Some("arn".into()), layers, ..Rare::default() })
             }),
         }),
         code: Code {
@@ -57,7 +63,11 @@ pub(crate) fn version(version: name::Version, seed: u8) -> Version {
             package: if seed.is_multiple_of(11) {
                 Package::Image { uri: "repository:tag".into() }
             } else {
-                Package::Zip { hash: CodeHash::of(&[seed % 8]), size: u64::from(seed) }
+                Package::Zip {
+                    hash: CodeHash::of(&[seed % 8]),
+                    size: u64::from(seed),
+                    unzipped_size: u64::from(seed) * 2,
+                }
             },
         },
         environments: Environments::default(),
@@ -164,7 +174,8 @@ fn resource_events() -> impl Strategy<Value = ResourceEvent> {
         any::<u8>().prop_map(|seed| Resource::LayerVersion(LayerVersion {
             hash: CodeHash::of(&[seed % 8]),
             size: u64::from(seed),
-            description: None,
+            unzipped_size: u64::from(seed) * 2,
+            description: "d".into(),
             compatible_runtimes: Some(vec![Runtime::Python312]),
             compatible_architectures: None,
             license_info: None,

@@ -10,12 +10,12 @@ use serde_json::json;
 
 use crate::support::{Service, configured, durable, package, service, zip};
 
-fn packages(directory: &Path) -> usize {
+pub(crate) fn packages(directory: &Path) -> usize {
     std::fs::read_dir(directory.join("code")).unwrap().count()
 }
 
 /// Packages are removed behind a request's back.
-async fn wait_for_packages(directory: &Path, count: usize) {
+pub(crate) async fn wait_for_packages(directory: &Path, count: usize) {
     let deadline = Instant::now() + Duration::from_secs(30);
     while packages(directory) != count {
         assert!(Instant::now() < deadline, "{} packages, not {count}", packages(directory));

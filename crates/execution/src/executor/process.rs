@@ -276,7 +276,7 @@ impl Inner {
         let layout = if self.template(Vec::new())?.has_own_root() {
             Layout::Sandbox
         } else {
-            Layout::Host { opt: spec.layers.first().cloned().unwrap_or_else(|| PathBuf::from("/opt")) }
+            Layout::Host { opt: spec.layers.clone().unwrap_or_else(|| PathBuf::from("/opt")) }
         };
         let plan = self.config.catalog.plan(spec, &layout).map_err(plan_error)?;
         if let Some(warning) = &plan.warning
@@ -309,7 +309,7 @@ impl Inner {
         let mut mounts = Vec::new();
         if prepared.template.has_own_root() {
             mounts.push(Mount::read_only(spec.code.clone(), "/var/task"));
-            mounts.extend(spec.layers.first().map(|layer| Mount::read_only(layer.clone(), "/opt")));
+            mounts.extend(spec.layers.as_ref().map(|layers| Mount::read_only(layers, "/opt")));
         }
         let tmp_bytes = megabytes(spec.ephemeral_storage_mb);
         // A debugger works in the function's processes, and must not be starved by what the function may have.

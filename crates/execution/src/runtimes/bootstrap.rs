@@ -10,10 +10,10 @@ use std::{
 
 /// The bootstrap as the environment sees it, or the paths that were tried.
 ///
-/// AWS looks in the code, then in the layers, of which later ones overlay earlier ones.
+/// AWS looks in the code, then in the layers.
 pub(super) fn find(
     code: &Path,
-    layers: &[PathBuf],
+    layers: Option<&Path>,
     task_root: &Path,
     opt_root: &Path,
 ) -> Result<PathBuf, Vec<String>> {
@@ -22,8 +22,7 @@ pub(super) fn find(
     if is_executable(&code.join("bootstrap")) {
         return Ok(in_code);
     }
-    let overlaid = layers.iter().rev().map(|layer| layer.join("bootstrap")).find(|path| path.exists());
-    if overlaid.is_some_and(|path| is_executable(&path)) {
+    if layers.is_some_and(|layers| is_executable(&layers.join("bootstrap"))) {
         return Ok(in_layers);
     }
     // AWS's words name its own paths, wherever ours are.
@@ -45,7 +44,7 @@ mod tests {
     #[test]
     fn an_absolute_link_is_the_environments_to_follow() {
         let directory = tempfile::tempdir().unwrap();
-        let find = || find(directory.path(), &[], Path::new("/var/task"), Path::new("/opt"));
+        let find = || find(directory.path(), None, Path::new("/var/task"), Path::new("/opt"));
         assert_eq!(find().unwrap_err(), ["/var/task/bootstrap", "/opt/bootstrap"]);
         std::os::unix::fs::symlink("nowhere", directory.path().join("bootstrap")).unwrap();
         assert!(find().is_err());

@@ -107,7 +107,7 @@ pub(crate) fn spec(runtime: &str) -> FunctionSpec {
         ephemeral_storage_mb: 512,
         environment: [].into(),
         code: PathBuf::from("/code"),
-        layers: Vec::new(),
+        layers: None,
         tracing: TracingMode::PassThrough,
         logging: Logging {
             format: LogFormat::Text,

@@ -160,7 +160,7 @@ fn provided(spec: &FunctionSpec, layout: &Layout) -> Result<Plan, PlanError> {
         Layout::Sandbox => Roots::sandbox(),
         Layout::Host { opt } => Roots { task: spec.code.clone(), opt: opt.clone(), ..Roots::sandbox() },
     };
-    let bootstrap = bootstrap::find(&spec.code, &spec.layers, &roots.task, &roots.opt)
+    let bootstrap = bootstrap::find(&spec.code, spec.layers.as_deref(), &roots.task, &roots.opt)
         .map_err(|tried| PlanError::InvalidEntrypoint { tried })?;
     Ok(Plan {
         argv: vec![bootstrap.into()],

@@ -106,7 +106,7 @@ pub(crate) fn spec() -> FunctionSpec {
         ephemeral_storage_mb: 512,
         environment: BTreeMap::new(),
         code: "/nowhere".into(),
-        layers: vec![],
+        layers: None,
         tracing: TracingMode::PassThrough,
         logging: Logging {
             format: LogFormat::Text,

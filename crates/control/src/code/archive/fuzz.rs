@@ -93,7 +93,7 @@ fn check(package: &[u8]) -> Result<(), TestCaseError> {
             prop_assert!(kind == "link" || mode.len() <= 3, "{:?} has special bits: {}", path, what);
         }
         fs::remove_dir_all(&root).unwrap();
-        let result = result.map(|()| inside).map_err(|error| format!("{error:?}"));
+        let result = result.map(|_| inside).map_err(|error| format!("{error:?}"));
         outcomes.push(result);
         prop_assert_eq!(&listing(base.path()), &before);
     }

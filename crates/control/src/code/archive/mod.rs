@@ -123,11 +123,18 @@ pub enum Flaw {
     },
 }
 
-/// Extracts a package into `root`, an existing empty directory, and makes it `durable` if that is wanted.
+/// What a package that was accepted before takes when it is extracted, in bytes.
+pub(super) fn unzipped_size(package: &[u8]) -> Result<u64, ArchiveError> {
+    let archive = Archive::open(package)?;
+    Ok(tree::size(&archive.records()?))
+}
+
+/// Extracts a package into `root`, an existing empty directory, and makes it `durable` if that is wanted. Returns how
+/// much was extracted, in bytes.
 ///
 /// Files, directories and symbolic links have the permissions of the archive, as on AWS. After an error the directory
 /// holds rubbish and is to be removed.
-pub(super) fn extract(package: &[u8], root: &Path, limit: u64, durable: bool) -> Result<(), ArchiveError> {
+pub(super) fn extract(package: &[u8], root: &Path, limit: u64, durable: bool) -> Result<u64, ArchiveError> {
     /// Up to here single flushes are faster than one of the whole file system, which may wait for foreign writes.
     const FEW: usize = 64;
 
@@ -153,7 +160,7 @@ pub(super) fn extract(package: &[u8], root: &Path, limit: u64, durable: bool) ->
         rustix::fs::syncfs(&directory)
             .map_err(|error| ArchiveError::Flush { path: root.to_owned(), source: error.into() })?;
     }
-    Ok(())
+    Ok(tree::size(&records))
 }
 
 /// A name as errors show it.

@@ -18,7 +18,7 @@ const LIMIT: u64 = 5000;
 
 fn extracted(package: &[u8]) -> Result<tempfile::TempDir, ArchiveError> {
     let root = tempfile::tempdir().unwrap();
-    extract(package, root.path(), LIMIT, true).map(|()| root)
+    extract(package, root.path(), LIMIT, true).map(|_| root)
 }
 
 fn refused(package: &[u8]) -> ArchiveError {

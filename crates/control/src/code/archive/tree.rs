@@ -40,14 +40,13 @@ impl<'a> Tree<'a> {
     /// Plans the package of an archive of `length` bytes. Of several files of one name the last one counts, but a file
     /// is no directory, nor may anything be below a link.
     pub(super) fn plan(records: &'a [Record<'_>], length: u64, limit: u64) -> Result<Self, ArchiveError> {
-        let contents = || records.iter().filter(|record| Kind::of(record) != Some(Kind::Directory));
         // The sizes are what the archive says, but reading an entry ends where it is found to be a lie.
-        if sum(contents().map(|record| record.size)) > limit {
+        if size(records) > limit {
             return Err(ArchiveError::TooLarge { limit });
         }
         // Entries that share their data make bombs of small archives, and reading them takes time even if nothing
         // comes of it.
-        if sum(contents().map(|record| record.compressed_size)) > length {
+        if sum(contents(records).map(|record| record.compressed_size)) > length {
             return Err(Flaw::Overlapping.into());
         }
         let mut tree = Self { root: Directory::default(), nodes: 0 };
@@ -99,6 +98,16 @@ impl<'a> Tree<'a> {
         }
         if self.nodes > NODES { Err(Flaw::TooMany { limit: NODES }.into()) } else { Ok(()) }
     }
+}
+
+/// What the entries are when they are unzipped, in bytes.
+pub(super) fn size(records: &[Record<'_>]) -> u64 {
+    sum(contents(records).map(|record| record.size))
+}
+
+/// All but the directories.
+fn contents<'a>(records: &'a [Record<'a>]) -> impl Iterator<Item = &'a Record<'a>> {
+    records.iter().filter(|record| Kind::of(record) != Some(Kind::Directory))
 }
 
 /// Saturates: then it is too much for anything.

@@ -22,9 +22,11 @@ pub struct LayerVersion {
     pub hash: CodeHash,
     /// The archive's size, in bytes.
     pub size: u64,
+    /// The size of its content, in bytes.
+    pub unzipped_size: u64,
     /// Free text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub description: Option<String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub description: String,
     /// What it says that it is for; absent if nothing was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compatible_runtimes: Option<Vec<Runtime>>,
@@ -50,4 +52,6 @@ pub struct UsedLayer {
     pub hash: CodeHash,
     /// The archive's size, in bytes.
     pub size: u64,
+    /// The size of its content, in bytes.
+    pub unzipped_size: u64,
 }

@@ -29,7 +29,7 @@ pub(in crate::logs) fn spec(format: LogFormat, level: Option<SystemLogLevel>) ->
         ephemeral_storage_mb: 512,
         environment: BTreeMap::new(),
         code: "/nowhere".into(),
-        layers: vec![],
+        layers: None,
         tracing: TracingMode::PassThrough,
         logging: Logging {
             format,

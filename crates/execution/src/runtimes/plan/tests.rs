@@ -131,11 +131,11 @@ fn missing_wrappers_end_with_127_and_unexecutable_ones_with_126() {
 }
 
 #[test]
-fn a_bootstrap_is_looked_for_in_the_code_and_the_last_layer_that_has_one() {
+fn a_bootstrap_is_looked_for_in_the_code_and_the_layers() {
     let tree = Tree::new();
     let mut spec = spec("provided.al2023");
     spec.code = tree.path("code");
-    spec.layers = vec![tree.path("layer-1"), tree.path("layer-2")];
+    spec.layers = Some(tree.path("layers"));
     spec.environment.insert("AWS_LAMBDA_EXEC_WRAPPER".to_owned(), "/opt/wrapper".to_owned());
     let catalog = catalog(&tree, false);
     let plan = |spec: &FunctionSpec| catalog.plan(spec, &Layout::Sandbox);
@@ -144,10 +144,10 @@ fn a_bootstrap_is_looked_for_in_the_code_and_the_last_layer_that_has_one() {
     assert_eq!(error.error_type(), Some("Runtime.InvalidEntrypoint"));
     assert_eq!(error.to_string(), "Couldn't find valid bootstrap(s): [/var/task/bootstrap /opt/bootstrap]");
 
-    tree.program("layer-1/bootstrap");
+    tree.program("layers/bootstrap");
     assert_eq!(argv(&plan(&spec).unwrap()), ["/opt/bootstrap"]);
-    tree.write("layer-2/bootstrap", b"", 0o644);
-    assert!(plan(&spec).is_err(), "the later layer's file hides the earlier one's");
+    tree.write("layers/bootstrap", b"", 0o644);
+    assert!(plan(&spec).is_err(), "not executable");
     tree.write("code/bootstrap", b"", 0o644);
     assert!(plan(&spec).is_err(), "not executable");
     tree.program("code/bootstrap");

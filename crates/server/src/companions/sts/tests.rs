@@ -42,7 +42,7 @@ fn spec(name: &str, role: &str) -> FunctionSpec {
         ephemeral_storage_mb: 512,
         environment: BTreeMap::new(),
         code: "/nowhere".into(),
-        layers: Vec::new(),
+        layers: None,
         tracing: TracingMode::PassThrough,
         logging: Logging {
             format: LogFormat::Text,
