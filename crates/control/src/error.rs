@@ -5,7 +5,7 @@
 use std::fmt;
 
 use hothouse_api::{
-    ApiError, ErrorKind, RequestContext,
+    ApiError, ErrorKind,
     arn::FunctionArn,
     generated::{State, StateReasonCode},
     name::{AliasName, FunctionName, Region},
@@ -114,19 +114,6 @@ pub(crate) fn version_has_aliases(aliases: &[&AliasName]) -> ApiError {
         "Unable to delete version because the following aliases reference it: [{}]",
         names.join(", ")
     ))
-}
-
-/// The caller is of another account than the resource, whose policy does not let it do this.
-pub(crate) fn access_denied(context: &RequestContext, action: &str, resource: impl fmt::Display) -> ApiError {
-    let root = || format!("arn:{}:iam::{}:root", context.region.partition(), context.account);
-    let user = context.caller_arn.clone().unwrap_or_else(root);
-    ApiError::new(
-        ErrorKind::AccessDenied,
-        format!(
-            "User: {user} is not authorized to perform: lambda:{action} on resource: {resource} because no \
-             resource-based policy allows the lambda:{action} action"
-        ),
-    )
 }
 
 /// Unverified wording.

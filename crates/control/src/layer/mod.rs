@@ -13,19 +13,18 @@ use hothouse_api::{
 };
 
 use crate::{
-    error::{self, invalid_parameter, not_found},
+    error::{invalid_parameter, not_found},
+    policy::Access,
     state::{
         Resource, ResourceId, State,
         model::{
             Scope,
             layer::{Layer, LayerVersion},
+            policy::Policy,
         },
     },
     target::scope,
 };
-
-/// The action that layers' policies are about.
-const GET: &str = "GetLayerVersion";
 
 /// Names one layer among all accounts and regions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,11 +53,26 @@ impl LayerKey {
     /// # Errors
     /// With AWS's message.
     fn check_owner(&self, context: &RequestContext) -> Result<(), ApiError> {
-        if self.scope.account == context.account {
-            return Ok(());
-        }
         let action = context.operation.map_or("*", |operation| operation.as_str());
-        Err(error::access_denied(context, action, self.arn()))
+        self.check_access(context, action, self.arn(), None)
+    }
+
+    fn check_access(
+        &self,
+        context: &RequestContext,
+        action: &str,
+        resource: ResourceArn,
+        policy: Option<&Policy>,
+    ) -> Result<(), ApiError> {
+        let access = Access {
+            context,
+            action: format!("lambda:{action}"),
+            resource: resource.to_string(),
+            owner: self.scope.account,
+            // AddLayerVersionPermission writes no conditions about it, and nothing else writes these policies.
+            now: 0,
+        };
+        access.check(policy, false)
     }
 
     fn is_here(&self, context: &RequestContext) -> bool {
@@ -161,11 +175,9 @@ impl LayerVersionKey {
         context: &RequestContext,
     ) -> Result<Option<&'a LayerVersion>, ApiError> {
         let version = self.get(state);
-        let readable = self.layer.scope.account == context.account
-            || version
-                .and_then(|version| version.policy.as_ref())
-                .is_some_and(|policy| permission::allows(policy, context.account));
-        if readable { Ok(version) } else { Err(error::access_denied(context, GET, self.arn())) }
+        let policy = version.and_then(|version| version.policy.as_ref());
+        self.layer.check_access(context, "GetLayerVersion", self.arn(), policy)?;
+        Ok(version)
     }
 
     fn arn(&self) -> ResourceArn {

@@ -10,9 +10,7 @@ use hothouse_api::{
         AddLayerVersionPermissionRequest, AddLayerVersionPermissionResponse, GetLayerVersionPolicyRequest,
         GetLayerVersionPolicyResponse, RemoveLayerVersionPermissionRequest,
     },
-    name::AccountId,
 };
-use serde_json::Value;
 
 use super::{LayerKey, LayerVersionKey};
 use crate::{
@@ -82,22 +80,6 @@ pub(crate) fn get(
     Ok(GetLayerVersionPolicyResponse {
         policy: Some(policy::document(policy)),
         revision_id: Some(policy.revision_id.to_string()),
-    })
-}
-
-/// Whether a policy lets an account see and use the layer version.
-pub(super) fn allows(policy: &Policy, account: AccountId) -> bool {
-    // Each statement allows the only action that there is. Conditions are about organisations, of which Hothouse knows
-    // none: who lets one use a layer expects its accounts to be able to.
-    policy.statements.iter().any(|statement| {
-        let document: Value = serde_json::from_str(&statement.document).unwrap_or_default();
-        match &document["Principal"] {
-            Value::String(everyone) => everyone == "*",
-            identity => identity["AWS"]
-                .as_str()
-                .and_then(|arn| arn.split(':').nth(4))
-                .is_some_and(|allowed| allowed.parse() == Ok(account)),
-        }
     })
 }
 

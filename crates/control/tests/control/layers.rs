@@ -49,7 +49,7 @@ impl Service {
 
     /// The same service, asked by another account or in another region.
     pub(crate) fn elsewhere(&self, account: &'static str, region: &'static str) -> Self {
-        Self { control: self.control.clone(), engine: self.engine.clone(), account, region }
+        Self { region, ..self.asked_by(account, None) }
     }
 
     pub(crate) async fn permit(&self, name: &str, version: u64, members: Value) -> Answer {
@@ -502,7 +502,9 @@ async fn permitted_accounts_see_a_version_and_no_more() {
     assert_eq!(permitted.delete_layer(ARN, 1).await.status, 403);
     assert_eq!(permitted.get_layers(&format!("/{ARN}/versions/1/policy")).await.status, 403);
     service.permit("r", 2, json!({ "OrganizationId": "o-0123456789" })).await;
-    assert_eq!(see(&stranger, 2).await, 200, "who is in an organisation is not known here");
+    assert_eq!(see(&stranger, 2).await, 403, "nobody is known to be in an organisation");
+    service.permit("r", 2, json!({ "StatementId": "s2" })).await;
+    assert_eq!(see(&stranger, 2).await, 200);
     service.layers(Method::DELETE, "/r/versions/1/policy/s1", Value::Null).await;
     assert_eq!(see(&permitted, 1).await, 403);
 }
