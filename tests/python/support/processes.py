@@ -39,6 +39,14 @@ def alive(identities):
     return {one for one in identities if identity(one[0]) == one}
 
 
+def name(pid):
+    """What a process calls itself, or None when it is gone."""
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return None
+
+
 def command_line(pid):
     """The command line of a process, for messages."""
     try:
