@@ -47,11 +47,11 @@ async fn each_is_used_once_by_a_function_whose_own_it_then_is() {
         println!("skipped: only root keeps sandboxes ready");
         return;
     }
-    let (engine, _sink) = engine(executor, EngineConfig::default());
+    let (engine, sink) = engine(executor, EngineConfig::default());
     assert!(inits().is_empty(), "nobody has asked for one");
 
     let first = function(directory.path(), "first", 512);
-    assert_eq!(invoke(&engine, &first).await, "\"first 524288\"");
+    assert_eq!(invoke(&engine, &first).await, "\"first 524288\"", "{:?}", sink.lines());
     // One that waits may not be on the shelf yet, so not every attempt finds it there.
     let deadline = Instant::now() + PATIENCE;
     let (mut found, mut number) = (0, 0);
