@@ -140,7 +140,7 @@ pub enum Network {
     Relayed,
 }
 
-/// A program to run.
+/// A program to run. Its arguments and variables reach it by a message, which holds some 200 KB.
 #[derive(Debug, Default)]
 pub struct Command {
     /// The program, an absolute path as seen inside, and its arguments. The first entry is both.

@@ -290,12 +290,13 @@ mod tests {
         assert_eq!(on(&shelf, &templates[0]), 0);
         drop(starting);
         let stop = CancellationToken::new();
-        let tending = tokio::task::spawn(shelf.clone().tend(stop.clone()));
-        while on(&shelf, &templates[0]) == 0 {
-            tokio::time::sleep(QUIET).await;
-        }
-        stop.cancel();
-        tending.await.unwrap();
+        let stopped = async {
+            while on(&shelf, &templates[0]) == 0 {
+                tokio::time::sleep(QUIET).await;
+            }
+            stop.cancel();
+        };
+        tokio::join!(shelf.clone().tend(stop.clone()), stopped);
         assert_eq!(on(&shelf, &templates[0]), 0, "nothing is left when the service ends");
     }
 
