@@ -13,11 +13,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use hothouse_api::{
-    ErrorKind, RequestContext,
-    dispatch::{BodyLimits, dispatch, operation},
-    name::RequestId,
-};
+use hothouse_api::{ErrorKind, dispatch::operation};
 use hothouse_control::{
     ControlConfig,
     code::CodeStore,
@@ -31,8 +27,11 @@ use crate::support::{Service, open};
 use model::{Model, Operation};
 use requests::{Aim, Generator};
 
-/// Accounts and regions that requests come from; the first is the usual one.
-const CALLERS: [(&str, &str); 3] =
+/// An account and a region.
+type Caller = (&'static str, &'static str);
+
+/// Who requests come from; the first is the usual one.
+const CALLERS: [Caller; 3] =
     [("123456789012", "us-east-1"), ("210987654321", "us-east-1"), ("123456789012", "eu-west-1")];
 
 #[tokio::test]
@@ -92,7 +91,7 @@ struct Run<'a> {
     /// Operations that worked at least once.
     succeeded: BTreeSet<String>,
     /// Reading requests that worked, with who sent them.
-    reads: BTreeSet<((&'static str, &'static str), String)>,
+    reads: BTreeSet<(Caller, String)>,
     count: u64,
 }
 
@@ -126,12 +125,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn send(
-        &mut self,
-        service: &Service,
-        caller: (&'static str, &'static str),
-        request: Request<Bytes>,
-    ) {
+    async fn send(&mut self, service: &Service, caller: Caller, request: Request<Bytes>) {
         self.count += 1;
         let shown: String = format!("{} {} {:?}", request.method(), request.uri(), request.body())
             .chars()
@@ -195,19 +189,8 @@ impl<'a> Run<'a> {
     }
 }
 
-async fn answer(service: &Service, caller: (&str, &str), request: Request<Bytes>) -> Response<Bytes> {
-    let context = RequestContext {
-        account: caller.0.parse().unwrap(),
-        region: caller.1.parse().unwrap(),
-        operation: None,
-        request_id: RequestId::random(),
-        caller_arn: None,
-        service: None,
-        trace_id: None,
-        trace: Default::default(),
-    };
-    let (parts, body) = request.into_parts();
-    dispatch(&service.control, context, &BodyLimits::default(), &parts, body).await
+async fn answer(service: &Service, (account, region): Caller, request: Request<Bytes>) -> Response<Bytes> {
+    Service { region, ..service.asked_by(account, None) }.respond(request).await
 }
 
 /// Codes of AWS's front end, which no operation lists.

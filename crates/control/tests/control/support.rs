@@ -30,7 +30,7 @@ use hothouse_execution::{
     },
     spec::FunctionSpec,
 };
-use http::{HeaderMap, Method, Request};
+use http::{HeaderMap, Method, Request, Response};
 use serde_json::{Value, json};
 use zip::{ZipWriter, write::SimpleFileOptions};
 
@@ -142,6 +142,16 @@ impl Service {
     }
 
     pub(crate) async fn send(&self, request: Request<impl Into<Bytes>>) -> Answer {
+        let (parts, body) = self.respond(request).await.into_parts();
+        let body = match body.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&body).unwrap(),
+        };
+        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+    }
+
+    /// The response as it goes out.
+    pub(crate) async fn respond(&self, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
         let context = RequestContext {
             account: self.account.parse().unwrap(),
             region: self.region.parse().unwrap(),
@@ -153,13 +163,7 @@ impl Service {
             trace: Default::default(),
         };
         let (parts, body) = request.into_parts();
-        let response = dispatch(&self.control, context, &BodyLimits::default(), &parts, body.into()).await;
-        let (parts, body) = response.into_parts();
-        let body = match body.is_empty() {
-            true => Value::Null,
-            false => serde_json::from_slice(&body).unwrap(),
-        };
-        Answer { status: parts.status.as_u16(), headers: parts.headers, body }
+        dispatch(&self.control, context, &BodyLimits::default(), &parts, body.into()).await
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
