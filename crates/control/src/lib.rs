@@ -25,6 +25,7 @@ mod page;
 mod permission;
 mod policy;
 mod recursion;
+mod resource_policy;
 mod runtime;
 mod runtime_management;
 pub mod state;
@@ -128,6 +129,9 @@ operations! {
     change add_permission(AddPermissionRequest) -> AddPermissionResponse = permission::add;
     read get_policy(GetPolicyRequest) -> GetPolicyResponse = permission::get;
     change remove_permission(RemovePermissionRequest) -> () = permission::remove;
+    change delete_resource_policy(DeleteResourcePolicyRequest) -> () = resource_policy::delete;
+    read get_resource_policy(GetResourcePolicyRequest) -> GetResourcePolicyResponse = resource_policy::get;
+    change put_resource_policy(PutResourcePolicyRequest) -> PutResourcePolicyResponse = resource_policy::put;
     /// Asynchronous invocation
     change delete_function_event_invoke_config(DeleteFunctionEventInvokeConfigRequest) -> () = event_invoke::delete;
     read get_function_event_invoke_config(GetFunctionEventInvokeConfigRequest) -> FunctionEventInvokeConfig

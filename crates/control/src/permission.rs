@@ -32,7 +32,7 @@ pub(crate) async fn add(
 ) -> Result<AddPermissionResponse, ApiError> {
     let target = Target::find(control, &context, &input.function_name, input.qualifier.as_deref())?;
     if target.qualifier == Some(Qualifier::Latest) {
-        return Err(invalid_parameter("We currently do not support adding policies for $LATEST."));
+        return Err(latest_has_none());
     }
     let this = control.clone();
     control
@@ -45,7 +45,7 @@ pub(crate) async fn add(
                         "FunctionUrlAuthType is only supported for lambda:InvokeFunctionUrl action",
                     ));
                 }
-                guarded.check_revision(input.revision_id.as_deref())?;
+                guarded.check_revision(input.revision_id.as_deref(), RevisionFrom::GetPolicy)?;
                 let statement = Grant {
                     conditions: conditions(&input),
                     id: input.statement_id,
@@ -77,10 +77,9 @@ pub(crate) async fn remove(
                     return Err(not_found(format!("No policy found for: {}", target.arn())));
                 }
                 let guarded = Guarded::find(state, &target)?;
-                let none = || not_found("No policy is associated with the given resource.");
-                let before = guarded.policy.ok_or_else(none)?;
+                let before = guarded.policy.ok_or_else(no_policy)?;
                 let policy = policy::without(before, &input.statement_id)?;
-                guarded.check_revision(input.revision_id.as_deref())?;
+                guarded.check_revision(input.revision_id.as_deref(), RevisionFrom::GetPolicy)?;
                 Ok((guarded.changed(policy), ()))
             })
             .await
@@ -109,6 +108,14 @@ pub(crate) fn of<'a>(function: &'a Function, qualifier: Option<&Qualifier>) -> O
         Some(Setting::Policy(policy)) => Some(policy),
         _ => None,
     }
+}
+
+pub(crate) fn latest_has_none() -> ApiError {
+    invalid_parameter("We currently do not support adding policies for $LATEST.")
+}
+
+pub(crate) fn no_policy() -> ApiError {
+    not_found("No policy is associated with the given resource.")
 }
 
 /// What a policy is put on.
@@ -152,13 +159,13 @@ impl<'a> Guarded<'a> {
 
     /// Until there is a policy, the revision of the resource itself stands for it. A policy's own revision outlives
     /// other changes of the resource: AWS accepts it after a version was published.
-    pub(crate) fn check_revision(&self, known: Option<&str>) -> Result<(), ApiError> {
+    pub(crate) fn check_revision(&self, known: Option<&str>, from: RevisionFrom) -> Result<(), ApiError> {
         let now = match (self.policy, &self.resource) {
             (Some(policy), _) => policy.revision_id,
             (None, Resource::Version(version)) => version.revision_id,
             (None, Resource::Alias(_, alias)) => alias.revision_id,
         };
-        policy::check_revision(&[now], known, RevisionFrom::GetPolicy)
+        policy::check_revision(&[now], known, from)
     }
 
     /// What happens when the policy becomes another, or goes: the resource gets the policy's new revision.

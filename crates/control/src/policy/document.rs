@@ -4,11 +4,51 @@
 
 use hothouse_api::name::AccountId;
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 use super::{
     condition::Condition,
+    pattern,
     principal::{is_identity, is_service},
 };
+use crate::state::model::policy::{Policy, Statement};
+
+/// Reads a whole document that is to be the policy of this resource, and gives it a revision.
+///
+/// # Errors
+/// If it is no policy, or is not about this resource.
+pub(crate) fn read(text: &str, resource: &str) -> Result<Policy, Malformed> {
+    let document: Value = serde_json::from_str(text).map_err(|_| "It is not JSON.")?;
+    let members = document.as_object().ok_or("It is not a JSON object.")?;
+    let version = member(members, "Version")?;
+    if version.as_ref().is_some_and(|version| version != "2012-10-17" && version != "2008-10-17") {
+        return Err("Its Version is neither 2012-10-17 nor 2008-10-17.".to_owned());
+    }
+    if let Some(name) = members.keys().find(|name| !matches!(name.as_str(), "Version" | "Id" | "Statement")) {
+        return Err(format!("A policy has no member {name}."));
+    }
+    let written = match members.get("Statement") {
+        Some(Value::Array(statements)) if !statements.is_empty() => statements.as_slice(),
+        Some(statement @ Value::Object(_)) => std::slice::from_ref(statement),
+        _ => return Err("It has no Statement.".to_owned()),
+    };
+    let mut statements: Vec<Statement> = Vec::new();
+    for statement in written {
+        Parsed::of(statement)?.check_subject(resource)?;
+        let id = statement.get("Sid").map(|id| id.as_str().ok_or("A Sid is not a text.")).transpose()?;
+        if id.is_some() && statements.iter().any(|other| other.id.as_deref() == id) {
+            return Err("Two of its statements have the same Sid.".to_owned());
+        }
+        statements.push(Statement { id: id.map(str::to_owned), document: statement.to_string() });
+    }
+    Ok(Policy { version, id: member(members, "Id")?, statements, revision_id: Uuid::new_v4() })
+}
+
+fn member(members: &Map<String, Value>, name: &str) -> Result<Option<String>, Malformed> {
+    let text =
+        |value: &Value| value.as_str().map(str::to_owned).ok_or_else(|| format!("Its {name} is not a text."));
+    members.get(name).map(text).transpose()
+}
 
 /// A statement, understood.
 #[derive(Debug)]
@@ -75,6 +115,35 @@ impl Parsed {
             conditions: members.get("Condition").map_or(Ok(Vec::new()), Condition::all)?,
         })
     }
+}
+
+impl Parsed {
+    /// Whether it is about something that can be done to this resource.
+    ///
+    /// Unverified: how far AWS looks at this.
+    fn check_subject(&self, resource: &str) -> Result<(), Malformed> {
+        let (Listed::In(actions) | Listed::NotIn(actions)) = &self.actions;
+        if let Some(action) = actions.iter().find(|action| !is_action(action)) {
+            return Err(format!("{action} is no action of Lambda."));
+        }
+        match &self.resources {
+            Listed::In(resources) if !resources.iter().any(|one| pattern::matches(one, resource)) => {
+                Err(format!("The Resource of a statement is not {resource}."))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// `*`, or `lambda:` and a name that may have wildcards.
+fn is_action(text: &str) -> bool {
+    let name = |name: &str| {
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphabetic() || matches!(byte, b'*' | b'?'))
+    };
+    text == "*"
+        || text
+            .split_once(':')
+            .is_some_and(|(service, rest)| service.eq_ignore_ascii_case("lambda") && name(rest))
 }
 
 /// The values of the one of two members that must be there.

@@ -14,6 +14,7 @@ use std::iter;
 use hothouse_api::{ApiError, ErrorKind};
 use uuid::Uuid;
 
+pub(crate) use document::read;
 pub(crate) use evaluate::Access;
 pub(crate) use principal::Principal;
 pub(crate) use statement::{Conditions, Grant};
@@ -50,8 +51,22 @@ pub(crate) fn with(before: Option<&Policy>, statement: Statement) -> Result<Poli
     }
     policy.statements.push(statement);
     policy.revision_id = Uuid::new_v4();
-    check_length(&document(&policy))?;
-    Ok(policy)
+    checked(policy)
+}
+
+/// The policy, if it is short enough.
+///
+/// # Errors
+/// If it is not.
+pub(crate) fn checked(policy: Policy) -> Result<Policy, ApiError> {
+    let size = document(&policy).len();
+    if size <= MOST_BYTES {
+        return Ok(policy);
+    }
+    Err(ApiError::new(
+        ErrorKind::PolicyLengthExceeded,
+        format!("The final policy size ({size}) is bigger than the limit ({MOST_BYTES})."),
+    ))
 }
 
 /// The policy without a statement, and with a revision of its own; none if nothing is left of it.
@@ -92,6 +107,7 @@ pub(crate) fn document(policy: &Policy) -> String {
 pub(crate) enum RevisionFrom {
     GetPolicy,
     GetLayerPolicy,
+    GetResourcePolicy,
 }
 
 /// Checks a precondition against the revisions that satisfy it.
@@ -105,6 +121,8 @@ pub(crate) fn check_revision(now: &[Uuid], known: Option<&str>, from: RevisionFr
     let api = match from {
         RevisionFrom::GetPolicy => "GetPolicy",
         RevisionFrom::GetLayerPolicy => "GetLayerPolicy",
+        // Unverified: the wording of the operations before it, with its own name.
+        RevisionFrom::GetResourcePolicy => "GetResourcePolicy",
     };
     Err(ApiError::new(
         ErrorKind::PreconditionFailed,
@@ -112,17 +130,6 @@ pub(crate) fn check_revision(now: &[Uuid], known: Option<&str>, from: RevisionFr
             "The Revision Id provided does not match the latest Revision Id. Call the {api} API to retrieve the \
              latest Revision Id"
         ),
-    ))
-}
-
-fn check_length(document: &str) -> Result<(), ApiError> {
-    if document.len() <= MOST_BYTES {
-        return Ok(());
-    }
-    let size = document.len();
-    Err(ApiError::new(
-        ErrorKind::PolicyLengthExceeded,
-        format!("The final policy size ({size}) is bigger than the limit ({MOST_BYTES})."),
     ))
 }
 

@@ -1,11 +1,12 @@
 //! Policies of functions, versions and aliases.
 
 use hothouse_control::ControlConfig;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     scenario::Scenario,
-    support::{ARN, Answer, Service, durable, service},
+    support::{ARN, Answer, Service, configured, durable, service},
 };
 
 const RECORDED: &str = include_str!("recorded/permissions.json");
@@ -290,4 +291,205 @@ async fn policies_are_there_after_a_restart() {
     };
     let service = durable(ControlConfig::default(), directory.path()).await;
     assert_eq!(service.get("/f:1/policy").await.body, before);
+}
+
+fn resource_policy(arn: &str) -> String {
+    format!("/2026-07-09/resource-policy/{}", arn.replace(':', "%3A").replace('/', "%2F"))
+}
+
+async fn put(service: &Service, arn: &str, policy: &Value, revision: Option<&str>) -> Answer {
+    let mut body = json!({ "Policy": policy.to_string() });
+    if let Some(revision) = revision {
+        body["RevisionId"] = revision.into();
+    }
+    service.call(Method::PUT, &resource_policy(arn), body).await
+}
+
+/// A policy of one statement, with members of one's own; `null` takes one away.
+fn one_statement(members: Value) -> Value {
+    let mut statement = json!({
+        "Sid": "a",
+        "Effect": "Allow",
+        "Principal": { "AWS": ["arn:aws:iam::999999999999:root", "arn:aws:iam::888888888888:role/r"] },
+        "Action": ["lambda:InvokeFunction", "lambda:Get*"],
+        "Resource": ARN,
+    });
+    for (name, value) in members.as_object().unwrap() {
+        statement[name] = value.clone();
+    }
+    statement.as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    json!({ "Version": "2012-10-17", "Statement": [statement] })
+}
+
+#[tokio::test]
+async fn whole_policies_are_put_shown_and_deleted() {
+    let service = service().await;
+    service.created(json!({})).await;
+    let written = one_statement(json!({ "Condition": { "Bool": { "aws:SecureTransport": "true" } } }));
+    let answer = put(&service, ARN, &written, None).await;
+    assert_eq!((answer.status, answer.text("Policy")), (200, written.to_string().as_str()));
+    let shown = service.call(Method::GET, &resource_policy(ARN), Value::Null).await;
+    assert_eq!((shown.status, &shown.body), (200, &answer.body));
+    let latest = service.get("/f/configuration").await;
+    assert_eq!(latest.text("RevisionId"), answer.text("RevisionId"));
+
+    let stale = put(&service, ARN, &written, Some("5f5b8eb4-7b5e-4a0c-8d1e-8b3c5f9a0b11")).await;
+    assert!(stale.error().starts_with("412 PreconditionFailedException: The Revision Id provided does not"));
+    let put_again = put(&service, ARN, &written, Some(answer.text("RevisionId"))).await;
+    assert_eq!(put_again.status, 200);
+    assert_ne!(put_again.text("RevisionId"), answer.text("RevisionId"));
+
+    let delete = async |revision: &str| {
+        let path = format!("{}?RevisionId={revision}", resource_policy(ARN));
+        service.call(Method::DELETE, &path, Value::Null).await
+    };
+    assert!(delete(answer.text("RevisionId")).await.error().starts_with("412 PreconditionFailedException"));
+    assert_eq!(delete(put_again.text("RevisionId")).await.status, 204);
+    assert_eq!(
+        service.call(Method::DELETE, &resource_policy(ARN), Value::Null).await.error(),
+        "404 ResourceNotFoundException: No policy is associated with the given resource."
+    );
+    assert_eq!(
+        service.call(Method::GET, &resource_policy(ARN), Value::Null).await.error(),
+        "404 ResourceNotFoundException: The resource you requested does not exist."
+    );
+}
+
+#[tokio::test]
+async fn whole_policies_and_permissions_are_the_same_policy() {
+    let service = service().await;
+    service.created(json!({ "Publish": true })).await;
+    added(&service, "f:1", json!({})).await;
+    let arn = format!("{ARN}:1");
+    let shown = async || service.call(Method::GET, &resource_policy(&arn), Value::Null).await.body;
+    assert_eq!(shown().await, service.get("/f:1/policy").await.body);
+    // It takes the place of what was there.
+    let written = one_statement(json!({ "Resource": arn, "Sid": null }));
+    assert_eq!(put(&service, &arn, &written, None).await.status, 200);
+    assert_eq!(service.get("/f:1/policy").await.text("Policy"), written.to_string());
+    added(&service, "f:1", json!({})).await;
+    assert_eq!(shown().await, service.get("/f:1/policy").await.body);
+    assert_eq!(policy(&service, "f:1").await["Policy"]["Statement"][1]["Sid"], "s3");
+    assert_eq!(service.delete("/f:1/policy/s3").await.status, 204);
+    assert_eq!(shown().await["Policy"], written.to_string());
+    // The function as a whole has none.
+    assert_eq!(service.get("/f/policy").await.status, 404);
+}
+
+#[tokio::test]
+async fn whole_policies_are_followed() {
+    let service = service().await;
+    service.created(json!({})).await;
+    assert_eq!(put(&service, ARN, &one_statement(json!({})), None).await.status, 200);
+    let root = service.asked_by("999999999999", None);
+    let role = service.asked_by("888888888888", Some("arn:aws:sts::888888888888:assumed-role/r/s"));
+    let other = service.asked_by("888888888888", Some("arn:aws:sts::888888888888:assumed-role/q/s"));
+    let path = format!("/{ARN}/configuration");
+    for (caller, expected) in [(&root, 200), (&role, 200), (&other, 403)] {
+        assert_eq!(caller.get(&path).await.status, expected);
+    }
+    assert_eq!(root.get(&format!("/{ARN}/versions")).await.status, 403);
+    let mut written = one_statement(json!({ "Principal": "*" }));
+    let denial = one_statement(json!({ "Sid": "no", "Effect": "Deny" }))["Statement"][0].clone();
+    written["Statement"].as_array_mut().unwrap().push(denial);
+    assert_eq!(put(&service, ARN, &written, None).await.status, 200);
+    assert_eq!(
+        root.get(&path).await.error(),
+        format!(
+            "403 AccessDeniedException: User: arn:aws:iam::999999999999:root is not authorized to perform: \
+             lambda:GetFunctionConfiguration on resource: {ARN} with an explicit deny in a resource-based policy"
+        )
+    );
+    assert_eq!(other.get(&path).await.status, 200);
+}
+
+#[tokio::test]
+async fn a_denial_is_for_the_own_account_only_if_that_is_wanted() {
+    let denial = one_statement(json!({ "Effect": "Deny", "Principal": "*", "Action": "lambda:Invoke*" }));
+    for (enforce_policies, expected) in [(false, 200), (true, 403)] {
+        let service = configured(ControlConfig { enforce_policies, ..ControlConfig::default() }).await;
+        service.created(json!({})).await;
+        assert_eq!(put(&service, ARN, &denial, None).await.status, 200);
+        assert_eq!(service.post("/f/invocations", json!({})).await.status, expected);
+        assert_eq!(service.get("/f").await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn documents_that_are_no_policies_are_refused() {
+    let service = service().await;
+    service.created(json!({})).await;
+    let with = |name: &str, value: Value| one_statement(json!({ name: value }));
+    let documents = [
+        json!([]),
+        json!({ "Version": "2012-10-17" }),
+        json!({ "Version": "2012-10-17", "Statement": [] }),
+        json!({ "Version": "2012-10-17", "Statement": ["a"] }),
+        json!({ "Version": "2012-10-18", "Statement": one_statement(json!({}))["Statement"] }),
+        json!({ "Other": "a", "Statement": one_statement(json!({}))["Statement"] }),
+        with("Effect", json!("allow")),
+        with("Effect", Value::Null),
+        with("Principal", Value::Null),
+        with("Principal", json!("arn:aws:iam::999999999999:root")),
+        with("Principal", json!({ "AWS": [] })),
+        with("Principal", json!({ "AWS": "nobody" })),
+        with("Principal", json!({ "Service": "s3.example.com" })),
+        with("Principal", json!({ "Aws": "*" })),
+        with("NotPrincipal", json!("*")),
+        with("Action", json!("s3:GetObject")),
+        with("Action", json!([])),
+        with("Action", json!(1)),
+        with("Resource", json!("arn:aws:lambda:us-east-1:123456789012:function:g")),
+        with("Resource", Value::Null),
+        with("Condition", json!({ "StringEqual": { "a": "b" } })),
+        with("Sid", json!(1)),
+        with("Extra", json!("a")),
+    ];
+    let refused = "400 InvalidParameterValueException: The policy document is not valid: ";
+    for document in documents {
+        let error = put(&service, ARN, &document, None).await.error();
+        assert!(error.starts_with(refused), "{document}: {error}");
+    }
+    let mut twice = one_statement(json!({}));
+    let first = twice["Statement"][0].clone();
+    twice["Statement"].as_array_mut().unwrap().push(first);
+    assert!(put(&service, ARN, &twice, None).await.error().ends_with("have the same Sid."));
+    let no_json = service.call(Method::PUT, &resource_policy(ARN), json!({ "Policy": "{" })).await;
+    assert_eq!(no_json.error(), format!("{refused}It is not JSON."));
+    assert_eq!(service.get("/f/policy").await.status, 404);
+}
+
+#[tokio::test]
+async fn whole_policies_are_for_functions_that_are_there() {
+    let service = service().await;
+    service.created(json!({})).await;
+    let missing = "404 ResourceNotFoundException";
+    let arn = |name: &str| format!("arn:aws:lambda:us-east-1:123456789012:function:{name}");
+    let policy = one_statement(json!({ "Resource": "*" }));
+    for (name, expected) in [
+        ("g", format!("{missing}: Function not found: {}", arn("g"))),
+        ("f:7", format!("{missing}: Function not found: {}", arn("f:7"))),
+        ("f:none", format!("{missing}: Cannot find alias arn: {}", arn("f:none"))),
+        (
+            "f:$LATEST",
+            "400 InvalidParameterValueException: We currently do not support adding policies for $LATEST."
+                .into(),
+        ),
+    ] {
+        assert_eq!(put(&service, &arn(name), &policy, None).await.error(), expected);
+    }
+    let runtime = "arn:aws:lambda:us-east-1:123456789012:runtime/r";
+    assert_eq!(
+        service.call(Method::GET, &resource_policy(runtime), Value::Null).await.error(),
+        format!("{missing}: The resource you requested does not exist.")
+    );
+    assert_eq!(
+        put(&service, "arn:aws:lambda:eu-west-1:123456789012:function:f", &policy, None).await.error(),
+        format!("{missing}: Functions from 'eu-west-1' are not reachable in this region ('us-east-1')")
+    );
+    let other = service.asked_by("999999999999", None);
+    assert_eq!(put(&other, ARN, &policy, None).await.error(), "403 AccessDeniedException: null");
+    let long = json!({ "Policy": " ".repeat(20_481) });
+    let long = service.call(Method::PUT, &resource_policy(ARN), long).await.error();
+    assert!(long.contains("Member must have length less than or equal to 20480"), "{long}");
 }
