@@ -104,6 +104,7 @@ pub(crate) fn document(policy: &Policy) -> String {
 
 /// Which operation tells a policy's revision.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::enum_variant_names, reason = "they are the operations' names")]
 pub(crate) enum RevisionFrom {
     GetPolicy,
     GetLayerPolicy,
