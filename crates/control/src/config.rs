@@ -72,8 +72,12 @@ pub struct Limits {
     pub ephemeral_storage: u32,
     /// Layers of one function.
     pub layers: usize,
-    /// Tags of one function.
+    /// Tags of one resource.
     pub tags: usize,
+    /// Capacity providers in a region of an account.
+    pub capacity_providers: usize,
+    /// Versions of functions on one capacity provider.
+    pub function_versions_per_capacity_provider: usize,
 }
 
 impl Default for Limits {
@@ -91,6 +95,8 @@ impl Default for Limits {
             ephemeral_storage: 10_240,
             layers: 5,
             tags: 50,
+            capacity_providers: 1000,
+            function_versions_per_capacity_provider: 100,
         }
     }
 }

@@ -13,7 +13,9 @@ use hothouse_api::{
 };
 
 use crate::{
+    capacity_provider::function as managed,
     config::ControlConfig,
+    durable,
     error::{invalid_parameter, validation},
     layer, runtime,
     state::{
@@ -35,8 +37,6 @@ pub(crate) fn create(
 ) -> Result<Configuration, ApiError> {
     check_built([
         ("TenancyConfig", input.tenancy_config.is_some()),
-        ("CapacityProviderConfig", input.capacity_provider_config.is_some()),
-        ("DurableConfig", input.durable_config.is_some()),
         ("RuntimeConfig", input.runtime_config.is_some()),
         ("AcceleratorConfig", input.accelerator_config.is_some()),
         ("PublishTo", input.publish_to.is_some()),
@@ -62,6 +62,24 @@ pub(crate) fn create(
         file_systems: input.file_system_configs.clone(),
         image: input.image_config.clone().filter(|_| image),
         layers,
+        managed: managed::chosen(input.capacity_provider_config.as_ref(), input.runtime)?,
+        durable: durable::config::chosen(input.durable_config.as_ref())?,
+    };
+    // Functions on a capacity provider have other defaults.
+    let (memory_size, logging) = match &rare.managed {
+        None => (
+            128,
+            Logging { format: LogFormat::Text, group: None, application_level: None, system_level: None },
+        ),
+        Some(_) => (
+            managed::MEMORY_SIZE,
+            Logging {
+                format: LogFormat::Json,
+                group: None,
+                application_level: Some(ApplicationLogLevel::Info),
+                system_level: Some(SystemLogLevel::Info),
+            },
+        ),
     };
     let configuration = Configuration {
         role: input.role.clone(),
@@ -69,7 +87,7 @@ pub(crate) fn create(
         handler: input.handler.clone(),
         description: input.description.clone().unwrap_or_default(),
         timeout: input.timeout.map_or(3, unsigned),
-        memory_size: input.memory_size.map_or(128, unsigned),
+        memory_size: input.memory_size.map_or(memory_size, unsigned),
         ephemeral_storage: input
             .ephemeral_storage
             .as_ref()
@@ -86,10 +104,7 @@ pub(crate) fn create(
             .as_ref()
             .and_then(|snap| snap.apply_on)
             .unwrap_or(SnapStartApplyOn::None),
-        logging: merge_logging(
-            Logging { format: LogFormat::Text, group: None, application_level: None, system_level: None },
-            input.logging_config.as_ref(),
-        )?,
+        logging: merge_logging(logging, input.logging_config.as_ref())?,
         rare: boxed(rare),
     };
     check(config, &configuration)?;
@@ -109,8 +124,6 @@ pub(crate) fn update(
     input: &UpdateFunctionConfigurationRequest,
 ) -> Result<Configuration, ApiError> {
     check_built([
-        ("CapacityProviderConfig", input.capacity_provider_config.is_some()),
-        ("DurableConfig", input.durable_config.is_some()),
         ("RuntimeConfig", input.runtime_config.is_some()),
         ("AcceleratorConfig", input.accelerator_config.is_some()),
     ])?;
@@ -143,6 +156,12 @@ pub(crate) fn update(
             Some(new) => Some(new.clone()).filter(|new| *new != Default::default()),
         },
         layers: layers.unwrap_or(old.layers),
+        managed: managed::rechosen(
+            old.managed,
+            input.capacity_provider_config.as_ref(),
+            input.runtime.or(before.runtime),
+        )?,
+        durable: durable::config::rechosen(old.durable, input.durable_config.as_ref())?,
     };
     let configuration = Configuration {
         role: input.role.clone().unwrap_or_else(|| before.role.clone()),
@@ -233,6 +252,10 @@ fn check_runtime(config: &ControlConfig, runtime: Option<Runtime>) -> Result<(),
 
 /// Rules about the whole.
 fn check(config: &ControlConfig, configuration: &Configuration) -> Result<(), ApiError> {
+    if configuration.capacity_provider().is_some() {
+        // The quotas below are those of Lambda's own machines.
+        return managed::check_configuration(configuration);
+    }
     let limits = &config.limits;
     let at_most = |limit: u32| format!("have value less than or equal to {limit}");
     if configuration.timeout > limits.timeout {

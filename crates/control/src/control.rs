@@ -19,11 +19,12 @@ use tokio::sync::{Mutex, MutexGuard};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    capacity_provider,
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
     error,
     event_source_mapping::{self, EventSources},
-    lifecycle,
+    lifecycle, scaling,
     state::{
         Change, Event, Gone, ResourceId, State, Store, StoreError,
         model::{FunctionKey, Scope},
@@ -130,6 +131,8 @@ impl Control {
             tokio::task::spawn_blocking(move || lifecycle::leftovers(&this.state(), this.code())).await;
         let mut pending = pending.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()));
         pending.extend(event_source_mapping::transition::settle_all(&control.state(), control.now()));
+        pending.extend(capacity_provider::provider::pending(&control.state()));
+        pending.extend(scaling::pending(&control.state()));
         if !pending.is_empty() {
             control.commit(pending).await?;
         }

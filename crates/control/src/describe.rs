@@ -15,6 +15,7 @@ use hothouse_api::{
 use jiff::Timestamp;
 
 use crate::{
+    capacity_provider,
     code::CodeHash,
     configuration::vpc_lists,
     layer, runtime,
@@ -82,7 +83,7 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
         ephemeral_storage: Some(EphemeralStorage {
             size: Some(configuration.ephemeral_storage.cast_signed()),
         }),
-        snap_start: Some(SnapStartResponse {
+        snap_start: rare.managed.is_none().then_some(SnapStartResponse {
             apply_on: Some(configuration.snap_start),
             optimization_status: Some(if snapshotted {
                 SnapStartOptimizationStatus::On
@@ -90,6 +91,8 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
                 SnapStartOptimizationStatus::Off
             }),
         }),
+        capacity_provider_config: rare.managed.map(capacity_provider::function::show),
+        durable_config: rare.durable,
         logging_config: Some(logging(arn, &configuration.logging)),
         ..FunctionConfiguration::default()
     };
@@ -104,7 +107,7 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
                 )),
                 error: None,
             }),
-            ..with_status(shown, version.status)
+            ..with_status(shown, version)
         },
     }
 }
@@ -114,28 +117,41 @@ const REASON: &str = "The function is being created.";
 /// Unverified: AWS loses no packages.
 const PACKAGE_GONE: &str = "The deployment package of the function is gone. Update the function's code.";
 
-fn with_status(shown: FunctionConfiguration, status: Status) -> FunctionConfiguration {
-    match status {
-        Status::Creating => FunctionConfiguration {
-            state: Some(State::Pending),
+/// `State`.
+pub(crate) fn state(version: &Version) -> State {
+    // On a capacity provider there are only instances for what is published.
+    let unpublished = version.version == name::Version::Latest;
+    match version.status {
+        Status::Failed => State::Failed,
+        _ if unpublished && version.configuration.capacity_provider().is_some() => State::ActiveNonInvocable,
+        Status::Creating => State::Pending,
+        Status::Updating | Status::Ready => State::Active,
+    }
+}
+
+fn with_status(shown: FunctionConfiguration, version: &Version) -> FunctionConfiguration {
+    let state = state(version);
+    match version.status {
+        Status::Creating if state == State::Pending => FunctionConfiguration {
+            state: Some(state),
             state_reason: Some(REASON.into()),
             state_reason_code: Some(StateReasonCode::Creating),
             ..shown
         },
         Status::Updating => FunctionConfiguration {
-            state: Some(State::Active),
+            state: Some(state),
             last_update_status: Some(LastUpdateStatus::InProgress),
             last_update_status_reason: Some(REASON.into()),
             last_update_status_reason_code: Some(LastUpdateStatusReasonCode::Creating),
             ..shown
         },
-        Status::Ready => FunctionConfiguration {
-            state: Some(State::Active),
+        Status::Creating | Status::Ready => FunctionConfiguration {
+            state: Some(state),
             last_update_status: Some(LastUpdateStatus::Successful),
             ..shown
         },
         Status::Failed => FunctionConfiguration {
-            state: Some(State::Failed),
+            state: Some(state),
             state_reason: Some(PACKAGE_GONE.into()),
             state_reason_code: Some(StateReasonCode::InvalidZipFileException),
             last_update_status: Some(LastUpdateStatus::Failed),

@@ -24,7 +24,7 @@ use crate::{
     concurrency::Permit,
     control::Control,
     describe::default_log_group,
-    error, lifecycle, runtime,
+    durable, error, lifecycle, runtime,
     state::model::{Function, FunctionKey, Package, Status, Version},
     target::Target,
 };
@@ -43,7 +43,8 @@ pub(crate) async fn invoke(
     match input.invocation_type.unwrap_or(InvocationType::RequestResponse) {
         InvocationType::RequestResponse => {}
         InvocationType::DryRun => {
-            control.pick(&target)?;
+            let Picked { version, .. } = control.pick(&target)?;
+            durable::config::check_target(&version, &target)?;
             return Ok(InvocationResponse { status_code: Some(204), ..InvocationResponse::default() });
         }
         InvocationType::Event => {
@@ -61,6 +62,8 @@ pub(crate) async fn invoke(
         let Picked { version, permit } = control.pick(&target)?;
         let _permit =
             permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
+        durable::config::check_target(&version, &target)?;
+        durable::config::check_can_run(&version)?;
         match version.status {
             Status::Creating => return Err(error::still_pending()),
             Status::Failed => return Err(error::package_gone()),

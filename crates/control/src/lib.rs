@@ -4,6 +4,7 @@
 
 mod account;
 mod alias;
+mod capacity_provider;
 pub mod code;
 mod code_signing;
 mod concurrency;
@@ -11,6 +12,7 @@ mod config;
 mod configuration;
 mod control;
 mod describe;
+mod durable;
 mod environments;
 mod error;
 mod event_invoke;
@@ -28,6 +30,7 @@ mod recursion;
 mod resource_policy;
 mod runtime;
 mod runtime_management;
+mod scaling;
 pub mod state;
 mod tag;
 mod target;
@@ -176,6 +179,25 @@ operations! {
         = event_source_mapping::read::list;
     change update_event_source_mapping(UpdateEventSourceMappingRequest) -> EventSourceMappingConfiguration
         = event_source_mapping::update::update;
+
+    /// Capacity providers
+    change create_capacity_provider(CreateCapacityProviderRequest) -> CreateCapacityProviderResponse
+        = capacity_provider::provider::create;
+    change delete_capacity_provider(DeleteCapacityProviderRequest) -> DeleteCapacityProviderResponse
+        = capacity_provider::provider::delete;
+    read get_capacity_provider(GetCapacityProviderRequest) -> GetCapacityProviderResponse
+        = capacity_provider::provider::get;
+    read list_capacity_providers(ListCapacityProvidersRequest) -> ListCapacityProvidersResponse
+        = capacity_provider::provider::list;
+    read list_function_versions_by_capacity_provider(ListFunctionVersionsByCapacityProviderRequest)
+        -> ListFunctionVersionsByCapacityProviderResponse = capacity_provider::function::list;
+    change update_capacity_provider(UpdateCapacityProviderRequest) -> UpdateCapacityProviderResponse
+        = capacity_provider::provider::update;
+
+    /// Scaling on capacity providers
+    read get_function_scaling_config(GetFunctionScalingConfigRequest) -> GetFunctionScalingConfigResponse = scaling::get;
+    change put_function_scaling_config(PutFunctionScalingConfigRequest) -> PutFunctionScalingConfigResponse
+        = scaling::put;
 
     /// Tags
     read list_tags(ListTagsRequest) -> ListTagsResponse = tag::list;

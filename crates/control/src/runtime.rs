@@ -59,6 +59,25 @@ pub(crate) fn has_snap_start(runtime: Runtime) -> bool {
     )
 }
 
+/// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-managed-instances-runtimes.html>
+pub(crate) fn has_managed_instances(runtime: Runtime) -> bool {
+    use Runtime::*;
+    matches!(
+        runtime,
+        Nodejs22X
+            | Nodejs24X
+            | Nodejs26X
+            | Java21
+            | Java25
+            | Python313
+            | Python314
+            | Python315
+            | Dotnet8
+            | Dotnet10
+            | ProvidedAl2023
+    )
+}
+
 /// The ARN of the runtime version that functions of this runtime have. AWS's ids are opaque; ours only stay the same.
 pub(crate) fn version_arn(region: &Region, runtime: Runtime, architecture: Architecture) -> String {
     let id = CodeHash::of(format!("{runtime}/{architecture}").as_bytes());

@@ -15,6 +15,7 @@ use hothouse_api::{
 use uuid::Uuid;
 
 use crate::{
+    capacity_provider::function as managed,
     configuration::check_built,
     control::Control,
     describe::{self, Detail, code_sha256},
@@ -49,9 +50,14 @@ pub(crate) async fn publish(
                         return Ok((Vec::new(), (Version::clone(same), None)));
                     }
                     check_code_size(&this, state, &key.scope, function.latest.code.package.size())?;
-                    // A snapshot is taken before the version can be used.
-                    let status = match function.latest.configuration.snap_start {
+                    let configuration = &function.latest.configuration;
+                    managed::check(&this, state, &key.scope, configuration, 1)?;
+                    // A snapshot is taken, or instances are made ready, before the version can be used.
+                    let status = match configuration.snap_start {
                         SnapStartApplyOn::PublishedVersions => Status::Creating,
+                        SnapStartApplyOn::None if configuration.capacity_provider().is_some() => {
+                            Status::Creating
+                        }
                         SnapStartApplyOn::None => Status::Ready,
                     };
                     let version = Version {

@@ -12,6 +12,7 @@ use hothouse_api::{
 use uuid::Uuid;
 
 use crate::{
+    capacity_provider::function as managed,
     code_signing::function as code_signing,
     configuration,
     control::Control,
@@ -59,6 +60,7 @@ async fn run(
         _ => {}
     }
     let signing = code_signing::Chosen::of(&key.scope, input.code_signing_config_arn.take(), image)?;
+    let provider = managed::dependency(&key.scope, input.capacity_provider_config.as_ref())?;
     let configuration = configuration::create(control.config(), context, &control.state(), &input, image)?;
     let tags = input.tags.take().unwrap_or_default();
     tag::check(control.config(), &tags)?;
@@ -69,6 +71,7 @@ async fn run(
             return Err(error::function_exists(&key.name));
         }
         signing.as_ref().map(|signing| signing.decide(&state, &key)).transpose()?;
+        managed::check(control, &state, &key.scope, &configuration, 0)?;
     }
 
     let kept = package::keep(control, source).await?;
@@ -97,11 +100,13 @@ async fn run(
     let layers = input.layers.unwrap_or_default();
     let mut others = layer::used::subjects(&layers);
     others.extend(signing.iter().map(|signing| (key.scope.clone(), signing.id.clone())));
+    others.extend(provider);
     let change = control.change_with(&key, &others, |state| {
         if state.function(&key).is_some() {
             return Err(error::function_exists(&key.name));
         }
         let signing = signing.map(|signing| signing.decide(state, &key)).transpose()?;
+        managed::check(control, state, &key.scope, &latest.configuration, made.len() - 1)?;
         let used = layer::used::find(control.config(), context, state, &layers)?;
         layer::used::check_size(control.config(), &latest.code.package, &used)?;
         let size = latest.code.package.size() * made.len() as u64;

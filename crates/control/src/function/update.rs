@@ -16,6 +16,7 @@ use uuid::Uuid;
 
 use super::create::{check_code_size, only};
 use crate::{
+    capacity_provider::function as managed,
     code_signing::function as code_signing,
     configuration,
     control::Control,
@@ -41,6 +42,7 @@ pub(crate) async fn configuration(
     control
         .run(async move {
             let key = Target::function(&this, &context, &input.function_name)?;
+            let provider = managed::dependency(&key.scope, input.capacity_provider_config.as_ref())?;
             let delay = this.config().update_delay;
             let update = |state: &State| {
                 let function = updatable(state, &key, input.revision_id.as_deref())?;
@@ -50,13 +52,15 @@ pub(crate) async fn configuration(
                 let latest = &function.latest;
                 let before = &latest.configuration;
                 let configuration = configuration::update(this.config(), &context, state, before, &input)?;
+                managed::check(&this, state, &key.scope, &configuration, 0)?;
                 layer::used::check_size(this.config(), &latest.code.package, configuration.layers())?;
                 Ok(Version { configuration: Arc::new(configuration), ..successor(&this, latest) })
             };
             let layers = input.layers.as_deref().unwrap_or_default();
             // They are kept before it is decided, when the caller may yet turn out to want something else.
             let used = if layers.is_empty() { None } else { Some(update(&this.state())?.configuration) };
-            let others = layer::used::subjects(layers);
+            let mut others = layer::used::subjects(layers);
+            others.extend(provider);
             let change = this.change_with(&key, &others, |state| {
                 let new = update(state)?;
                 let mut events = vec![Event::Updated { latest: Arc::new(new.clone()) }];
@@ -150,6 +154,7 @@ async fn update_code(
                 None => made[0].clone(),
             };
             check_code_size(control, state, &key.scope, more.saturating_sub(latest.code.package.size()))?;
+            managed::check(control, state, &key.scope, &latest.configuration, made.len() - 1)?;
             events.extend(lifecycle::ready_at_once(&made, delay));
             Ok((events, Updated { shown, made }))
         })

@@ -14,8 +14,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use hothouse_api::{
     arn::FunctionArn,
     generated::{
-        ApplicationLogLevel, Architecture, DeadLetterConfig, FileSystemConfig, ImageConfig, LogFormat,
-        Runtime, SnapStartApplyOn, SystemLogLevel, TracingMode, VpcConfig,
+        ApplicationLogLevel, Architecture, DeadLetterConfig, DurableConfig, FileSystemConfig, ImageConfig,
+        LambdaManagedInstancesCapacityProviderConfig, LogFormat, Runtime, SnapStartApplyOn, SystemLogLevel,
+        TracingMode, VpcConfig,
     },
     name::{self, AccountId, AliasName, FunctionName, Qualifier, Region},
 };
@@ -195,6 +196,16 @@ impl Configuration {
         let layers: Vec<_> = self.layers().iter().map(|layer| layer.hash).collect();
         CodeHash::of_all(&layers)
     }
+
+    /// The ARN of the capacity provider that it is on, if it is on one.
+    pub fn capacity_provider(&self) -> Option<&str> {
+        self.rare.as_deref()?.managed.as_ref()?.capacity_provider_arn.as_deref()
+    }
+
+    /// Whether invocations start durable executions.
+    pub fn is_durable(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| rare.durable.is_some())
+    }
 }
 
 /// Environment variables, by name. A sorted list takes a quarter of a map's memory, and there may be very many versions.
@@ -252,6 +263,12 @@ pub struct Rare {
     /// `Layers`, lowest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<UsedLayer>,
+    /// `CapacityProviderConfig`, with defaults filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub managed: Option<LambdaManagedInstancesCapacityProviderConfig>,
+    /// `DurableConfig`, with defaults filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub durable: Option<DurableConfig>,
 }
 
 /// The deployment package, and the instruction set that it is for.

@@ -171,7 +171,9 @@ impl<'a> Run<'a> {
             return None;
         };
         let document: Value = serde_json::from_slice(body).unwrap_or_else(|error| panic!("{about}: {error}"));
-        if let Some(misfit) = self.model.misfit(output, &document, "answer") {
+        // AWS leaves out the ARN of a configuration that is not there, which its model requires.
+        let unsigned = operation.name == "GetFunctionCodeSigningConfig";
+        if let Some(misfit) = self.model.misfit(output, &document, "answer").filter(|_| !unsigned) {
             panic!("{about}: {misfit}\n{document:#}");
         }
         Some(document)

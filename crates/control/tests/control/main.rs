@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "what is not as expected ends the test")]
 
 mod aliases;
+mod capacity_providers;
 mod code_signing;
 mod concurrency;
 mod cross_account;

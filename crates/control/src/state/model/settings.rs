@@ -72,6 +72,7 @@ pub struct RuntimeManagement {
 pub struct FunctionScaling {
     /// What was asked for.
     pub requested: FunctionScalingConfig,
-    /// What holds.
-    pub applied: FunctionScalingConfig,
+    /// What holds; absent until something does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub applied: Option<FunctionScalingConfig>,
 }
