@@ -35,7 +35,8 @@ pub(super) struct Shelf {
     /// On the shelf at one time.
     most: usize,
     content: Mutex<Content>,
-    changed: Notify,
+    /// Not told of the ends of starts: who tends the shelf would look after it while an invocation begins.
+    asked: Notify,
 }
 
 #[derive(Debug)]
@@ -65,7 +66,7 @@ struct Kind {
 /// What to do for the shelf.
 #[derive(Debug)]
 enum Chore {
-    /// Nothing before this time, or before something changes.
+    /// Nothing before this time, or before somebody asks for a sandbox.
     Wait(Option<Instant>),
     /// Make one more of this kind.
     Make(Template, Box<SandboxSpec>),
@@ -82,8 +83,6 @@ impl Drop for Starting {
         let mut content = lock(&self.0.content);
         content.starting -= 1;
         content.busy = Instant::now();
-        drop(content);
-        self.0.changed.notify_one();
     }
 }
 
@@ -91,7 +90,7 @@ impl Shelf {
     /// A shelf with room for so many.
     pub(super) fn new(most: usize) -> Shelf {
         let content = Content { kinds: Vec::new(), starting: 0, busy: Instant::now() };
-        Shelf { most, content: Mutex::new(content), changed: Notify::new() }
+        Shelf { most, content: Mutex::new(content), asked: Notify::new() }
     }
 
     /// Says that an environment starts.
@@ -112,6 +111,8 @@ impl Shelf {
         };
         let ready = kind.take(spec);
         content.kinds.push(kind);
+        drop(content);
+        self.asked.notify_one();
         ready
     }
 
@@ -132,10 +133,10 @@ impl Shelf {
     async fn next_chore(&self) -> Chore {
         loop {
             let chore = lock(&self.content).chore(self.most, Instant::now());
-            // A change since then has left its mark.
+            // Who has asked since then has left a mark.
             match chore {
-                Chore::Wait(None) => self.changed.notified().await,
-                Chore::Wait(Some(until)) => drop(timeout_at(until, self.changed.notified()).await),
+                Chore::Wait(None) => self.asked.notified().await,
+                Chore::Wait(Some(until)) => drop(timeout_at(until, self.asked.notified()).await),
                 chore => return chore,
             }
         }
@@ -161,8 +162,11 @@ impl Shelf {
 impl Content {
     /// What to do next. Where there is no room for more, those give way that were not asked for longest.
     fn chore(&mut self, most: usize, now: Instant) -> Chore {
-        if self.starting > 0 || most == 0 {
+        if most == 0 {
             return Chore::Wait(None);
+        }
+        if self.starting > 0 {
+            return Chore::Wait(Some(now + QUIET));
         }
         if now < self.busy + QUIET {
             return Chore::Wait(Some(self.busy + QUIET));
