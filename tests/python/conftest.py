@@ -1,9 +1,14 @@
 """Fixtures: a service for the session, services of a test's own, functions that go away."""
 
+import subprocess
+import sys
+import urllib.request
+
 import pytest
 from support.cli import Aws
 from support.functions import SOURCES, Functions, archive, boto3_files, folder
-from support.service import BINARY, SCRATCH, Service
+from support.service import BINARY, SCRATCH, Service, clean_environment, free_port
+from support.waiting import until
 
 pytest_plugins = ["support.table"]
 
@@ -46,6 +51,37 @@ def start_service(data_home):
     for service in services:
         service.stop()
         assert "panicked" not in service.log, service.log[-4000:]
+
+
+@pytest.fixture(scope="module")
+def with_companion(data_home):
+    """A service whose companion is moto, started for the tests of one file."""
+    port = free_port()
+    moto = subprocess.Popen(
+        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
+        env=clean_environment(MOTO_ACCOUNT_ID="000000000000"),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+
+    def serves():
+        try:
+            return urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5).status == 200
+        except OSError:
+            assert moto.poll() is None, "moto's server ended"
+            return False
+
+    service = None
+    try:
+        until(serves, seconds=60, what="moto's server")
+        service = Service("--aws-endpoint", f"http://127.0.0.1:{port}", home=data_home).start()
+        yield service
+    finally:
+        if service is not None:
+            service.stop()
+        moto.terminate()
+        moto.wait(10)
 
 
 @pytest.fixture(scope="session")

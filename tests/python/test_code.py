@@ -6,8 +6,6 @@ import zipfile
 
 import pytest
 from support.functions import PYTHON, ROLE, SOURCES, Functions, archive, error_of, folder, probe, unique
-from support.service import free_port
-from support.waiting import until
 
 PYTHON_MAIN = {"Runtime": PYTHON, "Handler": "main.handler"}
 
@@ -103,42 +101,6 @@ def test_executable_bits_are_kept(functions):
     }
     name = functions.create(files, **PYTHON_MAIN)
     assert functions.invoke(name).value()[0] is True
-
-
-@pytest.fixture(scope="module")
-def with_companion(data_home):
-    """A service whose companion is moto, and an S3 client through the service itself."""
-    import subprocess
-    import sys
-
-    from support.service import Service, clean_environment
-
-    port = free_port()
-    moto = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        env=clean_environment(MOTO_ACCOUNT_ID="000000000000"),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-
-    def serves():
-        try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5).status == 200
-        except OSError:
-            assert moto.poll() is None, "moto's server ended"
-            return False
-
-    service = None
-    try:
-        until(serves, seconds=60, what="moto's server")
-        service = Service("--aws-endpoint", f"http://127.0.0.1:{port}", home=data_home).start()
-        yield service
-    finally:
-        if service is not None:
-            service.stop()
-        moto.terminate()
-        moto.wait(10)
 
 
 @pytest.fixture
