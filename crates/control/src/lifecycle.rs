@@ -153,5 +153,5 @@ pub(crate) fn leftovers(state: &State, code: &CodeStore) -> Vec<Change> {
 
 /// Whether one of the packages that a version runs from is gone.
 fn is_lost(code: &CodeStore, version: &Version, known: &mut HashMap<CodeHash, bool>) -> bool {
-    version.packages().any(|hash| !*known.entry(hash).or_insert_with(|| code.archive(&hash).is_some()))
+    version.packages().any(|hash| !*known.entry(hash).or_insert_with(|| code.holds(&hash)))
 }

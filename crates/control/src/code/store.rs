@@ -120,7 +120,7 @@ impl CodeStore {
                 pins.push(store.pin(*hash));
                 // Whoever was about to remove it when it was pinned has done so when the stripe is free.
                 let _stripe = store.stripe(hash);
-                if !store.directory(hash).is_dir() {
+                if !store.holds(hash) {
                     return Ok(None);
                 }
             }
@@ -145,6 +145,11 @@ impl CodeStore {
     pub fn archive(&self, hash: &CodeHash) -> Option<PathBuf> {
         let path = self.directory(hash).join("archive.zip");
         path.is_file().then_some(path)
+    }
+
+    /// Whether a package is there, uploaded or merged.
+    pub fn holds(&self, hash: &CodeHash) -> bool {
+        self.content(hash).is_dir()
     }
 
     /// The extracted package.

@@ -277,6 +277,7 @@ async fn merged_layers_go_with_the_last_function_that_has_them() {
 
     let service = durable(ControlConfig::default(), directory.path()).await;
     assert_eq!(packages(directory.path()), 4);
+    assert_eq!(service.get("/g/configuration").await.text("State"), "Active");
     for name in ["a", "b"] {
         service.delete_layer(name, 1).await;
     }
