@@ -2,13 +2,15 @@
 //!
 //! Must not repeat what the model's constraints check on their own.
 
+pub(crate) mod rules;
+
 use std::collections::BTreeMap;
 
 use hothouse_api::{
     ApiError, ErrorKind, RequestContext,
     generated::{
-        ApplicationLogLevel, CreateFunctionRequest, Environment, LogFormat, LoggingConfig, Runtime,
-        SnapStartApplyOn, SystemLogLevel, TracingMode, UpdateFunctionConfigurationRequest, VpcConfig,
+        ApplicationLogLevel, CreateFunctionRequest, DeadLetterConfig, Environment, LogFormat, LoggingConfig,
+        Runtime, SnapStartApplyOn, SystemLogLevel, TracingMode, UpdateFunctionConfigurationRequest,
     },
 };
 
@@ -23,6 +25,7 @@ use crate::{
         model::{Configuration, Logging, Rare, Variables},
     },
 };
+use rules::Packaged;
 
 /// The configuration of a new function.
 ///
@@ -41,15 +44,13 @@ pub(crate) fn create(
         ("AcceleratorConfig", input.accelerator_config.is_some()),
         ("PublishTo", input.publish_to.is_some()),
     ])?;
-    if image {
-        if input.runtime.is_some() || input.handler.is_some() || input.layers.is_some() {
-            return Err(invalid_parameter(
-                "Please don't provide Handler or Runtime or Layer when the intended function PackageType is Image.",
-            ));
-        }
-    } else if input.runtime.is_none() || input.handler.is_none() {
+    Packaged {
+        managed: input.runtime.is_some() || input.handler.is_some() || input.layers.is_some(),
+        image: input.image_config.is_some(),
+    }
+    .check(image)?;
+    if !image && (input.runtime.is_none() || input.handler.is_none()) {
         return Err(invalid_parameter(
-            // Unverified wording.
             "Runtime and Handler are mandatory parameters for functions created with deployment packages.",
         ));
     }
@@ -57,10 +58,11 @@ pub(crate) fn create(
     let layers = layer::used::find(config, context, state, input.layers.as_deref().unwrap_or_default())?;
     let rare = Rare {
         vpc: input.vpc_config.clone(),
-        dead_letter: input.dead_letter_config.clone(),
-        kms_key_arn: input.kms_key_arn.clone(),
-        file_systems: input.file_system_configs.clone(),
-        image: input.image_config.clone().filter(|_| image),
+        vpc_id: None,
+        dead_letter: target(input.dead_letter_config.as_ref()),
+        kms_key_arn: input.kms_key_arn.clone().filter(|sent| !sent.is_empty()),
+        file_systems: input.file_system_configs.clone().filter(|sent| !sent.is_empty()),
+        image: input.image_config.clone(),
         layers,
         managed: managed::chosen(input.capacity_provider_config.as_ref(), input.runtime)?,
         durable: durable::config::chosen(input.durable_config.as_ref())?,
@@ -108,6 +110,7 @@ pub(crate) fn create(
         rare: boxed(rare),
     };
     check(config, &configuration)?;
+    rules::check(&configuration)?;
     Ok(configuration)
 }
 
@@ -127,6 +130,11 @@ pub(crate) fn update(
         ("RuntimeConfig", input.runtime_config.is_some()),
         ("AcceleratorConfig", input.accelerator_config.is_some()),
     ])?;
+    Packaged {
+        managed: input.runtime.is_some() || input.handler.is_some() || input.layers.is_some(),
+        image: input.image_config.is_some(),
+    }
+    .check(before.runtime.is_none())?;
     check_runtime(config, input.runtime)?;
     let layers = input.layers.as_deref().map(|layers| layer::used::find(config, context, state, layers));
     let layers = layers.transpose()?;
@@ -136,12 +144,11 @@ pub(crate) fn update(
             (None, kept) => kept,
             (Some(new), _) => Some(new.clone()),
         },
+        vpc_id: old.vpc_id,
         // An empty target, ARN or image configuration takes the setting away.
         dead_letter: match &input.dead_letter_config {
             None => old.dead_letter,
-            Some(new) => {
-                Some(new.clone()).filter(|new| new.target_arn.as_deref().is_some_and(|arn| !arn.is_empty()))
-            }
+            sent => target(sent.as_ref()),
         },
         kms_key_arn: match &input.kms_key_arn {
             None => old.kms_key_arn,
@@ -182,6 +189,7 @@ pub(crate) fn update(
         rare: boxed(rare),
     };
     check(config, &configuration)?;
+    rules::check(&configuration)?;
     Ok(configuration)
 }
 
@@ -194,6 +202,11 @@ pub(crate) fn check_built(members: impl IntoIterator<Item = (&'static str, bool)
         )),
         None => Ok(()),
     }
+}
+
+/// No target is the same as an empty one.
+fn target(sent: Option<&DeadLetterConfig>) -> Option<DeadLetterConfig> {
+    sent.filter(|sent| sent.target_arn.as_deref().is_some_and(|arn| !arn.is_empty())).cloned()
 }
 
 fn boxed(rare: Rare) -> Option<Box<Rare>> {
@@ -274,21 +287,6 @@ fn check(config: &ControlConfig, configuration: &Configuration) -> Result<(), Ap
             at_most(limits.ephemeral_storage),
         ));
     }
-    if configuration.snap_start == SnapStartApplyOn::PublishedVersions {
-        match configuration.runtime {
-            Some(runtime) if runtime::has_snap_start(runtime) => {}
-            Some(runtime) => {
-                return Err(invalid_parameter(format!(
-                    "{runtime} is not supported for SnapStart enabled functions."
-                )));
-            }
-            None => {
-                return Err(invalid_parameter(
-                    "ContainerImage is not supported for SnapStart enabled functions.",
-                ));
-            }
-        }
-    }
     Ok(())
 }
 
@@ -318,9 +316,4 @@ fn check_environment(config: &ControlConfig, variables: &BTreeMap<String, String
 
 fn is_reserved(name: &str) -> bool {
     hothouse_execution::environment::env_vars::RESERVED.contains(&name)
-}
-
-/// `VpcConfig` as it was sent with empty lists filled in, for replies.
-pub(crate) fn vpc_lists(vpc: &VpcConfig) -> (Vec<String>, Vec<String>) {
-    (vpc.subnet_ids.clone().unwrap_or_default(), vpc.security_group_ids.clone().unwrap_or_default())
 }

@@ -24,7 +24,9 @@ use crate::{
     config::ControlConfig,
     error,
     event_source_mapping::{self, EventSources},
-    lifecycle, scaling,
+    lifecycle,
+    network::NetworkSource,
+    scaling,
     state::{
         Change, Event, Gone, ResourceId, State, Store, StoreError,
         model::{FunctionKey, Scope},
@@ -65,6 +67,8 @@ pub struct Ports {
     pub objects: Arc<dyn ObjectSource>,
     /// Knows queues and streams.
     pub sources: Arc<dyn EventSources>,
+    /// Knows which VPC a function is attached to.
+    pub networks: Arc<dyn NetworkSource>,
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
 }
@@ -161,6 +165,10 @@ impl Control {
 
     pub(crate) fn sources(&self) -> &dyn EventSources {
         &*self.inner.ports.sources
+    }
+
+    pub(crate) fn networks(&self) -> &dyn NetworkSource {
+        &*self.inner.ports.networks
     }
 
     pub(crate) fn engine(&self) -> &Engine {

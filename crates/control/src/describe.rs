@@ -17,8 +17,7 @@ use jiff::Timestamp;
 use crate::{
     capacity_provider,
     code::CodeHash,
-    configuration::vpc_lists,
-    layer, runtime,
+    layer, network, runtime,
     state::model::{Logging, Package, Status, Version},
 };
 
@@ -53,10 +52,13 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
         code_sha256: Some(code_sha256(&version.code.package)),
         version: Some(version.version.to_string()),
         vpc_config: rare.vpc.map(|vpc| {
-            let (subnet_ids, security_group_ids) = vpc_lists(&vpc);
+            let (subnet_ids, security_group_ids) = network::lists(&vpc);
             VpcConfigResponse {
-                // Which VPC a subnet belongs to is only known to EC2.
-                vpc_id: subnet_ids.is_empty().then(String::new),
+                vpc_id: Some(match rare.vpc_id {
+                    Some(known) => known,
+                    None if subnet_ids.is_empty() => String::new(),
+                    None => network::presumed_vpc(arn.account(), arn.region()),
+                }),
                 subnet_ids: Some(subnet_ids),
                 security_group_ids: Some(security_group_ids),
                 ipv6_allowed_for_dual_stack: Some(vpc.ipv6_allowed_for_dual_stack.unwrap_or(false)),

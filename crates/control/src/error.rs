@@ -13,6 +13,7 @@ use hothouse_api::{
 
 use crate::{
     code::{ArchiveError, CodeError, ObjectError},
+    network::NetworkError,
     state::StoreError,
 };
 
@@ -155,6 +156,14 @@ pub(crate) fn code(error: CodeError) -> ApiError {
         CodeError::Archive(ArchiveError::Write { .. } | ArchiveError::Flush { .. })
         | CodeError::Io { .. } => ApiError::internal(error),
     }
+}
+
+/// EC2 does not know what a function is to be attached to.
+pub(crate) fn network(error: NetworkError) -> ApiError {
+    let NetworkError { operation, code, message } = error;
+    invalid_parameter(format!(
+        "Error occurred while {operation}. EC2 Error Code: {code}. EC2 Error Message: {message}"
+    ))
 }
 
 /// A package could not be fetched from S3.

@@ -22,6 +22,7 @@ mod function_url;
 mod invoke;
 mod layer;
 mod lifecycle;
+pub mod network;
 mod package;
 mod page;
 mod permission;

@@ -19,7 +19,7 @@ use crate::{
     describe::{self, Detail},
     environments::Environments,
     error::{self, invalid_parameter, validation},
-    layer, lifecycle,
+    layer, lifecycle, network,
     package::{self, Source},
     state::{
         Event, State,
@@ -61,7 +61,8 @@ async fn run(
     }
     let signing = code_signing::Chosen::of(&key.scope, input.code_signing_config_arn.take(), image)?;
     let provider = managed::dependency(&key.scope, input.capacity_provider_config.as_ref())?;
-    let configuration = configuration::create(control.config(), context, &control.state(), &input, image)?;
+    let mut configuration =
+        configuration::create(control.config(), context, &control.state(), &input, image)?;
     let tags = input.tags.take().unwrap_or_default();
     tag::check(control.config(), &tags)?;
     // Early, so that what is refused costs no fetch; decided below.
@@ -74,6 +75,7 @@ async fn run(
         managed::check(control, &state, &key.scope, &configuration, 0)?;
     }
 
+    configuration.set_vpc_id(network::vpc_of(control, context, input.vpc_config.as_ref()).await?);
     let kept = package::keep(control, source).await?;
     let latest = Version {
         version: name::Version::Latest,

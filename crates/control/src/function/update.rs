@@ -23,7 +23,7 @@ use crate::{
     describe::{self, Detail},
     environments::Environments,
     error::{self, invalid_parameter},
-    layer, lifecycle,
+    layer, lifecycle, network,
     package::{self, Source},
     state::{
         Event, State,
@@ -44,6 +44,9 @@ pub(crate) async fn configuration(
             let key = Target::function(&this, &context, &input.function_name)?;
             let provider = managed::dependency(&key.scope, input.capacity_provider_config.as_ref())?;
             let delay = this.config().update_delay;
+            // Early, so that EC2 is not asked for nothing; decided below.
+            updatable(&this.state(), &key, input.revision_id.as_deref())?;
+            let vpc_id = network::vpc_of(&this, &context, input.vpc_config.as_ref()).await?;
             let update = |state: &State| {
                 let function = updatable(state, &key, input.revision_id.as_deref())?;
                 if let Some(layer) = input.layers.iter().flatten().next() {
@@ -51,7 +54,11 @@ pub(crate) async fn configuration(
                 }
                 let latest = &function.latest;
                 let before = &latest.configuration;
-                let configuration = configuration::update(this.config(), &context, state, before, &input)?;
+                let mut configuration =
+                    configuration::update(this.config(), &context, state, before, &input)?;
+                if input.vpc_config.is_some() {
+                    configuration.set_vpc_id(vpc_id.clone());
+                }
                 managed::check(&this, state, &key.scope, &configuration, 0)?;
                 layer::used::check_size(this.config(), &latest.code.package, configuration.layers())?;
                 Ok(Version { configuration: Arc::new(configuration), ..successor(&this, latest) })

@@ -186,6 +186,13 @@ pub struct Configuration {
 }
 
 impl Configuration {
+    /// Notes which VPC the function is attached to.
+    pub fn set_vpc_id(&mut self, id: Option<String>) {
+        if let Some(rare) = &mut self.rare {
+            rare.vpc_id = id;
+        }
+    }
+
     /// The layers, lowest first.
     pub fn layers(&self) -> &[UsedLayer] {
         self.rare.as_deref().map_or(&[], |rare| &rare.layers)
@@ -241,13 +248,16 @@ pub struct Logging {
     pub system_level: Option<SystemLogLevel>,
 }
 
-/// What few functions have: kept and shown as it was sent.
+/// What few functions have, as it was sent.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Rare {
     /// `VpcConfig`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vpc: Option<VpcConfig>,
+    /// The VPC that it names, if someone knew.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vpc_id: Option<String>,
     /// `DeadLetterConfig`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dead_letter: Option<DeadLetterConfig>,

@@ -6,6 +6,7 @@ mod aliases;
 mod capacity_providers;
 mod code_signing;
 mod concurrency;
+mod configuration;
 mod cross_account;
 mod durability;
 mod event_invoke;

@@ -6,6 +6,7 @@
 pub(crate) mod caller;
 pub(crate) mod forward;
 pub(crate) mod logs;
+pub(crate) mod networks;
 pub(crate) mod objects;
 pub(crate) mod sources;
 pub(crate) mod sts;
