@@ -181,6 +181,30 @@ operations! {
     change update_event_source_mapping(UpdateEventSourceMappingRequest) -> EventSourceMappingConfiguration
         = event_source_mapping::update::update;
 
+    /// Durable executions
+    read checkpoint_durable_execution(CheckpointDurableExecutionRequest) -> CheckpointDurableExecutionResponse
+        = durable::execution::find_by_token;
+    read delete_durable_execution(DeleteDurableExecutionRequest) -> DeleteDurableExecutionResponse
+        = durable::execution::find;
+    read get_durable_execution(GetDurableExecutionRequest) -> GetDurableExecutionResponse = durable::execution::find;
+    read get_durable_execution_history(GetDurableExecutionHistoryRequest) -> GetDurableExecutionHistoryResponse
+        = durable::execution::find;
+    read get_durable_execution_state(GetDurableExecutionStateRequest) -> GetDurableExecutionStateResponse
+        = durable::execution::find_by_token;
+    read list_durable_executions_by_function(ListDurableExecutionsByFunctionRequest)
+        -> ListDurableExecutionsByFunctionResponse = durable::execution::list;
+    read pause_durable_execution(PauseDurableExecutionRequest) -> PauseDurableExecutionResponse
+        = durable::execution::find;
+    read resume_durable_execution(ResumeDurableExecutionRequest) -> ResumeDurableExecutionResponse
+        = durable::execution::find;
+    read send_durable_execution_callback_failure(SendDurableExecutionCallbackFailureRequest)
+        -> SendDurableExecutionCallbackFailureResponse = durable::execution::find_callback;
+    read send_durable_execution_callback_heartbeat(SendDurableExecutionCallbackHeartbeatRequest)
+        -> SendDurableExecutionCallbackHeartbeatResponse = durable::execution::find_callback;
+    read send_durable_execution_callback_success(SendDurableExecutionCallbackSuccessRequest)
+        -> SendDurableExecutionCallbackSuccessResponse = durable::execution::find_callback;
+    read stop_durable_execution(StopDurableExecutionRequest) -> StopDurableExecutionResponse = durable::execution::find;
+
     /// Capacity providers
     change create_capacity_provider(CreateCapacityProviderRequest) -> CreateCapacityProviderResponse
         = capacity_provider::provider::create;

@@ -4,3 +4,4 @@
 //! operation on one answers what AWS answers if it is not there. Must not pretend that one is.
 
 pub(crate) mod config;
+pub(crate) mod execution;

@@ -9,6 +9,7 @@ mod concurrency;
 mod configuration;
 mod cross_account;
 mod durability;
+mod durable_operations;
 mod event_invoke;
 mod event_source_mappings;
 mod function_layers;
