@@ -60,7 +60,7 @@ pub(crate) fn bind(
             insert(&mut bound.members, payload.name, payload.shape, document)?;
         }
     } else if input.members.iter().any(|member| member.location == Location::Body)
-        && let Some(document) = document(body)?
+        && let Some(document) = document(body)?.filter(|document| !document.is_null())
     {
         bound.members = structure(input, document, |location| location == Location::Body)?;
     }
@@ -134,10 +134,12 @@ fn document(body: &Bytes) -> Result<Option<Value>, ApiError> {
     if body.is_empty() {
         return Ok(None);
     }
-    serde_json::from_slice(body).map(Some).map_err(|error| match json::check(body) {
+    serde_json::from_slice(body).map(Some).map_err(|_| match json::check(body) {
         // In Jackson's words, as AWS has them.
         Err(fault) => serialization(&fault.to_string()),
-        Ok(()) => serialization(&error.to_string()),
+        // It is JSON, but no number of ours is that large, no text has half a character, or it is nested deeper than any
+        // input.
+        Ok(()) => serialization("The document holds a value that can not be converted"),
     })
 }
 

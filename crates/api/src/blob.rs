@@ -12,7 +12,10 @@ pub(crate) fn serialize<S: Serializer>(blob: &Bytes, serializer: S) -> Result<S:
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
     let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-    STANDARD.decode(text.as_bytes()).map(Bytes::from).map_err(D::Error::custom)
+    STANDARD
+        .decode(text.as_bytes())
+        .map(Bytes::from)
+        .map_err(|_| D::Error::custom("STRING_VALUE can not be converted to a Blob"))
 }
 
 /// For members that may be absent.

@@ -13,7 +13,7 @@ use crate::{
     function_ref::FunctionRef,
     generated::{ErrorKind, Operation},
     matchers,
-    model::{ListMessage, Member, Pattern, Range, Shape, Structure},
+    model::{ListMessage, Location, Member, Pattern, Range, Shape, Structure},
 };
 
 /// Checks a bound input.
@@ -21,6 +21,7 @@ pub(crate) fn validate(operation: Operation, bound: &Bound) -> Result<(), ApiErr
     let mut violations =
         Violations { messages: Vec::new(), has_own_runtime_rule: has_own_runtime_rule(operation) };
     violations.structure("", operation.input(), &bound.members);
+    violations.payload(operation.input(), bound.payload.len());
     let Violations { messages, .. } = violations;
     if messages.is_empty() {
         return afterwards(operation, &bound.members);
@@ -101,6 +102,15 @@ impl Violations {
         }
     }
 
+    /// A payload is no part of the document, but its size may be bounded.
+    fn payload(&mut self, structure: &'static Structure, size: usize) {
+        for member in structure.members {
+            if let (Location::Payload, Shape::Blob { length }) = (member.location, member.shape) {
+                self.range(member.spelled, member, &Value::Null, *length, size);
+            }
+        }
+    }
+
     fn value(&mut self, path: &str, member: &Member, shape: &'static Shape, value: &Value) {
         match (shape, value) {
             (Shape::Structure(structure), Value::Object(members)) => self.structure(path, structure, members),
@@ -108,7 +118,11 @@ impl Violations {
                 self.range(path, member, value, *items, values.len());
                 if let Shape::Structure(_) | Shape::List { .. } | Shape::Map { .. } = item {
                     for (index, value) in values.iter().enumerate() {
-                        self.value(&format!("{path}.{}.member", index + 1), member, item, value);
+                        let path = format!("{path}.{}.member", index + 1);
+                        if value.is_null() {
+                            self.push(&path, member, value, NOT_NULL);
+                        }
+                        self.value(&path, member, item, value);
                     }
                 } else if values.iter().any(|value| !satisfies(item, value)) {
                     let constraint = match message {
@@ -291,12 +305,28 @@ fn constraints(shape: &'static Shape) -> Vec<Constraint> {
 }
 
 fn satisfies(shape: &'static Shape, value: &Value) -> bool {
-    !value.is_null() && constraints(shape).iter().all(|constraint| constraint.holds(value))
+    let counted = |range: &Range<i64>, count: usize| {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        range.min.is_none_or(|min| count >= min) && range.max.is_none_or(|max| count <= max)
+    };
+    match (shape, value) {
+        (_, Value::Null) => false,
+        (Shape::List { member, items, .. }, Value::Array(values)) => {
+            counted(items, values.len()) && values.iter().all(|value| satisfies(member, value))
+        }
+        _ => constraints(shape).iter().all(|constraint| constraint.holds(value)),
+    }
 }
 
 /// All constraints of a shape, as messages about items and entries list them.
 fn listed(shape: &'static Shape, with_null: bool) -> String {
     let mut parts: Vec<String> = constraints(shape).iter().map(ToString::to_string).collect();
+    if let Shape::List { member, items, .. } = shape {
+        // Unverified: as items of lists are described elsewhere.
+        parts.extend(items.max.map(|max| Constraint::MaxLength(max).to_string()));
+        parts.extend(items.min.map(|min| Constraint::MinLength(min).to_string()));
+        parts.push(format!("Member must satisfy constraint: [{}]", listed(member, true)));
+    }
     if with_null {
         parts.push(NOT_NULL.to_owned());
     }

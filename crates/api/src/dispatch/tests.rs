@@ -345,6 +345,79 @@ fn wrong_types_are_told_apart() {
 }
 
 #[test]
+fn documents_that_are_no_structure_are_told_apart() {
+    let message = |body: &[u8]| {
+        let target = "/2015-03-31/functions/f/configuration";
+        let response = send_with(&Nothing, "PUT", target, &[], Bytes::copy_from_slice(body));
+        let text = document(&response).get("Message").and_then(Value::as_str).map(str::to_owned);
+        (response.status().as_u16(), text.unwrap_or_default())
+    };
+    assert_eq!(message(b"[]"), (400, "Start of list found where not expected".into()));
+    assert_eq!(message(b"5"), (400, "Expected structure or null".into()));
+    assert_eq!(message(b"\"\""), (400, "Expected structure or null".into()));
+    assert_eq!(message(b"{\"Handler\":\"a\0\"}").0, 400);
+    assert_eq!(message(b"{\"Handler\":\"\xff\"}").0, 400);
+    assert_eq!(message(b"{\"Timeout\":1e999}").1, "The document holds a value that can not be converted");
+    // Nested too deep for a reader that recurses, and too deep for Jackson.
+    for depth in [200, 1001, 1_000_000] {
+        let (status, _) =
+            message(&[b"{\"Unknown\":".as_slice(), &b"[".repeat(depth), &b"]".repeat(depth), b"}"].concat());
+        assert_eq!(status, 400, "{depth}");
+    }
+    // What is not there, and what is not known, is nothing wrong.
+    for body in ["", "null", "{}", r#"{"Unknown":[{"a":[null]}]}"#, r#"{"Handler":"\u0041","Handler":"b"}"#] {
+        assert_eq!(message(body.as_bytes()).0, 501, "{body}");
+    }
+}
+
+#[test]
+fn queries_have_types_too() {
+    let answer = |query: &str| {
+        let response = send(&Nothing, "GET", &format!("/2015-03-31/functions?{query}"), "");
+        let document = document(&response);
+        let text = document.get("Message").or(document.get("message")).and_then(Value::as_str);
+        (response.status().as_u16(), text.unwrap().to_owned())
+    };
+    for query in ["MaxItems=abc", "MaxItems=", "MaxItems=1.5", "MaxItems=99999999999999999999"] {
+        assert_eq!(answer(query), (400, "STRING_VALUE can not be converted to an Integer".into()), "{query}");
+    }
+    assert!(
+        answer("MaxItems=2147483648").1.ends_with("TruncatingBigDecimal can not be converted to an Integer")
+    );
+    assert_eq!(
+        answer("MaxItems=0").1,
+        "1 validation error detected: Value '0' at 'maxItems' failed to satisfy constraint: Member must have value greater than or equal to 1"
+    );
+    assert_eq!(
+        answer("MaxItems=10001").1,
+        "1 validation error detected: Value '10001' at 'maxItems' failed to satisfy constraint: Member must have value less than or equal to 10000"
+    );
+    // The first of several counts; what is unknown, empty or badly encoded does not matter.
+    for query in
+        ["MaxItems=1&MaxItems=abc", "&&&==&", "Unknown=%ff", "Marker=%zz", "Marker=%00", "%4daxItems=1"]
+    {
+        assert_eq!(answer(query).0, 501, "{query}");
+    }
+}
+
+#[test]
+fn each_operation_has_its_largest_request() {
+    let limits = BodyLimits { package: 40, other: 20, event: 10 };
+    for &operation in Operation::ALL {
+        let route = operation_route(operation);
+        let (method, path) = route.split_once(' ').unwrap();
+        let (parts, ()) = Request::builder().method(method).uri(path).body(()).unwrap().into_parts();
+        let limit = limits.of(operation);
+        let send =
+            |size: usize| ready(dispatch(&Nothing, context(), &limits, &parts, vec![b' '; size].into()));
+        assert_ne!(send(limit).status(), 413, "{operation}");
+        let response = send(limit + 1);
+        assert_eq!(response.status(), 413, "{operation}");
+        assert_eq!(header(&response, "x-amzn-errortype"), Some("RequestEntityTooLargeException"));
+    }
+}
+
+#[test]
 fn null_is_as_good_as_absent() {
     let body = r#"{"Timeout":null,"Environment":{"Variables":null}}"#;
     assert_eq!(send(&Nothing, "PUT", "/2015-03-31/functions/f/configuration", body).status(), 501);

@@ -1,5 +1,6 @@
 //! Messages here were recorded from AWS, unless a test says otherwise. Names, regions and accounts are made up.
 
+use bytes::Bytes;
 use http::Request;
 use serde_json::json;
 
@@ -332,4 +333,70 @@ fn a_validation_error_has_nothing_but_its_message() {
     assert_eq!(response.headers()["x-amzn-errortype"], "ValidationException");
     let body: Map<String, Value> = serde_json::from_slice(response.body()).unwrap();
     assert_eq!(body.keys().collect::<Vec<_>>(), ["message"]);
+}
+
+/// Every validation that was recorded, with an input that has the member which the message names.
+#[test]
+fn recorded_validations_are_repeated_word_for_word() {
+    let recorded: Vec<Value> = serde_json::from_str(include_str!("recorded.json")).unwrap();
+    assert!(recorded.len() > 40);
+    for case in recorded {
+        let text = |name: &str| case[name].as_str().unwrap();
+        let operation =
+            Operation::ALL.iter().find(|operation| operation.as_str() == text("operation")).unwrap();
+        let members = case["input"].as_object().unwrap().clone();
+        let error = validate(*operation, &Bound { members, payload: Bytes::new() }).unwrap_err();
+        assert_eq!(
+            (error.kind().code(), error.message().unwrap()),
+            (text("code"), text("message")),
+            "{}",
+            text("recorded")
+        );
+    }
+}
+
+/// What no recording has: nulls in lists, and what is inside of lists in maps. Unverified.
+#[test]
+fn what_is_inside_of_lists_and_maps_is_checked() {
+    let create = |members: Value| {
+        let mut body = json!({"FunctionName": "f"});
+        body.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        complaint(Operation::CreateEventSourceMapping, "/2015-03-31/event-source-mappings", &body)
+    };
+    assert_eq!(
+        create(json!({"FilterCriteria": {"Filters": [{"Pattern": "{}"}, null]}})),
+        one(
+            "Value null at 'filterCriteria.filters.2.member' failed to satisfy constraint: Member must not be null"
+        )
+    );
+    assert_eq!(
+        create(json!({"Topics": [null]})),
+        one(
+            "Value '[null]' at 'topics' failed to satisfy constraint: Member must satisfy constraint: [Member must have length less than or equal to 249, Member must have length greater than or equal to 1, Member must satisfy regular expression pattern: [^.]([a-zA-Z0-9\\-_.]+), Member must not be null]"
+        )
+    );
+    let endpoints =
+        create(json!({"SelfManagedEventSource": {"Endpoints": {"KAFKA_BOOTSTRAP_SERVERS": ["no port"]}}}));
+    assert!(
+        endpoints.starts_with(
+            "1 validation error detected: Value '{KAFKA_BOOTSTRAP_SERVERS=[no port]}' at 'selfManagedEventSource.endpoints' failed to satisfy constraint: Map value must satisfy constraint: [Member must have length less than or equal to 10, Member must have length greater than or equal to 1, Member must satisfy constraint: [Member must have length less than or equal to 300,"
+        ),
+        "{endpoints}"
+    );
+}
+
+#[test]
+fn a_payload_has_its_size() {
+    let callback = |size: usize| {
+        let members = Map::from_iter([("CallbackId".to_owned(), "YQ==".into())]);
+        let bound = Bound { members, payload: vec![0; size].into() };
+        validate(Operation::SendDurableExecutionCallbackSuccess, &bound)
+    };
+    callback(1_048_576).unwrap();
+    assert_eq!(
+        callback(1_048_577).unwrap_err().message().unwrap(),
+        one(
+            "Value at 'result' failed to satisfy constraint: Member must have length less than or equal to 1048576"
+        )
+    );
 }
