@@ -222,6 +222,10 @@ fn managed(
         None => command,
     };
     let options_at = argv.len() - length + 1;
+    let mut environment = variables(Family::Managed(language, line), runtime, &roots);
+    if language == Language::Python && client == Client::Own && *layout != Layout::Sandbox {
+        environment.push(("_HOTHOUSE_OPT".to_owned(), roots.opt.to_string_lossy().into_owned()));
+    }
     Ok(Plan {
         debugger: Debugger::new(
             spec,
@@ -232,7 +236,7 @@ fn managed(
         ),
         argv,
         mounts,
-        environment: variables(Family::Managed(language, line), runtime, &roots),
+        environment,
         roots,
         // A wrapper may close or reuse descriptors that it does not know; by TCP the client works all the same.
         own_client: client == Client::Own && wrapper.is_none(),

@@ -57,8 +57,10 @@ fn without_a_mount_namespace_the_paths_are_the_hosts() {
     assert_eq!(plan.argv[0], python);
     assert_eq!(plan.roots.task, Path::new("/code"));
     assert!(Path::new(&plan.argv[2]).is_file(), "{:?}", plan.argv);
-    let path = &plan.environment.iter().find(|(name, _)| name == "PATH").unwrap().1;
+    let variable = |name: &str| &plan.environment.iter().find(|(other, _)| other == name).unwrap().1;
+    let path = variable("PATH");
     assert!(path.starts_with(tree.path("home").to_str().unwrap()) && path.ends_with("/opt/bin"), "{path}");
+    assert_eq!(Path::new(variable("_HOTHOUSE_OPT")), opt);
 }
 
 #[test]
