@@ -17,6 +17,7 @@ mod function_urls;
 mod functions;
 mod fuzz;
 mod invoke;
+mod isolation;
 mod layers;
 mod packages;
 mod permissions;
