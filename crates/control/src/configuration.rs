@@ -41,8 +41,7 @@ pub(crate) fn create(
     check_built([
         ("TenancyConfig", input.tenancy_config.is_some()),
         ("RuntimeConfig", input.runtime_config.is_some()),
-        ("AcceleratorConfig", input.accelerator_config.is_some()),
-        ("PublishTo", input.publish_to.is_some()),
+        ("Runtime `custom`", input.runtime == Some(Runtime::Custom)),
     ])?;
     Packaged {
         managed: input.runtime.is_some() || input.handler.is_some() || input.layers.is_some(),
@@ -64,6 +63,7 @@ pub(crate) fn create(
         file_systems: input.file_system_configs.clone().filter(|sent| !sent.is_empty()),
         image: input.image_config.clone(),
         layers,
+        accelerator: input.accelerator_config.clone(),
         managed: managed::chosen(input.capacity_provider_config.as_ref(), input.runtime)?,
         durable: durable::config::chosen(input.durable_config.as_ref())?,
     };
@@ -128,7 +128,7 @@ pub(crate) fn update(
 ) -> Result<Configuration, ApiError> {
     check_built([
         ("RuntimeConfig", input.runtime_config.is_some()),
-        ("AcceleratorConfig", input.accelerator_config.is_some()),
+        ("Runtime `custom`", input.runtime == Some(Runtime::Custom)),
     ])?;
     Packaged {
         managed: input.runtime.is_some() || input.handler.is_some() || input.layers.is_some(),
@@ -163,6 +163,7 @@ pub(crate) fn update(
             Some(new) => Some(new.clone()).filter(|new| *new != Default::default()),
         },
         layers: layers.unwrap_or(old.layers),
+        accelerator: input.accelerator_config.clone().or(old.accelerator),
         managed: managed::rechosen(
             old.managed,
             input.capacity_provider_config.as_ref(),

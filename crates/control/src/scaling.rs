@@ -146,6 +146,6 @@ fn find<'a>(state: &'a State, target: &Target) -> Result<(&'a Function, &'a Vers
     });
     let found = function.zip(version).map(|(function, version)| (function, &**version));
     let (function, version) = found.ok_or_else(|| error::function_not_found(target.arn()))?;
-    check_managed(version, "FunctionScalingConfig")?;
+    check_managed(&version.configuration, "FunctionScalingConfig")?;
     Ok((function, version))
 }

@@ -7,8 +7,8 @@ use std::{slice::from_ref, sync::Arc};
 use hothouse_api::{
     ApiError, RequestContext,
     generated::{
-        FunctionConfiguration, ListVersionsByFunctionRequest, ListVersionsByFunctionResponse,
-        PublishVersionRequest, SnapStartApplyOn,
+        FunctionConfiguration, FunctionVersionLatestPublished, ListVersionsByFunctionRequest,
+        ListVersionsByFunctionResponse, PublishVersionRequest, SnapStartApplyOn,
     },
     name,
 };
@@ -26,7 +26,7 @@ use crate::{
     page::{self, Page},
     state::{
         Event,
-        model::{Function, Status, Version},
+        model::{Configuration, Function, Status, Version},
     },
     target::Target,
 };
@@ -40,16 +40,16 @@ pub(crate) async fn publish(
     control
         .run(async move {
             let key = Target::function(&this, &context, &input.function_name)?;
-            check_built([("PublishTo", input.publish_to.is_some())])?;
             let delay = this.config().create_delay;
             let (shown, made) = this
                 .change(&key, |state| {
                     let function = updatable(state, &key, input.revision_id.as_deref())?;
+                    check_publish_to(&function.latest.configuration, input.publish_to)?;
                     check_code_sha256(&function.latest, input.code_sha256.as_deref())?;
                     if let Some(same) = unchanged(function, &function.latest) {
                         return Ok((Vec::new(), (Version::clone(same), None)));
                     }
-                    check_code_size(&this, state, &key.scope, function.latest.code.package.size())?;
+                    check_code_size(&this, state, &key.scope, function.latest.code.counted_size())?;
                     let configuration = &function.latest.configuration;
                     managed::check(&this, state, &key.scope, configuration, 1)?;
                     // A snapshot is taken, or instances are made ready, before the version can be used.
@@ -84,6 +84,18 @@ pub(crate) async fn publish(
         .await
 }
 
+/// Refuses what only functions on a capacity provider have: one published version that changes, `$LATEST.PUBLISHED`.
+pub(crate) fn check_publish_to(
+    configuration: &Configuration,
+    sent: Option<FunctionVersionLatestPublished>,
+) -> Result<(), ApiError> {
+    if sent.is_none() {
+        return Ok(());
+    }
+    managed::check_managed(configuration, "PublishTo")?;
+    check_built([("PublishTo", true)])
+}
+
 /// What is published next: `latest`, as it is then.
 pub(crate) fn next(function: &Function, latest: &Version, status: Status) -> Version {
     Version {
@@ -98,7 +110,7 @@ pub(crate) fn next(function: &Function, latest: &Version, status: Status) -> Ver
 /// The newest published version, if `latest` is no other.
 pub(crate) fn unchanged<'a>(function: &'a Function, latest: &Version) -> Option<&'a Arc<Version>> {
     let newest = function.versions.get(&(function.next_version - 1))?;
-    (newest.configuration == latest.configuration && newest.code == latest.code).then_some(newest)
+    (newest.configuration == latest.configuration && newest.code.is_same(&latest.code)).then_some(newest)
 }
 
 fn check_code_sha256(latest: &Version, known: Option<&str>) -> Result<(), ApiError> {

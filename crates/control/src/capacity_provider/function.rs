@@ -211,8 +211,8 @@ pub(crate) fn show(managed: LambdaManagedInstancesCapacityProviderConfig) -> Cap
 ///
 /// # Errors
 /// If the version is on none.
-pub(crate) fn check_managed(version: &Version, what: &str) -> Result<(), ApiError> {
-    match version.configuration.capacity_provider() {
+pub(crate) fn check_managed(configuration: &Configuration, what: &str) -> Result<(), ApiError> {
+    match configuration.capacity_provider() {
         Some(_) => Ok(()),
         // Unverified: the wording, after the one for `CapacityProviderConfig`.
         None => Err(invalid_parameter(format!("{what} isn't supported for Lambda Default functions."))),

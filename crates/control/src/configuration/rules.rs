@@ -5,6 +5,7 @@
 use hothouse_api::{ApiError, generated::SnapStartApplyOn};
 
 use crate::{
+    capacity_provider::function as managed,
     error::invalid_parameter,
     network, runtime,
     state::model::{Configuration, Rare},
@@ -43,6 +44,9 @@ pub(super) fn check(configuration: &Configuration) -> Result<(), ApiError> {
     let rare = configuration.rare.as_deref().unwrap_or(&none);
     check_dead_letter(rare)?;
     check_file_systems(rare)?;
+    if rare.accelerator.is_some() {
+        managed::check_managed(configuration, "AcceleratorConfig")?;
+    }
     if configuration.snap_start == SnapStartApplyOn::PublishedVersions {
         check_snap_start(configuration, rare)?;
     }

@@ -23,10 +23,11 @@ use crate::{
     package::{self, Source},
     state::{
         Event, State,
-        model::{Code, FunctionKey, Scope, Status, Version},
+        model::{FunctionKey, Scope, Status, Version},
     },
     tag,
     target::Target,
+    version,
 };
 
 pub(crate) async fn create(
@@ -63,6 +64,7 @@ async fn run(
     let provider = managed::dependency(&key.scope, input.capacity_provider_config.as_ref())?;
     let mut configuration =
         configuration::create(control.config(), context, &control.state(), &input, image)?;
+    version::check_publish_to(&configuration, input.publish_to)?;
     let tags = input.tags.take().unwrap_or_default();
     tag::check(control.config(), &tags)?;
     // Early, so that what is refused costs no fetch; decided below.
@@ -84,10 +86,7 @@ async fn run(
         status: Status::Creating,
         description: None,
         configuration: Arc::new(configuration),
-        code: Code {
-            architecture: only(input.architectures.as_deref()).unwrap_or(Architecture::X8664),
-            package: kept.package.clone(),
-        },
+        code: kept.code(only(input.architectures.as_deref()).unwrap_or(Architecture::X8664)),
         environments: Environments::default(),
     };
     let published = input.publish.unwrap_or(false).then(|| Version {
@@ -111,7 +110,7 @@ async fn run(
         managed::check(control, state, &key.scope, &latest.configuration, made.len() - 1)?;
         let used = layer::used::find(control.config(), context, state, &layers)?;
         layer::used::check_size(control.config(), &latest.code.package, &used)?;
-        let size = latest.code.package.size() * made.len() as u64;
+        let size = latest.code.counted_size() * made.len() as u64;
         check_code_size(control, state, &key.scope, size)?;
         let mut events = vec![Event::Created { latest: Arc::new(latest), tags }];
         events.extend(signing);

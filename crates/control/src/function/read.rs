@@ -18,7 +18,8 @@ use hothouse_api::{
 use crate::{
     control::Control,
     describe::{self, Detail, image_digest},
-    error, package,
+    error::{self, invalid_parameter},
+    package,
     page::{self, Page},
     state::model::{Function, FunctionKey, Package, Version},
     target::{Target, scope},
@@ -48,10 +49,13 @@ pub(crate) fn get(
 }
 
 fn location(control: &Control, version: &Version) -> FunctionCodeLocation {
+    let origin = version.code.origin.as_deref().cloned().unwrap_or_default();
     match &version.code.package {
         Package::Zip { hash, .. } => FunctionCodeLocation {
             repository_type: Some("S3".into()),
             location: Some(package::url(control, hash)),
+            resolved_s3_object: origin.object,
+            source_kms_key_arn: origin.kms_key_arn,
             ..FunctionCodeLocation::default()
         },
         Package::Image { uri } => FunctionCodeLocation {
@@ -87,6 +91,16 @@ pub(crate) fn get_configuration(
     Ok(describe::version(&target.arn(), version, Detail::Full))
 }
 
+/// Whether only replicas of functions in another region are asked for, as those of Lambda@Edge are.
+fn replicas_only(input: &ListFunctionsRequest) -> Result<bool, ApiError> {
+    let replicas = input.master_region.as_deref().is_some_and(|region| region != "ALL");
+    if replicas && input.function_version.is_none() {
+        // Unverified wording.
+        return Err(invalid_parameter("FunctionVersion must be set to ALL when MasterRegion is specified."));
+    }
+    Ok(replicas)
+}
+
 /// The version that a qualifier stands for. An alias of two versions stands for its first.
 pub(crate) fn resolve<'a>(function: &'a Function, qualifier: Option<&Qualifier>) -> Option<&'a Arc<Version>> {
     match qualifier {
@@ -104,6 +118,10 @@ pub(crate) fn list(
 ) -> Result<ListFunctionsResponse, ApiError> {
     /// Whatever `MaxItems` says.
     const MOST: usize = 50;
+    if replicas_only(input)? {
+        // No function here is one.
+        return Ok(ListFunctionsResponse { next_marker: None, functions: Some(Vec::new()) });
+    }
     let scope = scope(context);
     let state = control.state();
     let page = match input.function_version {

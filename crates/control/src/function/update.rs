@@ -27,7 +27,7 @@ use crate::{
     package::{self, Source},
     state::{
         Event, State,
-        model::{Code, Function, FunctionKey, Package, Status, Version},
+        model::{Function, FunctionKey, Package, Status, Version},
     },
     target::Target,
     version,
@@ -98,30 +98,22 @@ async fn update_code(
     mut input: UpdateFunctionCodeRequest,
 ) -> Result<FunctionConfiguration, ApiError> {
     let key = Target::function(control, context, &input.function_name)?;
-    configuration::check_built([("PublishTo", input.publish_to.is_some())])?;
     let source = {
         let state = control.state();
         let function = replaceable(&state, &key, input.revision_id.as_deref())?;
-        let image = matches!(function.latest.code.package, Package::Image { .. });
-        if image && input.image_uri.is_none() {
-            return Err(invalid_parameter(
-                "Please provide ImageUri when updating a function with packageType Image.",
-            ));
-        }
-        if !image && input.image_uri.is_some() {
-            return Err(invalid_parameter(
-                "Please don't provide ImageUri when updating a function with packageType Zip.",
-            ));
-        }
+        check_package_type(function, input.image_uri.is_some())?;
+        version::check_publish_to(&function.latest.configuration, input.publish_to)?;
         Source::of(FunctionCode {
             zip_file: input.zip_file.take(),
             s3_bucket: input.s3_bucket.take(),
             s3_key: input.s3_key.take(),
             s3_object_version: input.s3_object_version.take(),
+            s3_object_storage_mode: input.s3_object_storage_mode,
             image_uri: input.image_uri.take(),
-            ..FunctionCode::default()
+            source_kms_key_arn: input.source_kms_key_arn.take(),
         })?
     };
+    let image = source.is_image();
     let kept = package::keep(control, source).await?;
     let publish = input.publish.unwrap_or(false);
     let dry_run = input.dry_run.unwrap_or(false);
@@ -130,13 +122,11 @@ async fn update_code(
     let result = control
         .change(&key, |state| {
             let function = replaceable(state, &key, input.revision_id.as_deref())?;
+            check_package_type(function, image)?;
             code_signing::check_deployment(state, &key, function, key.arn())?;
             let latest = &function.latest;
             let new = Version {
-                code: Code {
-                    architecture: only(input.architectures.as_deref()).unwrap_or(latest.code.architecture),
-                    package: kept.package.clone(),
-                },
+                code: kept.code(only(input.architectures.as_deref()).unwrap_or(latest.code.architecture)),
                 ..successor(control, latest)
             };
             layer::used::check_size(control.config(), &new.code.package, new.configuration.layers())?;
@@ -148,19 +138,19 @@ async fn update_code(
             }
             let mut events = vec![Event::Updated { latest: Arc::new(new.clone()) }];
             let mut made = vec![new];
-            let mut more = made[0].code.package.size();
+            let mut more = made[0].code.counted_size();
             let shown = match version::unchanged(function, &made[0]).filter(|_| publish) {
                 Some(same) => Version::clone(same),
                 None if publish => {
                     let version = version::next(function, &made[0], Status::Creating);
                     events.push(Event::Published { version: Arc::new(version.clone()) });
-                    more += version.code.package.size();
+                    more += version.code.counted_size();
                     made.push(version.clone());
                     version
                 }
                 None => made[0].clone(),
             };
-            check_code_size(control, state, &key.scope, more.saturating_sub(latest.code.package.size()))?;
+            check_code_size(control, state, &key.scope, more.saturating_sub(latest.code.counted_size()))?;
             managed::check(control, state, &key.scope, &latest.configuration, made.len() - 1)?;
             events.extend(lifecycle::ready_at_once(&made, delay));
             Ok((events, Updated { shown, made }))
@@ -176,6 +166,19 @@ async fn update_code(
     };
     let shown = if dry_run { shown } else { lifecycle::answered(control, &key, shown) };
     Ok(describe::version(&arn, &shown, Detail::Full))
+}
+
+/// Refuses code of another kind than the function's, which stays what it was created as.
+fn check_package_type(function: &Function, image: bool) -> Result<(), ApiError> {
+    match (&function.latest.code.package, image) {
+        (Package::Image { .. }, false) => {
+            Err(invalid_parameter("Please provide ImageUri when updating a function with packageType Image."))
+        }
+        (Package::Zip { .. }, true) => Err(invalid_parameter(
+            "Please don't provide ImageUri when updating a function with packageType Zip.",
+        )),
+        (Package::Image { .. }, true) | (Package::Zip { .. }, false) => Ok(()),
+    }
 }
 
 /// What an update of code came to.

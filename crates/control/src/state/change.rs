@@ -307,11 +307,11 @@ impl State {
     }
 
     fn count_version(&mut self, key: &FunctionKey, version: &Version) {
-        self.count(&key.scope, version.code.package.size(), version.packages());
+        self.count(&key.scope, version.code.counted_size(), version.packages());
     }
 
     fn discount_version(&mut self, key: &FunctionKey, version: &Version) {
-        self.discount(&key.scope, version.code.package.size(), version.packages());
+        self.discount(&key.scope, version.code.counted_size(), version.packages());
     }
 
     fn count(&mut self, scope: &Scope, size: u64, packages: impl IntoIterator<Item = CodeHash>) {

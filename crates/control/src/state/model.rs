@@ -14,9 +14,9 @@ use std::{collections::BTreeMap, sync::Arc};
 use hothouse_api::{
     arn::FunctionArn,
     generated::{
-        ApplicationLogLevel, Architecture, DeadLetterConfig, DurableConfig, FileSystemConfig, ImageConfig,
-        LambdaManagedInstancesCapacityProviderConfig, LogFormat, Runtime, SnapStartApplyOn, SystemLogLevel,
-        TracingMode, VpcConfig,
+        AcceleratorConfig, ApplicationLogLevel, Architecture, DeadLetterConfig, DurableConfig,
+        FileSystemConfig, ImageConfig, LambdaManagedInstancesCapacityProviderConfig, LogFormat,
+        ResolvedS3Object, Runtime, SnapStartApplyOn, SystemLogLevel, TracingMode, VpcConfig,
     },
     name::{self, AccountId, AliasName, FunctionName, Qualifier, Region},
 };
@@ -273,6 +273,9 @@ pub struct Rare {
     /// `Layers`, lowest first.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub layers: Vec<UsedLayer>,
+    /// `AcceleratorConfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<AcceleratorConfig>,
     /// `CapacityProviderConfig`, with defaults filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub managed: Option<LambdaManagedInstancesCapacityProviderConfig>,
@@ -282,12 +285,42 @@ pub struct Rare {
 }
 
 /// The deployment package, and the instruction set that it is for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Code {
     /// The instruction set.
     pub architecture: Architecture,
     /// The package.
     pub package: Package,
+    /// What few requests say about it beside.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Box<Origin>>,
+}
+
+impl Code {
+    /// Whether it runs the same.
+    pub fn is_same(&self, other: &Self) -> bool {
+        (self.architecture, &self.package) == (other.architecture, &other.package)
+    }
+
+    /// What it counts towards the account's `TotalCodeSize`, in bytes: nothing if it stays in the customer's bucket.
+    pub fn counted_size(&self) -> u64 {
+        match self.origin.as_deref() {
+            Some(Origin { object: Some(_), .. }) => 0,
+            _ => self.package.size(),
+        }
+    }
+}
+
+/// Where a package came from. Whatever it says, the package is kept here.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Origin {
+    /// `SourceKMSKeyArn`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_key_arn: Option<String>,
+    /// The object that is referred to, if `S3ObjectStorageMode` said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<ResolvedS3Object>,
 }
 
 /// `PackageType`, with what belongs to each.
@@ -319,7 +352,7 @@ impl Package {
         }
     }
 
-    /// What it counts towards the account's `TotalCodeSize`, in bytes.
+    /// The size of the archive, in bytes.
     pub fn size(&self) -> u64 {
         match self {
             Self::Zip { size, .. } => *size,

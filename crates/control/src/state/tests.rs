@@ -60,6 +60,7 @@ pub(crate) fn version(version: name::Version, seed: u8) -> Version {
         }),
         code: Code {
             architecture: Architecture::Arm64,
+            origin: None,
             package: if seed.is_multiple_of(11) {
                 Package::Image { uri: "repository:tag".into() }
             } else {
@@ -253,7 +254,7 @@ proptest! {
             prop_assert_eq!(&state.code_uses, &hashes.clone().into_iter().collect());
             for scope in [key(0, "us-east-1", "a").scope, key(1, "eu-west-1", "a").scope] {
                 let sizes = state.functions(&scope, None).flat_map(|(_, function)| function.all_versions());
-                let size = sizes.map(|version| version.code.package.size()).sum::<u64>();
+                let size = sizes.map(|version| version.code.counted_size()).sum::<u64>();
                 let layers = state.resources(&scope, ..).filter_map(|(_, resource)| resource.code());
                 prop_assert_eq!(state.usage(&scope).1, size + layers.map(|(_, size)| size).sum::<u64>());
             }

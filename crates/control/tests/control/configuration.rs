@@ -224,3 +224,53 @@ async fn rare_settings_are_there_after_a_restart() {
     let service = durable(Default::default(), directory.path()).await;
     assert_eq!(service.get("/f").await.body, before);
 }
+
+#[tokio::test]
+async fn what_only_capacity_providers_have_is_refused_without_one() {
+    let service = service().await;
+    let refused = |what: &str| format!("{INVALID}: {what} isn't supported for Lambda Default functions.");
+    let accelerator = json!({ "AcceleratorConfig": { "AcceleratorMemorySize": 16 } });
+    let publish_to = json!({ "PublishTo": "LATEST_PUBLISHED" });
+    assert_eq!(service.create(accelerator.clone()).await.error(), refused("AcceleratorConfig"));
+    assert_eq!(service.create(publish_to.clone()).await.error(), refused("PublishTo"));
+    service.created(json!({})).await;
+    assert_eq!(service.update_configuration(accelerator).await.error(), refused("AcceleratorConfig"));
+    assert_eq!(service.publish(publish_to).await.error(), refused("PublishTo"));
+    let code = json!({ "ZipFile": package("2"), "PublishTo": "LATEST_PUBLISHED" });
+    assert_eq!(service.update_code(code).await.error(), refused("PublishTo"));
+}
+
+#[tokio::test]
+async fn runtimes_of_customers_are_not_taken_silently() {
+    let service = service().await;
+    let runtime = "arn:aws:lambda:us-east-1:123456789012:runtime/mine";
+    for members in [
+        json!({ "Runtime": "custom" }),
+        json!({ "RuntimeConfig": { "RuntimeArn": runtime, "RuntimeAlias": "a" } }),
+    ] {
+        let error = service.create(members).await.error();
+        assert!(error.starts_with("501 NotImplementedException"), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn image_must_have_a_name() {
+    let service = service().await;
+    let digest = "0".repeat(64);
+    let with = |uri: &str| image(json!({ "Code": { "ImageUri": uri } }));
+    let bad =
+        ["", " ", "repo:", "a//b", "repo@sha256:12", "re po", "repo:t@g", &format!("repo@md5:{digest}")];
+    for uri in bad {
+        assert_eq!(
+            service.create(with(uri)).await.error(),
+            format!("{INVALID}: Source image {uri} is not valid. Provide a valid source image.")
+        );
+    }
+    let good =
+        ["mine", "localhost:5000/mine", "public.ecr.aws/lambda/python:3.12", &format!("r@sha256:{digest}")];
+    for uri in good {
+        service.created(with(uri)).await;
+        assert_eq!(service.get("/f").await.body["Code"]["ImageUri"], uri);
+        service.delete("/f").await;
+    }
+}

@@ -429,3 +429,17 @@ async fn account_settings_count_the_code_of_every_version() {
     assert_eq!(refused, "400 CodeStorageExceededException: Code storage limit exceeded.");
     assert!(usage().await.1 <= 1000);
 }
+
+#[tokio::test]
+async fn nothing_is_a_replica_of_a_function_elsewhere() {
+    let service = service().await;
+    service.created(json!({ "Publish": true })).await;
+    let all = service.get("?FunctionVersion=ALL&MasterRegion=ALL").await.body;
+    assert_eq!(all["Functions"].as_array().unwrap().len(), 2);
+    let replicas = service.get("?FunctionVersion=ALL&MasterRegion=us-east-1").await;
+    assert_eq!((replicas.status, &replicas.body["Functions"]), (200, &json!([])));
+    assert_eq!(
+        service.get("?MasterRegion=us-east-1").await.error(),
+        "400 InvalidParameterValueException: FunctionVersion must be set to ALL when MasterRegion is specified."
+    );
+}

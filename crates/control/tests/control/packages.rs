@@ -135,3 +135,48 @@ async fn ephemeral_packages_go_when_the_service_ends() {
     // The hash's directory, and the store's.
     assert!(!path.parent().unwrap().parent().unwrap().exists());
 }
+
+#[tokio::test]
+async fn key_of_the_package_is_shown_until_the_next_package() {
+    let service = service().await;
+    let key = "arn:aws:kms:us-east-1:123456789012:key/k";
+    service.created(json!({ "Code": { "ZipFile": package("1"), "SourceKMSKeyArn": key } })).await;
+    assert_eq!(service.get("/f").await.body["Code"]["SourceKMSKeyArn"], key);
+    service.update_configuration(json!({ "Timeout": 4 })).await;
+    assert_eq!(service.get("/f").await.body["Code"]["SourceKMSKeyArn"], key);
+    service.update_code(json!({ "ZipFile": package("1") })).await;
+    assert_eq!(service.get("/f").await.body["Code"].get("SourceKMSKeyArn"), None);
+}
+
+#[tokio::test]
+async fn package_that_stays_in_its_bucket_is_not_counted() {
+    let directory = tempfile::tempdir().unwrap();
+    let object = json!({ "S3Bucket": "bucket", "S3Key": "key", "S3ObjectVersion": "v1" });
+    let mut code = object.clone();
+    code["S3ObjectStorageMode"] = "REFERENCE".into();
+    let used = async |service: &Service| {
+        let settings = service.call(http::Method::GET, "/2016-08-19/account-settings", json!(null)).await;
+        settings.body["AccountUsage"]["TotalCodeSize"].as_u64().unwrap()
+    };
+    {
+        let service = durable(ControlConfig::default(), directory.path()).await;
+        service.created(json!({ "Code": code, "Publish": true })).await;
+        service.control.shut_down().await;
+    }
+    let service = durable(ControlConfig::default(), directory.path()).await;
+    assert_eq!(used(&service).await, 0);
+    let found = service.get("/f:1").await.body;
+    assert_eq!(found["Code"]["ResolvedS3Object"], object);
+    assert!(found["Configuration"]["CodeSize"].as_u64().unwrap() > 0);
+    assert_eq!(service.post("/f:1/invocations", json!({})).await.status, 200);
+    // The same code, kept here, is no other version.
+    let same = service.update_code(object).await;
+    assert_eq!(service.get("/f").await.body["Code"].get("ResolvedS3Object"), None);
+    assert_eq!(used(&service).await, same.body["CodeSize"].as_u64().unwrap());
+    assert_eq!(service.publish(json!({})).await.text("Version"), "1");
+    let uploaded = json!({ "ZipFile": package("2"), "S3ObjectStorageMode": "REFERENCE" });
+    assert_eq!(
+        service.update_code(uploaded).await.error(),
+        "400 InvalidParameterValueException: Please provide S3Bucket and S3Key when S3ObjectStorageMode is REFERENCE."
+    );
+}
