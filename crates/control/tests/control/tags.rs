@@ -70,7 +70,9 @@ async fn tags_that_aws_refuses_are_refused_in_its_words() {
 }
 
 /// Something else that can have tags: what makes it, and where its ARN is in the answer.
-const RESOURCES: [(&str, fn() -> Value, &str); 3] = [
+type Taggable = (&'static str, fn() -> Value, &'static str);
+
+const RESOURCES: [Taggable; 3] = [
     (
         "/2020-04-22/code-signing-configs",
         || {
