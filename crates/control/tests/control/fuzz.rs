@@ -42,7 +42,9 @@ async fn whatever_comes_is_answered_as_aws_could() {
     let model = Model::load();
     let mut run = Run::new(&model, seed);
     run.send_all(&service, number("HOTHOUSE_TEST_REQUESTS").unwrap_or(30_000)).await;
-    assert!(run.succeeded.len() > 15, "seed {seed}: hardly anything worked: {:?}", run.succeeded);
+    let idle = model.operations.iter().map(|operation| operation.name.as_str());
+    let idle: Vec<&str> = idle.filter(|name| !run.succeeded.contains(*name)).collect();
+    assert!(idle.len() < 25, "seed {seed}: never worked: {idle:?}");
     service.control.shut_down().await;
 }
 

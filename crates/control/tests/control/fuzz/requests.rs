@@ -213,6 +213,29 @@ impl<'a> Generator<'a> {
                 members.insert("Runtime".to_owned(), "python3.12".into());
                 members.insert("Handler".to_owned(), "index.handler".into());
                 members.remove("PackageType");
+                members.remove("CapacityProviderConfig");
+                let provider = self.seen.get("CapacityProviderArn").and_then(|seen| self.random.choice(seen));
+                if let Some(provider) = provider.filter(|_| self.random.u8(..3) == 0) {
+                    let managed = json!({"CapacityProviderArn": provider});
+                    members.insert(
+                        "CapacityProviderConfig".to_owned(),
+                        json!({"LambdaManagedInstancesCapacityProviderConfig": managed}),
+                    );
+                    members.insert("MemorySize".to_owned(), 2048.into());
+                    members.insert("FunctionName".to_owned(), "managed".into());
+                }
+            }
+            // What goes with what differs from source to source.
+            "CreateEventSourceMappingRequest" if self.random.u8(..4) > 0 => {
+                members.retain(|name, _| matches!(name.as_str(), "FunctionName" | "Enabled" | "Tags"));
+                let kinds = [("sqs", "q", None), ("sqs", "r", None), ("kinesis", "stream/s", Some("LATEST"))];
+                let (service, source, position) = *self.random.choice(&kinds).unwrap();
+                let arn = format!("arn:aws:{service}:us-east-1:123456789012:{source}");
+                members.insert("EventSourceArn".to_owned(), arn.into());
+                members.extend(position.map(|position| ("StartingPosition".to_owned(), position.into())));
+            }
+            "CreateCapacityProviderRequest" if self.random.bool() => {
+                members.retain(|member, _| model.is_required(name, member));
             }
             "UpdateFunctionCodeRequest" if self.random.u8(..4) > 0 => {
                 members.retain(|name, _| !name.starts_with("S3") && !name.starts_with("Image"));
@@ -411,6 +434,7 @@ const TEXTS: &[(&str, &[&str], &[&str])] = &[
     ("Arn", &["arn:aws:elasticfilesystem:us-east-1:123456789012:access-point/fsap-0123456789abcdef0"], &["LayerVersionArn"]),
     ("CapacityProviderArn", &[], &["CapacityProviderArn"]),
     ("CapacityProviderName", &["c", "d"], &["CapacityProviderArn", "CapacityProviderName"]),
+    ("CapacityProviderOperatorRoleArn", &[ROLE], &[]),
     ("CodeSha256", &["x"], &["CodeSha256"]),
     ("CodeSigningConfigArn", &[], &["CodeSigningConfigArn"]),
     ("ConsumerGroupId", &["group"], &[]),
@@ -424,7 +448,7 @@ const TEXTS: &[(&str, &[&str], &[&str])] = &[
         "arn:aws:kafka:us-east-1:123456789012:cluster/c/0", "arn:aws:mq:us-east-1:123456789012:broker:b:b-1",
         "arn:aws:rds:us-east-1:123456789012:cluster:d", "arn:aws:sns:us-east-1:123456789012:t",
     ], &["EventSourceArn"]),
-    ("FunctionName", &["f", "f", "f", "g", "g", "g", "h", "f:1", "f:live", "123456789012:function:g", "nobody"], &["FunctionName"]),
+    ("FunctionName", &["f", "f", "f", "g", "g", "g", "h", "managed", "f:1", "f:live", "123456789012:function:g", "nobody"], &["FunctionName"]),
     ("FunctionVersion", &["1", "2", "$LATEST"], &["Version"]),
     ("Handler", &["index.handler"], &[]),
     ("ImageUri", &["123456789012.dkr.ecr.us-east-1.amazonaws.com/repo:latest"], &[]),
@@ -451,6 +475,8 @@ const TEXTS: &[(&str, &[&str], &[&str])] = &[
     ("S3Key", &["key", "lost"], &[]),
     ("SourceArn", &["arn:aws:s3:::bucket"], &["FunctionArn"]),
     ("StatementId", &["a", "b", "c"], &[]),
+    ("SecurityGroupIds", &["sg-1"], &[]),
+    ("SubnetIds", &["subnet-1", "subnet-2"], &[]),
     ("TagKeys", &["team", "a"], &[]),
     ("Tags.key", &["team", "a"], &[]),
     ("Topics", &["topic"], &[]),
