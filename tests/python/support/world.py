@@ -108,7 +108,8 @@ class World:
         """A version that runs on a capacity provider."""
         provider = arn("capacity-provider", self.provider()["CapacityProviderName"])
         managed = {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": provider}}
-        function = self.function(CapacityProviderConfig=managed, MemorySize=2048)
+        # `$LATEST` never is `Active` there, so there is nothing to wait for.
+        function = self.function(CapacityProviderConfig=managed, Runtime="python3.13", wait=False)
         self.client.publish_version(**function)
         return {**function, "Qualifier": "1"}
 
