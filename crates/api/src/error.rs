@@ -20,6 +20,7 @@ pub struct ApiError(Box<Inner>);
 struct Inner {
     kind: ErrorKind,
     message: Option<String>,
+    typed: bool,
     members: Map<String, Value>,
     headers: Vec<(HeaderName, HeaderValue)>,
     source: Option<Box<dyn Error + Send + Sync>>,
@@ -31,6 +32,7 @@ impl ApiError {
         Self(Box::new(Inner {
             kind,
             message: Some(message.into()),
+            typed: true,
             members: Map::new(),
             headers: Vec::new(),
             source: None,
@@ -53,6 +55,13 @@ impl ApiError {
     pub fn internal(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::new(ErrorKind::Service, "An error occurred and the request cannot be processed.")
             .with_source(source)
+    }
+
+    /// Leaves out `Type`, which says whose fault it is, as AWS does for some errors.
+    #[must_use]
+    pub fn without_type(mut self) -> Self {
+        self.0.typed = false;
+        self
     }
 
     /// Adds a member to the body, such as `Reason`.
@@ -88,9 +97,9 @@ impl ApiError {
 
     /// The response that AWS's clients read the error from.
     pub fn respond(&self, request_id: RequestId) -> Response<Bytes> {
-        let Inner { kind, message, members, headers, .. } = &*self.0;
+        let Inner { kind, message, typed, members, headers, .. } = &*self.0;
         let mut body = Map::new();
-        if let Some(fault) = kind.fault() {
+        if let Some(fault) = kind.fault().filter(|_| *typed) {
             body.insert("Type".to_owned(), fault.into());
         }
         body.insert(kind.message_key().to_owned(), message.clone().into());
@@ -125,7 +134,7 @@ impl fmt::Display for ApiError {
 
 impl fmt::Debug for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, message, members, headers, source } = &*self.0;
+        let Inner { kind, message, members, headers, source, .. } = &*self.0;
         f.debug_struct("ApiError")
             .field("kind", kind)
             .field("message", message)

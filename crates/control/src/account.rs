@@ -9,7 +9,11 @@ use hothouse_api::{
 
 use crate::{
     control::Control,
-    state::{State, model::Scope},
+    provisioned,
+    state::{
+        State,
+        model::{Function, Scope},
+    },
     target::scope,
 };
 
@@ -22,7 +26,7 @@ pub(crate) fn settings(
     let limits = &control.config().limits;
     let state = control.state();
     let (functions, code_size) = state.usage(&scope);
-    let unreserved = limits.concurrent_executions.saturating_sub(reserved_concurrency(&state, &scope));
+    let unreserved = limits.concurrent_executions.saturating_sub(claimed_concurrency(&state, &scope));
     let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
     Ok(GetAccountSettingsResponse {
         account_limit: Some(AccountLimit {
@@ -39,7 +43,13 @@ pub(crate) fn settings(
     })
 }
 
-/// What functions have reserved of the account's concurrency.
-pub(crate) fn reserved_concurrency(state: &State, scope: &Scope) -> u32 {
-    state.functions(scope, None).filter_map(|(_, function)| function.reserved_concurrency).sum()
+/// What functions take from the concurrency that all functions of the account share.
+pub(crate) fn claimed_concurrency(state: &State, scope: &Scope) -> u32 {
+    state.functions(scope, None).fold(0, |sum, (_, function)| sum.saturating_add(claim(function)))
+}
+
+/// What one function takes: its reservation, which what is provisioned for it is a part of; without one, what is
+/// provisioned for it.
+pub(crate) fn claim(function: &Function) -> u32 {
+    function.reserved_concurrency.unwrap_or_else(|| provisioned::total(function))
 }

@@ -20,6 +20,7 @@ use crate::{
     error::{self, invalid_parameter, not_found, validation},
     function::update::check_revision,
     page::{self, Page},
+    provisioned,
     state::{
         Event,
         model::{AdditionalVersion, Alias, Function, FunctionKey},
@@ -96,8 +97,10 @@ pub(crate) async fn update(
                     additional,
                     revision_id: Uuid::new_v4(),
                 };
+                let provisioned = provisioned::moved(function, &name, before, &alias)?;
                 let shown = show(&key, &name, &alias);
-                Ok((vec![Event::AliasPut { name: name.clone(), alias: Arc::new(alias) }], shown))
+                let put = Event::AliasPut { name: name.clone(), alias: Arc::new(alias) };
+                Ok(([Some(put), provisioned].into_iter().flatten().collect(), shown))
             })
             .await
         })

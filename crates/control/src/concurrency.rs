@@ -20,10 +20,14 @@ use hothouse_api::{
 };
 
 use crate::{
-    account::reserved_concurrency,
+    account::{claim, claimed_concurrency},
     control::Control,
     error::{self, invalid_parameter},
-    state::{Event, model::FunctionKey},
+    provisioned,
+    state::{
+        Event,
+        model::{Function, FunctionKey, Version},
+    },
     target::Target,
 };
 
@@ -48,6 +52,19 @@ impl Drop for Permit {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Counts one more invocation of a version, unless what may run is running: it takes what is provisioned for its
+/// version first, then what is left for invocations on demand.
+pub(crate) fn enter(function: &Function, version: &Version) -> Option<Permit> {
+    let provisioned = provisioned::of_version(function, version.version);
+    if provisioned > 0
+        && let Some(permit) = version.environments.running().enter(Some(provisioned))
+    {
+        return Some(permit);
+    }
+    let reserved = function.reserved_concurrency;
+    function.running.enter(reserved.map(|reserved| reserved.saturating_sub(provisioned::total(function))))
 }
 
 /// What runs says nothing about what a function is.
@@ -76,8 +93,16 @@ pub(crate) async fn put(
             this.change(&key, |state| {
                 let function = state.function(&key).ok_or_else(|| missing(&key))?;
                 let limits = &this.config().limits;
-                let others = reserved_concurrency(state, &key.scope)
-                    - function.reserved_concurrency.unwrap_or_default();
+                let provisioned = provisioned::total(function);
+                if wanted < provisioned {
+                    // The blanks are AWS's.
+                    return Err(invalid_parameter(format!(
+                        " ReservedConcurrentExecutions  {wanted} should not be lower than function's total \
+                         provisioned concurrency [{provisioned}]."
+                    ))
+                    .without_type());
+                }
+                let others = claimed_concurrency(state, &key.scope) - claim(function);
                 let left = limits.concurrent_executions.saturating_sub(others).saturating_sub(wanted);
                 // To reserve nothing is to switch a function off, which is always possible.
                 if wanted > 0 && left < limits.minimum_unreserved_concurrency {
@@ -85,7 +110,8 @@ pub(crate) async fn put(
                         "Specified ReservedConcurrentExecutions for function decreases account's \
                          UnreservedConcurrentExecution below its minimum value of [{}].",
                         limits.minimum_unreserved_concurrency
-                    )));
+                    ))
+                    .without_type());
                 }
                 Ok((vec![Event::ConcurrencyReserved { executions: Some(wanted) }], ()))
             })

@@ -26,7 +26,7 @@ use crate::{
     event_source_mapping::{self, EventSources},
     lifecycle,
     network::NetworkSource,
-    scaling,
+    provisioned, scaling,
     state::{
         Change, Event, Gone, ResourceId, State, Store, StoreError,
         model::{FunctionKey, Scope},
@@ -112,7 +112,7 @@ pub struct FunctionSummary {
 impl Control {
     /// Loads the state and brings in order what a crash may have left: versions that were about to become ready do,
     /// those whose package is gone have failed, mappings take on the states that they were about to, packages that
-    /// nothing uses go.
+    /// nothing uses go. Starts the environments that are provisioned.
     ///
     /// # Errors
     /// If state or packages cannot be read or written.
@@ -137,11 +137,14 @@ impl Control {
         pending.extend(event_source_mapping::transition::settle_all(&control.state(), control.now()));
         pending.extend(capacity_provider::provider::pending(&control.state()));
         pending.extend(scaling::pending(&control.state()));
+        let restarted = provisioned::restarted(&control.state());
+        pending.extend(restarted.iter().cloned());
         if !pending.is_empty() {
             control.commit(pending).await?;
         }
         let inner = Arc::clone(&control.inner);
         control.code().collect_all(move |hash| read(&inner.state).uses_code(hash)).await?;
+        provisioned::resume(&control, &restarted);
         Ok(control)
     }
 
@@ -269,7 +272,8 @@ impl Control {
         let _turns = self.turns(subjects).await;
         let (changes, answer) = decide(&self.state())?;
         if !changes.is_empty() {
-            self.commit(changes).await.map_err(error::store)?;
+            let changes = self.commit(changes).await.map_err(error::store)?;
+            provisioned::follow(self, &changes);
         }
         Ok(answer)
     }
@@ -290,8 +294,8 @@ impl Control {
         held
     }
 
-    /// Keeps changes, then makes them.
-    async fn commit(&self, changes: Vec<Change>) -> Result<(), StoreError> {
+    /// Keeps changes, then makes them. Returns them.
+    async fn commit(&self, changes: Vec<Change>) -> Result<Arc<[Change]>, StoreError> {
         let changes: Arc<[Change]> = changes.into();
         self.inner.ports.store.commit(Arc::clone(&changes)).await?;
         let gone: Vec<Gone> = {
@@ -311,7 +315,7 @@ impl Control {
                 }
             }
         }
-        Ok(())
+        Ok(changes)
     }
 
     /// Removes a package after a while, if nothing uses it then.
@@ -341,6 +345,14 @@ impl Control {
                 work.await;
             }
         });
+    }
+
+    /// What comes of something that need not come to an end; nothing if the service ends before.
+    pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            result = work => Some(result),
+            () = self.inner.stop.cancelled() => None,
+        }
     }
 
     /// Waits. Tells whether it was to the end; it is not if the service ends.

@@ -7,30 +7,44 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use hothouse_execution::VersionHandle;
+use hothouse_execution::{ProvisionedConcurrency, VersionHandle};
+
+use crate::concurrency::Running;
 
 /// A version's place for its [`VersionHandle`]. Clones share it: they are the same version seen at other moments.
 #[derive(Clone, Default)]
-pub struct Environments(
-    // Holds `None` once the version is retired, so that whoever still has it cannot start environments that nobody
-    // would ever stop.
-    Arc<OnceLock<Option<VersionHandle>>>,
-);
+pub struct Environments {
+    /// Holds `None` once the version is retired, so that whoever still has it cannot start environments that nobody
+    /// would ever stop.
+    handle: Arc<OnceLock<Option<VersionHandle>>>,
+    /// Invocations that use what is provisioned for the version.
+    running: Running,
+}
 
 impl Environments {
     /// The version's handle, made by `make` if there is none yet; nothing once the version is retired.
     pub(crate) fn handle(&self, make: impl FnOnce() -> VersionHandle) -> Option<&VersionHandle> {
-        self.0.get_or_init(|| Some(make())).as_ref()
+        self.handle.get_or_init(|| Some(make())).as_ref()
+    }
+
+    /// Invocations that use what is provisioned for the version.
+    pub(crate) fn running(&self) -> &Running {
+        &self.running
+    }
+
+    /// How far what is provisioned for the version is; nothing if it was never started, or is retired.
+    pub(crate) fn provisioned(&self) -> Option<ProvisionedConcurrency> {
+        self.handle.get()?.as_ref().map(VersionHandle::provisioned)
     }
 
     /// Whether these are the same version's: not another's in its place.
     pub(crate) fn are(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
+        Arc::ptr_eq(&self.handle, &other.handle)
     }
 
     /// Takes no more invocations. Tells whether there ever were any.
     pub(crate) fn retire(&self) -> bool {
-        let handle = self.0.get_or_init(|| None);
+        let handle = self.handle.get_or_init(|| None);
         if let Some(handle) = handle {
             handle.retire();
         }
@@ -47,7 +61,7 @@ impl PartialEq for Environments {
 
 impl fmt::Debug for Environments {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0.get() {
+        f.write_str(match self.handle.get() {
             None => "Environments(none yet)",
             Some(Some(_)) => "Environments(started)",
             Some(None) => "Environments(retired)",

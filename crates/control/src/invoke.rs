@@ -21,7 +21,7 @@ use hothouse_execution::{
 };
 
 use crate::{
-    concurrency::Permit,
+    concurrency::{self, Permit},
     control::Control,
     describe::default_log_group,
     durable, error, lifecycle, runtime,
@@ -131,10 +131,7 @@ impl Control {
         };
         let function = state.function(&target.key).ok_or_else(not_found)?;
         let version = resolve(function, target.qualifier.as_ref())?.ok_or_else(not_found)?;
-        Ok(Picked {
-            version: Arc::clone(version),
-            permit: function.running.enter(function.reserved_concurrency),
-        })
+        Ok(Picked { version: Arc::clone(version), permit: concurrency::enter(function, version) })
     }
 }
 
@@ -197,7 +194,7 @@ fn answer(version: &Version, completed: Completed) -> InvocationResponse {
 }
 
 /// A version as the engine sees it.
-fn spec(
+pub(crate) fn spec(
     control: &Control,
     key: &FunctionKey,
     version: &Version,

@@ -27,6 +27,7 @@ mod package;
 mod page;
 mod permission;
 mod policy;
+mod provisioned;
 mod recursion;
 mod resource_policy;
 mod runtime;
@@ -91,6 +92,14 @@ operations! {
     read get_function_concurrency(GetFunctionConcurrencyRequest) -> GetFunctionConcurrencyResponse
         = concurrency::get;
     change put_function_concurrency(PutFunctionConcurrencyRequest) -> Concurrency = concurrency::put;
+    change delete_provisioned_concurrency_config(DeleteProvisionedConcurrencyConfigRequest) -> ()
+        = provisioned::delete;
+    read get_provisioned_concurrency_config(GetProvisionedConcurrencyConfigRequest)
+        -> GetProvisionedConcurrencyConfigResponse = provisioned::get;
+    read list_provisioned_concurrency_configs(ListProvisionedConcurrencyConfigsRequest)
+        -> ListProvisionedConcurrencyConfigsResponse = provisioned::list;
+    change put_provisioned_concurrency_config(PutProvisionedConcurrencyConfigRequest)
+        -> PutProvisionedConcurrencyConfigResponse = provisioned::put;
 
     /// Layers
     change publish_layer_version(PublishLayerVersionRequest) -> PublishLayerVersionResponse

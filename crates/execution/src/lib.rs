@@ -18,7 +18,7 @@ pub mod spec;
 mod trace;
 
 pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};
-pub use pool::{ProvisionedConcurrency, VersionHandle};
+pub use pool::{ProvisionedConcurrency, StartFailure, VersionHandle};
 
 /// The error and its causes on one line, for logs. A cause that the text has already is left out, as some libraries
 /// repeat theirs.

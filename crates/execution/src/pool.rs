@@ -4,15 +4,22 @@
 
 use std::{
     collections::VecDeque,
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
-use tokio::{sync::oneshot, time::Instant};
+use tokio::{
+    sync::{Notify, oneshot},
+    time::Instant,
+};
 
 use crate::{
     engine::Inner,
     environment::{self, InitializationType, state::Job},
+    executor::StartError,
     invocation::{Completed, Invocation, InvokeError},
     spec::FunctionSpec,
 };
@@ -67,6 +74,8 @@ pub(crate) struct Pool {
     spec: Arc<FunctionSpec>,
     engine: Arc<Inner>,
     queue: Mutex<Queue>,
+    /// Told when provisioned concurrency has come further, or will not.
+    progress: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -92,7 +101,7 @@ struct Provisioned {
     /// Taken before those on demand.
     idle: Vec<Idle>,
     /// Why the last one did not start. Nobody tries again until the number is set anew.
-    failure: Option<String>,
+    failure: Option<StartFailure>,
 }
 
 /// How far provisioned concurrency is.
@@ -105,7 +114,41 @@ pub struct ProvisionedConcurrency {
     /// Environments whose INIT is done.
     pub available: usize,
     /// Why one could not be started; there will be no more of them.
-    pub failure: Option<String>,
+    pub failure: Option<StartFailure>,
+}
+
+/// Why a provisioned environment could not be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StartFailure {
+    /// The function's INIT failed, or took too long.
+    Init(String),
+    /// Something else did.
+    Other(String),
+}
+
+impl StartFailure {
+    fn of(error: &InvokeError) -> Self {
+        let text = crate::chain(error);
+        match error {
+            InvokeError::Start(start)
+                if matches!(**start, StartError::Function(_) | StartError::TimedOut { .. }) =>
+            {
+                Self::Init(text)
+            }
+            InvokeError::Start(_)
+            | InvokeError::Throttled { .. }
+            | InvokeError::Retired
+            | InvokeError::Lost
+            | InvokeError::ShuttingDown => Self::Other(text),
+        }
+    }
+
+    /// What went wrong.
+    pub fn message(&self) -> &str {
+        match self {
+            Self::Init(text) | Self::Other(text) => text,
+        }
+    }
 }
 
 /// The pool's promise that an environment is about to be idle: it is being started, or reset. It ends in
@@ -114,7 +157,8 @@ pub struct ProvisionedConcurrency {
 pub(crate) struct StartSlot {
     pool: Option<Arc<Pool>>,
     initialization: InitializationType,
-    first: bool,
+    /// Of an environment that was not ready before: whether it is, which its [`Living`] takes back.
+    first: Option<Arc<AtomicBool>>,
 }
 
 impl StartSlot {
@@ -124,7 +168,12 @@ impl StartSlot {
             let mut queue = pool.lock();
             queue.starting -= 1;
             let provisioned = self.initialization == InitializationType::ProvisionedConcurrency;
-            queue.provisioned.ready += usize::from(self.first && provisioned);
+            if let Some(ready) = self.first.take().filter(|_| provisioned) {
+                ready.store(true, Ordering::Relaxed);
+                queue.provisioned.ready += 1;
+                drop(queue);
+                pool.progress.notify_waiters();
+            }
         }
     }
 
@@ -149,17 +198,25 @@ impl Drop for StartSlot {
 struct Living {
     pool: Arc<Pool>,
     initialization: InitializationType,
+    ready: Arc<AtomicBool>,
+}
+
+/// An environment that has not begun. One that never begins, as the runtime is going, has failed before it has ended,
+/// which is the order of the fields: else another would be started in its place, without end.
+struct Starting {
+    slot: StartSlot,
+    living: Living,
 }
 
 impl Drop for Living {
     fn drop(&mut self) {
-        self.pool.ended(self.initialization);
+        self.pool.ended(self.initialization, self.ready.load(Ordering::Relaxed));
     }
 }
 
 impl Pool {
     pub(crate) fn new(spec: Arc<FunctionSpec>, engine: Arc<Inner>) -> Pool {
-        Pool { spec, engine, queue: Mutex::default() }
+        Pool { spec, engine, queue: Mutex::default(), progress: Notify::new() }
     }
 
     pub(crate) fn spec(&self) -> &Arc<FunctionSpec> {
@@ -218,9 +275,13 @@ impl Pool {
     }
 
     fn start(self: &Arc<Self>, initialization: InitializationType) {
-        let slot = StartSlot { pool: Some(self.clone()), initialization, first: true };
-        let living = Living { pool: self.clone(), initialization };
+        let ready = Arc::new(AtomicBool::new(false));
+        let starting = Starting {
+            slot: StartSlot { pool: Some(self.clone()), initialization, first: Some(ready.clone()) },
+            living: Living { pool: self.clone(), initialization, ready },
+        };
         self.engine.tasks.spawn(async move {
+            let Starting { slot, living } = starting;
             environment::run(living.pool.clone(), slot, initialization).await;
             drop(living);
         });
@@ -229,16 +290,16 @@ impl Pool {
     /// An environment is being reset: whoever comes meanwhile waits for it instead of starting another.
     pub(crate) fn returning(self: &Arc<Self>, initialization: InitializationType) -> StartSlot {
         self.lock().starting += 1;
-        StartSlot { pool: Some(self.clone()), initialization, first: false }
+        StartSlot { pool: Some(self.clone()), initialization, first: None }
     }
 
     /// An environment is over: others may be wanted in its place.
-    fn ended(self: &Arc<Self>, initialization: InitializationType) {
+    fn ended(self: &Arc<Self>, initialization: InitializationType, was_ready: bool) {
         let mut queue = self.lock();
         queue.living -= 1;
         if initialization == InitializationType::ProvisionedConcurrency {
             queue.provisioned.living -= 1;
-            queue.provisioned.ready = queue.provisioned.ready.min(queue.provisioned.living);
+            queue.provisioned.ready -= usize::from(was_ready);
         }
         self.start_wanted(queue);
     }
@@ -269,7 +330,9 @@ impl Pool {
         queue.starting -= 1;
         if initialization == InitializationType::ProvisionedConcurrency {
             // Whoever waits gets one on demand, once this one has ended.
-            queue.provisioned.failure = Some(crate::chain(&error));
+            queue.provisioned.failure = Some(StartFailure::of(&error));
+            drop(queue);
+            self.progress.notify_waiters();
             return;
         }
         let job = if queue.waiting.len() > queue.starting { queue.waiting.pop_front() } else { None };
@@ -299,6 +362,7 @@ impl Pool {
         let surplus = queue.provisioned.living.saturating_sub(count).min(queue.provisioned.idle.len());
         let tokens: Vec<Idle> = queue.provisioned.idle.drain(..surplus).collect();
         self.start_wanted(queue);
+        self.progress.notify_waiters();
         drop(tokens);
     }
 
@@ -307,6 +371,7 @@ impl Pool {
         queue.retired = true;
         let tokens = (std::mem::take(&mut queue.idle), std::mem::take(&mut queue.provisioned.idle));
         drop(queue);
+        self.progress.notify_waiters();
         drop(tokens);
     }
 }
@@ -314,6 +379,16 @@ impl Pool {
 impl Queue {
     fn take_idle(&mut self) -> Option<Idle> {
         self.provisioned.idle.pop().or_else(|| self.idle.pop())
+    }
+
+    fn provisioned(&self) -> ProvisionedConcurrency {
+        let Provisioned { wanted, living, ready, failure, .. } = &self.provisioned;
+        ProvisionedConcurrency {
+            requested: *wanted,
+            allocated: *living,
+            available: *ready,
+            failure: failure.clone(),
+        }
     }
 }
 
@@ -353,13 +428,22 @@ impl VersionHandle {
 
     /// How far [`VersionHandle::provision`] is.
     pub fn provisioned(&self) -> ProvisionedConcurrency {
-        let queue = self.pool.lock();
-        let Provisioned { wanted, living, ready, failure, .. } = &queue.provisioned;
-        ProvisionedConcurrency {
-            requested: *wanted,
-            allocated: *living,
-            available: *ready,
-            failure: failure.clone(),
+        self.pool.lock().provisioned()
+    }
+
+    /// Waits until all provisioned environments are ready, or no more will be. Tells how far they came.
+    pub async fn provisioning(&self) -> ProvisionedConcurrency {
+        loop {
+            // Made first, so that what happens after the look wakes it.
+            let progress = self.pool.progress.notified();
+            let (now, retired) = {
+                let queue = self.pool.lock();
+                (queue.provisioned(), queue.retired)
+            };
+            if retired || now.failure.is_some() || now.available >= now.requested {
+                return now;
+            }
+            progress.await;
         }
     }
 

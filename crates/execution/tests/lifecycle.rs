@@ -13,7 +13,7 @@ use std::{
 };
 
 use hothouse_execution::{
-    Engine, EngineConfig, ProvisionedConcurrency,
+    Engine, EngineConfig, ProvisionedConcurrency, StartFailure,
     debug::DebugMode,
     environment::{InitializationType, Status},
     executor::fake::{EXIT_0, FakeExecutor, Order},
@@ -216,7 +216,7 @@ async fn provisioned_environments_are_ready_first_and_replaced() {
     let version = engine.version(spec());
     version.provision(2);
     let all = ProvisionedConcurrency { requested: 2, allocated: 2, available: 2, failure: None };
-    eventually("two are ready", || version.provisioned() == all).await;
+    assert_eq!(version.provisioning().await, all);
     let reports = || sink.lines().iter().filter(|line| line.starts_with("INIT_REPORT ")).count();
     assert_eq!(reports(), 2);
     // Two are served by them, a third spills over.
@@ -236,7 +236,7 @@ async fn provisioned_environments_are_ready_first_and_replaced() {
     version.provision(1);
     eventually("one is left", || version.provisioned().allocated == 1).await;
     version.provision(3);
-    eventually("three are ready", || version.provisioned().available == 3).await;
+    assert_eq!(version.provisioning().await.available, 3);
     version.retire();
     eventually("none is left", || engine.environments().is_empty()).await;
     engine.shut_down().await;
@@ -264,12 +264,28 @@ async fn provisioned_environments_that_cannot_start_are_told_and_not_tried_again
     version.provision(1);
     // It waits while that one starts, and gets one on demand when it fails.
     assert_eq!(version.invoke(invocation("{}")).await.unwrap().outcome, Outcome::Success("{}".into()));
-    eventually("the failure is told", || version.provisioned().failure.is_some()).await;
-    let failure = version.provisioned().failure.unwrap();
-    assert!(failure.contains("Runtime exited without providing a reason"), "{failure}");
+    let failure = version.provisioning().await.failure.unwrap();
+    assert!(
+        matches!(&failure, StartFailure::Init(text) if text.contains("Runtime exited without providing a reason"))
+    );
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert_eq!(starts.load(SeqCst), 2);
     engine.shut_down().await;
+}
+
+#[test]
+fn provisioned_environments_go_with_the_threads_that_they_ran_on() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let handle = runtime.block_on(async {
+        let (engine, _sink) = engine(FakeExecutor::echo(), EngineConfig::default());
+        let version = engine.version(spec());
+        version.provision(2);
+        assert_eq!(version.provisioning().await.available, 2);
+        version
+    });
+    drop(runtime);
+    // Others in their place cannot begin, which is the end of it.
+    assert_eq!(handle.provisioned().allocated, 0);
 }
 
 /// Callers come just when keep-alive passes: the race between the two is between who takes the token, so an invocation

@@ -21,6 +21,7 @@ mod isolation;
 mod layers;
 mod packages;
 mod permissions;
+mod provisioned;
 mod recorded;
 mod runtime_management;
 mod scenario;
