@@ -65,7 +65,9 @@ async fn what_was_answered_is_so_after_a_restart() {
         service.control.shut_down().await;
         let before = run.read_all(&service).await;
         drop(service);
-        let after = run.read_all(&start().await).await;
+        let again = start().await;
+        let after = run.read_all(&again).await;
+        again.control.shut_down().await;
         assert!(before.len() > 3, "seed {seed}: hardly anything was read: {:?}", before.keys());
         for (what, answer) in before {
             assert_eq!(after[&what], answer, "seed {seed}: {what} before and after the restart");
@@ -186,10 +188,25 @@ impl<'a> Run<'a> {
         for (caller, uri) in &self.reads {
             let request = Request::builder().uri(uri.as_str()).body(Bytes::new()).unwrap();
             let response = answer(service, *caller, request).await;
-            let body = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
+            let mut body = serde_json::from_slice(response.body()).unwrap_or(Value::Null);
+            if uri.contains("/provisioned-concurrency") {
+                forget_environments(&mut body);
+            }
             all.insert(format!("{caller:?} {uri}"), body);
         }
         all
+    }
+}
+
+/// Takes out what is told of the environments themselves: they are started again.
+fn forget_environments(body: &mut Value) {
+    if let Value::Array(items) = &mut body["ProvisionedConcurrencyConfigs"] {
+        items.iter_mut().for_each(forget_environments);
+    }
+    if let Value::Object(members) = body {
+        let told = ["Status", "StatusReason"];
+        let counted = |name: &str| name.starts_with("Available") || name.starts_with("Allocated");
+        members.retain(|name, _| !told.contains(&name.as_str()) && !counted(name));
     }
 }
 
@@ -203,6 +220,13 @@ const FRONT: [&str; 4] = [
     "SerializationException",
     "AccessDeniedException",
     "RequestEntityTooLargeException",
+];
+
+/// Parts of messages that AWS sends without `Type`.
+const UNTYPED: [&str; 3] = [
+    "is greater than account's unreserved concurrency",
+    "decreases account's UnreservedConcurrentExecution",
+    "should not be lower than function's total provisioned concurrency",
 ];
 
 fn check_error(operation: Option<&Operation>, response: &Response<Bytes>, about: &str) {
@@ -219,7 +243,9 @@ fn check_error(operation: Option<&Operation>, response: &Response<Bytes>, about:
     let document: Value = serde_json::from_slice(body).unwrap_or_else(|error| panic!("{about}: {error}"));
     let message = document.get(kind.message_key()).unwrap_or_else(|| panic!("{about}: no message"));
     assert!(message.is_string() || message.is_null(), "{about}: {message}");
-    assert_eq!(document.get("Type").and_then(Value::as_str), kind.fault(), "{about}");
+    let untyped = UNTYPED.iter().any(|part| message.as_str().is_some_and(|message| message.contains(part)));
+    let fault = kind.fault().filter(|_| !untyped);
+    assert_eq!(document.get("Type").and_then(Value::as_str), fault, "{about}");
     if let Some(operation) = operation {
         let listed = operation.errors.iter().any(|listed| listed == code);
         assert!(listed || FRONT.contains(&code), "{about}: {} does not list {code}", operation.name);
