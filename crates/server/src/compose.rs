@@ -34,6 +34,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    auth::Verifier,
     companions::{
         Companions,
         forward::{EndpointError, Forwarder, ForwarderConfig, Keys},
@@ -153,7 +154,13 @@ impl Service {
             LogStoreConfig { directory: directory.map(Into::into), maximum_bytes },
             clock.clone(),
         )?;
-        let sts = Arc::new(Sts::open(directory, clock.clone())?.ask_first(forwarder.clone()));
+        let keys = config.auth.keys.clone();
+        let verifies = keys.is_some();
+        let sts = Sts::open(directory, clock.clone())?
+            .with_keys(keys.unwrap_or_default())
+            .ask_first(forwarder.clone());
+        let sts = Arc::new(sts);
+        let verifier = verifies.then(|| Arc::new(Verifier::new(sts.clone(), clock.clone())));
         let credentials: Arc<dyn CredentialSource> = sts.clone();
 
         let region: Region = "us-east-1".parse().expect("a region");
@@ -215,7 +222,15 @@ impl Service {
         let door = Arc::new(Door {
             control: control.clone(),
             engine: engine.clone(),
-            companions: Companions { logs: logs.clone(), sts, xray, forwarder, default_region: region },
+            companions: Companions {
+                logs: logs.clone(),
+                sts,
+                verifier: verifier.clone(),
+                xray,
+                forwarder,
+                default_region: region,
+            },
+            verifier,
             admission: Admission { hosts: config.allow_hosts, origins: config.allow_origins },
             limits: BodyLimits {
                 package: config.limits.create_function_request_size as usize,
@@ -418,6 +433,7 @@ fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig 
     ControlConfig {
         base_url: format!("http://{host}:{}", address.port()),
         synchronous_create: config.synchronous_create,
+        enforce_policies: config.auth.policies,
         create_delay: config.delays.function_create,
         update_delay: config.delays.function_update,
         mapping_delay: config.delays.event_source_mapping,

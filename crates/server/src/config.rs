@@ -13,6 +13,7 @@ use std::{
 
 use hothouse_execution::{ports::Observer, runtimes::SearchPaths};
 
+mod auth;
 pub(crate) mod debug;
 mod file;
 mod flags;
@@ -20,6 +21,7 @@ mod settings;
 mod table;
 mod values;
 
+pub(crate) use auth::{Auth, AuthKey, AuthKeysError};
 pub(crate) use debug::{DebugFileError, DebugSetting};
 pub(crate) use flags::{ClientFlags, Flags, ServiceFlags};
 pub(crate) use settings::{SETTINGS, Setting};
@@ -40,6 +42,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) allow_hosts: Vec<String>,
     /// Values of `Origin` (`https://app.example.com`) that may use the API from a browser.
     pub(crate) allow_origins: Vec<String>,
+    /// What is asked of callers.
+    pub(crate) auth: Auth,
     /// How long an idle environment stays.
     pub(crate) keep_alive: Duration,
     /// Ceiling for bringing an environment up.
@@ -286,6 +290,9 @@ pub(crate) enum ConfigError {
     /// The file that `--debug-config` names cannot be used.
     #[error(transparent)]
     DebugFile(#[from] DebugFileError),
+    /// The file that `--auth-keys` names cannot be used.
+    #[error(transparent)]
+    AuthKeys(#[from] AuthKeysError),
     /// Neither `--data-dir` nor a home directory.
     #[error("failed to choose a data directory: no home directory is known")]
     NoHome,
@@ -298,6 +305,7 @@ impl ConfigError {
             Self::Value { hint, .. } | Self::UnknownKey { hint, .. } => Some(hint.clone()),
             Self::Incomplete { needs, .. } => Some(format!("give `--{needs}` too")),
             Self::DebugFile(error) => Some(error.hint()),
+            Self::AuthKeys(error) => Some(error.hint()),
             Self::NoHome => Some("give `--data-dir DIR`, or `--ephemeral` to keep nothing".to_owned()),
             Self::ReadFile { .. } => Some("`--config FILE` names another file".to_owned()),
             Self::Syntax { .. } => None,
@@ -377,6 +385,7 @@ impl Configuration {
             aws_endpoint: self.aws_endpoint()?,
             allow_hosts: self.list("allow-host", values::host)?,
             allow_origins: self.list("allow-origin", values::origin)?,
+            auth: self.auth()?,
             keep_alive: self.one("keep-alive", values::duration)?,
             environment_startup_timeout: self.one("environment-startup-timeout", values::duration)?,
             debug: self.debug()?,
@@ -485,6 +494,19 @@ impl Configuration {
             None if keys.is_some() => Err(self.incomplete("aws-endpoint-key", "aws-endpoint")),
             None => Ok(None),
         }
+    }
+
+    fn auth(&self) -> Result<Auth, ConfigError> {
+        let checks = self.list("auth", values::auth_checks)?.concat();
+        let keys = self.optional("auth-keys", values::path)?;
+        let wants = |check| checks.contains(&check);
+        let keys = match (wants(auth::Check::Sigv4), keys) {
+            (true, Some(path)) => Some(auth::read(&path)?),
+            (true, None) => return Err(self.incomplete("auth", "auth-keys")),
+            (false, Some(_)) => return Err(self.incomplete("auth-keys", "auth sigv4")),
+            (false, None) => None,
+        };
+        Ok(Auth { keys, policies: wants(auth::Check::Policies) })
     }
 
     fn incomplete(&self, option: &'static str, needs: &'static str) -> ConfigError {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+mod auth;
 mod cli;
 mod client;
 mod commands;

@@ -104,7 +104,7 @@ pub(crate) struct FrontError {
 }
 
 /// Errors beside the model's.
-pub(crate) const FRONT_ERRORS: [FrontError; 7] = [
+pub(crate) const FRONT_ERRORS: [FrontError; 10] = [
     FrontError {
         name: "ValidationException",
         status: 400,
@@ -134,6 +134,24 @@ pub(crate) const FRONT_ERRORS: [FrontError; 7] = [
         status: 403,
         message_key: "message",
         about: "The request is signed with a key that is not known.",
+    },
+    FrontError {
+        name: "IncompleteSignatureException",
+        status: 403,
+        message_key: "message",
+        about: "The request's signature lacks a part, or a part of it cannot be read.",
+    },
+    FrontError {
+        name: "InvalidSignatureException",
+        status: 403,
+        message_key: "message",
+        about: "The request's signature is another than its key makes, or is too old.",
+    },
+    FrontError {
+        name: "ExpiredTokenException",
+        status: 403,
+        message_key: "message",
+        about: "The request is signed with temporary credentials whose time is over.",
     },
     FrontError {
         name: "UnknownOperationException",

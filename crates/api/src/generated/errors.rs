@@ -131,6 +131,12 @@ pub enum ErrorKind {
     MissingAuthenticationToken,
     /// The request is signed with a key that is not known. (403)
     UnrecognizedClient,
+    /// The request's signature lacks a part, or a part of it cannot be read. (403)
+    IncompleteSignature,
+    /// The request's signature is another than its key makes, or is too old. (403)
+    InvalidSignature,
+    /// The request is signed with temporary credentials whose time is over. (403)
+    ExpiredToken,
     /// No operation has this method and path. (404)
     UnknownOperation,
     /// AWS has this operation; Hothouse does not have it yet. (501)
@@ -203,6 +209,9 @@ impl ErrorKind {
         Self::AccessDenied,
         Self::MissingAuthenticationToken,
         Self::UnrecognizedClient,
+        Self::IncompleteSignature,
+        Self::InvalidSignature,
+        Self::ExpiredToken,
         Self::UnknownOperation,
         Self::NotImplemented,
     ];
@@ -275,6 +284,9 @@ impl ErrorKind {
             Self::AccessDenied => "AccessDeniedException",
             Self::MissingAuthenticationToken => "MissingAuthenticationTokenException",
             Self::UnrecognizedClient => "UnrecognizedClientException",
+            Self::IncompleteSignature => "IncompleteSignatureException",
+            Self::InvalidSignature => "InvalidSignatureException",
+            Self::ExpiredToken => "ExpiredTokenException",
             Self::UnknownOperation => "UnknownOperationException",
             Self::NotImplemented => "NotImplementedException",
         }
@@ -339,7 +351,10 @@ impl ErrorKind {
             | Self::S3FilesMountFailure
             | Self::AccessDenied
             | Self::MissingAuthenticationToken
-            | Self::UnrecognizedClient => 403,
+            | Self::UnrecognizedClient
+            | Self::IncompleteSignature
+            | Self::InvalidSignature
+            | Self::ExpiredToken => 403,
             Self::PreconditionFailed => 412,
             Self::RequestTooLarge | Self::SerializedRequestEntityTooLarge => 413,
             Self::Service => 500,
@@ -377,6 +392,9 @@ impl ErrorKind {
             | Self::Validation
             | Self::MissingAuthenticationToken
             | Self::UnrecognizedClient
+            | Self::IncompleteSignature
+            | Self::InvalidSignature
+            | Self::ExpiredToken
             | Self::UnknownOperation
             | Self::NotImplemented => "message",
             Self::CallbackTimeout
@@ -487,6 +505,9 @@ impl ErrorKind {
             | Self::AccessDenied
             | Self::MissingAuthenticationToken
             | Self::UnrecognizedClient
+            | Self::IncompleteSignature
+            | Self::InvalidSignature
+            | Self::ExpiredToken
             | Self::UnknownOperation
             | Self::NotImplemented => None,
         }

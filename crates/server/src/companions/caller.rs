@@ -1,8 +1,8 @@
 //! Who signed a request, and for which service and region: read from the signature's scope.
 //!
-//! Must not verify signatures: any key is welcome on this machine.
+//! Must not verify signatures: any key is welcome on this machine, unless `auth` is asked first.
 
-use hothouse_api::name::Region;
+use hothouse_api::name::{AccountId, Region};
 use http::{HeaderMap, Uri, header::AUTHORIZATION};
 use percent_encoding::percent_decode_str;
 
@@ -17,6 +17,15 @@ pub(crate) struct Credential {
     pub(crate) region: Option<Region>,
     /// Signing name of the service, such as `logs`.
     pub(crate) service: Option<String>,
+}
+
+/// Who calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Identity {
+    /// The account.
+    pub(crate) account: AccountId,
+    /// The caller's ARN, if it is not the account's root user.
+    pub(crate) arn: Option<String>,
 }
 
 impl Credential {

@@ -27,6 +27,8 @@ use http::{HeaderValue, Request, Response, StatusCode, header};
 use uuid::Uuid;
 
 pub(crate) use self::body::{Body, BoxError};
+use crate::auth::Verifier;
+
 use self::{
     body::{ReadError, answer},
     caller::Credential,
@@ -46,6 +48,8 @@ pub(crate) struct Companions {
     pub(crate) logs: LogStore,
     /// STS.
     pub(crate) sts: Arc<Sts>,
+    /// If signatures are verified: those of requests to STS are, since it gives out keys.
+    pub(crate) verifier: Option<Arc<Verifier>>,
     /// X-Ray, where there is no other endpoint that has it.
     pub(crate) xray: Xray,
     /// Everything else.
@@ -100,11 +104,17 @@ impl Companions {
     }
 
     async fn serve_sts(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
-        let url_query = request.uri().query().unwrap_or_default().to_owned();
-        match read(request).await {
-            Ok(body) => answer(self.sts.handle(credential, &url_query, &body)),
-            Err((status, message)) => answer(query::error(status, "InvalidParameterValue", message)),
+        let (parts, body) = request.into_parts();
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err((status, message)) => return answer(query::error(status, "InvalidParameterValue", message)),
+        };
+        if let Some(verifier) = &self.verifier
+            && let Err(error) = verifier.verify(&parts, &body, "sts").await
+        {
+            return answer(sts::unverified(&error));
         }
+        answer(self.sts.handle(credential, parts.uri.query().unwrap_or_default(), &body))
     }
 }
 

@@ -3,11 +3,11 @@
 //! <https://docs.aws.amazon.com/STS/latest/APIReference/API_Operations.html>.
 //! Must not ask whether roles exist or whom they trust: there is no IAM here.
 
-use std::{fmt, path::Path, sync::Arc, time::UNIX_EPOCH};
+use std::{collections::BTreeMap, fmt, path::Path, sync::Arc, time::UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use hothouse_api::name::AccountId;
+use hothouse_api::{generated::ErrorKind, name::AccountId};
 use hothouse_execution::{
     ports::{Clock, CredentialError, CredentialSource, Credentials},
     spec::FunctionSpec,
@@ -18,13 +18,15 @@ use jiff::Timestamp;
 use self::upstream::{Upstream, Wanted};
 pub(crate) use super::token::SecretError;
 use super::{
-    caller::Credential,
+    caller::{Credential, Identity},
     forward::{Forwarder, Keys},
     query::{self, Form, escape},
     token::{AssumedRole, Session, Tokens, Verdict, account_in_key, role_id},
 };
 
 mod upstream;
+
+use crate::config::AuthKey;
 
 /// How long the credentials of execution environments are valid.
 const ENVIRONMENT_SECONDS: i64 = 43_200;
@@ -33,6 +35,8 @@ const ENVIRONMENT_SECONDS: i64 = 43_200;
 pub(crate) struct Sts {
     tokens: Tokens,
     clock: Arc<dyn Clock>,
+    /// The user's keys, by their id.
+    keys: BTreeMap<String, AuthKey>,
     /// Asked first, if there is another endpoint.
     upstream: Option<Upstream>,
 }
@@ -42,6 +46,22 @@ struct ApiError {
     status: StatusCode,
     code: &'static str,
     message: String,
+}
+
+/// What is known about a key.
+#[derive(Debug)]
+pub(crate) enum KeyLookup {
+    /// It is the user's, or was given out here, or by the other endpoint.
+    Known {
+        /// The secret access key.
+        secret: String,
+        /// Whom it belongs to.
+        identity: Identity,
+    },
+    /// Its time is over.
+    Expired,
+    /// Nobody's, or its token is not the one that was given out with it.
+    Unknown,
 }
 
 /// A role's ARN, taken apart.
@@ -65,7 +85,13 @@ impl Sts {
     /// # Errors
     /// The secret in the directory cannot be read or made.
     pub(crate) fn open(directory: Option<&Path>, clock: Arc<dyn Clock>) -> Result<Self, SecretError> {
-        Ok(Sts { tokens: Tokens::open(directory)?, clock, upstream: None })
+        Ok(Sts { tokens: Tokens::open(directory)?, clock, keys: BTreeMap::new(), upstream: None })
+    }
+
+    /// Knows the user's keys, too.
+    pub(crate) fn with_keys(mut self, keys: Vec<AuthKey>) -> Self {
+        self.keys = keys.into_iter().map(|key| (key.id.clone(), key)).collect();
+        self
     }
 
     /// Gives environments the credentials that the other endpoint's STS gives for their roles, where it does.
@@ -77,12 +103,45 @@ impl Sts {
     /// The account that a request acts in: that of the role whose credentials signed it, else the access key
     /// itself if it is an account's number, else `000000000000`.
     pub(crate) fn account_of(&self, credential: &Credential) -> AccountId {
+        self.identity_of(credential).account
+    }
+
+    /// Who a request comes from, as far as its access key and token tell.
+    pub(crate) fn identity_of(&self, credential: &Credential) -> Identity {
         match self.session(credential) {
-            Verdict::Valid(session) => session.account,
+            Verdict::Valid(session) => session.identity(),
             Verdict::Foreign | Verdict::Forged => {
                 let key = &credential.access_key_id;
+                if let Some(key) = self.keys.get(key) {
+                    return key.identity.clone();
+                }
                 let given = || self.upstream.as_ref()?.account_of(key);
-                key.parse().ok().or_else(given).unwrap_or(AccountId::DEFAULT)
+                Identity { account: key.parse().ok().or_else(given).unwrap_or(AccountId::DEFAULT), arn: None }
+            }
+        }
+    }
+
+    /// The secret of a key, and whom it belongs to.
+    pub(crate) fn look_up(&self, credential: &Credential) -> KeyLookup {
+        match self.session(credential) {
+            Verdict::Valid(session) if session.expires <= self.now() => KeyLookup::Expired,
+            Verdict::Valid(session) => KeyLookup::Known {
+                secret: self.tokens.secret_access_key(&session.access_key_id),
+                identity: session.identity(),
+            },
+            Verdict::Forged => KeyLookup::Unknown,
+            Verdict::Foreign => {
+                let id = &credential.access_key_id;
+                if let Some(key) = self.keys.get(id) {
+                    return KeyLookup::Known { secret: key.secret.clone(), identity: key.identity.clone() };
+                }
+                match self.upstream.as_ref().and_then(|upstream| upstream.given(id)) {
+                    Some(given) if credential.session_token.as_ref() == Some(&given.session_token) => {
+                        let identity = self.identity_of(credential);
+                        KeyLookup::Known { secret: given.secret_access_key, identity }
+                    }
+                    Some(_) | None => KeyLookup::Unknown,
+                }
             }
         }
     }
@@ -145,14 +204,13 @@ impl Sts {
 
     fn get_caller_identity(&self, credential: &Credential) -> Result<String, ApiError> {
         let session = self.checked_session(credential)?;
-        let account = self.account_of(credential);
-        let (arn, user) = match &session {
-            Some(session @ Session { role: Some(role), .. }) => {
-                (assumed_role_arn(account, role), user_id(session))
-            }
-            // Whoever is no role is the account's root user.
-            Some(_) | None => (format!("arn:aws:iam::{account}:root"), account.to_string()),
+        let Identity { account, arn } = self.identity_of(credential);
+        let user = match &session {
+            Some(session) => user_id(session),
+            None => account.to_string(),
         };
+        // Whoever is nobody else is the account's root user.
+        let arn = arn.unwrap_or_else(|| format!("arn:aws:iam::{account}:root"));
         Ok(format!(
             "<Arn>{}</Arn><UserId>{}</UserId><Account>{account}</Account>",
             escape(&arn),
@@ -266,6 +324,20 @@ fn session_name(spec: &FunctionSpec) -> String {
 
 // === parts of requests and answers ===
 
+/// What STS calls an error of signatures.
+pub(super) fn unverified(error: &hothouse_api::ApiError) -> Response<Bytes> {
+    let code = match error.kind() {
+        ErrorKind::MissingAuthenticationToken => "MissingAuthenticationToken",
+        ErrorKind::IncompleteSignature => "IncompleteSignature",
+        ErrorKind::UnrecognizedClient => "InvalidClientTokenId",
+        ErrorKind::ExpiredToken => "ExpiredToken",
+        ErrorKind::InvalidSignature => "SignatureDoesNotMatch",
+        _ => "InternalFailure",
+    };
+    let status = StatusCode::from_u16(error.kind().status()).unwrap_or(StatusCode::FORBIDDEN);
+    query::error(status, code, error.message().unwrap_or_default())
+}
+
 fn get_access_key_info(form: &Form) -> Result<String, ApiError> {
     let key = form.get("AccessKeyId").ok_or_else(|| missing("accessKeyId"))?;
     let account = key.parse().ok().or_else(|| account_in_key(key)).unwrap_or(AccountId::DEFAULT);
@@ -280,6 +352,13 @@ fn render_credentials(issued: &Issued) -> String {
          </SecretAccessKey><SessionToken>{session_token}</SessionToken><Expiration>{expiration}</Expiration>\
          </Credentials>"
     )
+}
+
+impl Session {
+    fn identity(&self) -> Identity {
+        let arn = self.role.as_ref().map(|role| assumed_role_arn(self.account, role));
+        Identity { account: self.account, arn }
+    }
 }
 
 fn assumed_role_arn(account: AccountId, role: &AssumedRole) -> String {

@@ -134,6 +134,23 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..service("allow-origin", "ORIGIN", "Web origin whose pages may use the API")
     },
     Setting {
+        form: Form::Many,
+        default_note: "nothing is checked",
+        ..service(
+            "auth",
+            "CHECKS",
+            "Checks on callers: sigv4 (signatures, with the keys of `--auth-keys`), policies (what functions' policies \
+             say about services and deny to their own account), or both with a comma",
+        )
+    },
+    Setting {
+        ..service(
+            "auth-keys",
+            "FILE",
+            "Keys for `--auth sigv4`, like ~/.aws/credentials; `aws_account_id` and `principal_arn` tell whose they are",
+        )
+    },
+    Setting {
         default: &["10m"],
         aliases: &[Alias {
             name: "LAMBDA_KEEPALIVE_MS",

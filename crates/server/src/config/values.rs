@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Isolation, Network};
+use super::{Isolation, Network, auth::Check};
 
 type Parsed<T> = Result<T, String>;
 
@@ -130,6 +130,16 @@ pub(super) fn count(text: &str) -> Parsed<u32> {
 
 pub(super) fn positive(text: &str) -> Parsed<usize> {
     text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "write a whole number above 0".to_owned())
+}
+
+/// Checks, separated by commas.
+pub(super) fn auth_checks(text: &str) -> Parsed<Vec<Check>> {
+    let check = |text: &str| match text.trim() {
+        "sigv4" => Ok(Check::Sigv4),
+        "policies" => Ok(Check::Policies),
+        _ => Err("write sigv4, policies or sigv4,policies".to_owned()),
+    };
+    text.split(',').map(check).collect()
 }
 
 pub(super) fn isolation(text: &str) -> Parsed<Isolation> {

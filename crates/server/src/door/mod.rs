@@ -7,6 +7,7 @@ mod admin;
 mod browser;
 mod connections;
 mod destination;
+mod service;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -22,15 +23,18 @@ use hothouse_api::{
     ApiError, RequestContext,
     dispatch::{BodyLimits, dispatch, operation},
     generated::{ErrorKind, Operation},
-    name::{AccountId, Region, RequestId},
+    name::{Region, RequestId},
 };
 use hothouse_control::Control;
 use hothouse_execution::Engine;
 
-use crate::companions::{
-    self, Companions,
-    caller::Credential,
-    xray::{self, Invoked},
+use crate::{
+    auth::Verifier,
+    companions::{
+        self, Companions,
+        caller::{Credential, Identity},
+        xray::{self, Invoked},
+    },
 };
 
 pub(crate) use browser::Admission;
@@ -46,6 +50,8 @@ pub(crate) struct Door {
     pub(crate) engine: Engine,
     pub(crate) companions: Companions,
     pub(crate) admission: Admission,
+    /// If signatures are verified.
+    pub(crate) verifier: Option<Arc<Verifier>>,
     pub(crate) limits: BodyLimits,
 }
 
@@ -87,10 +93,22 @@ impl Door {
         }
     }
 
-    /// The account and region that a request acts in.
-    fn caller(&self, credential: &Credential) -> (AccountId, Region) {
+    /// Who sends a request, and the region that it acts in.
+    ///
+    /// # Errors
+    /// If its signature should be right and is not.
+    async fn caller(
+        &self,
+        parts: &Parts,
+        credential: &Credential,
+        body: &Bytes,
+    ) -> Result<(Identity, Region), ApiError> {
         let region = credential.region.clone().unwrap_or_else(|| self.companions.default_region.clone());
-        (self.companions.sts.account_of(credential), region)
+        let identity = match &self.verifier {
+            None => self.companions.sts.identity_of(credential),
+            Some(verifier) => verifier.verify(parts, body, "lambda").await?,
+        };
+        Ok((identity, region))
     }
 
     async fn lambda(
@@ -108,14 +126,17 @@ impl Door {
         };
         let sent = parts.headers.get(TRACE_ID).and_then(|trace| trace.to_str().ok());
         let trace = Arc::new(OnceLock::new());
-        let (account, region) = self.caller(credential);
+        let (Identity { account, arn }, region) = match self.caller(parts, credential, &body).await {
+            Ok(caller) => caller,
+            Err(error) => return error.respond(request_id),
+        };
         let context = RequestContext {
             account,
             region: region.clone(),
             operation: None,
             request_id,
-            caller_arn: None,
-            service: None,
+            caller_arn: arn,
+            service: service::of(&parts.headers),
             trace_id: sent.map(str::to_owned),
             trace: trace.clone(),
         };
