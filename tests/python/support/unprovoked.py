@@ -4,7 +4,7 @@ _NETWORK = "functions have the machine's network; there are no network interface
 _KMS = "there is no KMS behind it: keys are kept and shown, and nothing is encrypted with them."
 _FILES = "file systems are kept and shown, and not mounted."
 _SNAP_START = "a version with SnapStart starts like any other: there is no snapshot that could fail."
-_ARTIFACT = "packages are copied when they are uploaded, so nothing that a function runs from can go away."
+_ARTIFACT = "packages are copied when they are uploaded: only one that is deleted by hand fails (`test_states.py`)."
 
 # Of every operation.
 GENERAL = {

@@ -86,11 +86,21 @@ impl Networks {
         // Errors of EC2 are about what it was asked for, those of others about the question.
         match query::element(&xml, "Code") {
             Some(code) if code.starts_with("Invalid") && code.contains('.') => {
-                let message = query::element(&xml, "Message").unwrap_or_default();
+                let message = aws_words(&code, ids, query::element(&xml, "Message").unwrap_or_default());
                 Err(NetworkError { operation, code, message }.into())
             }
             _ => Err(no_ec2()),
         }
+    }
+}
+
+/// EC2's message about what it does not find. Its emulators word it in other ways, but clients know AWS's.
+fn aws_words(code: &str, ids: &[String], message: String) -> String {
+    let missing = ids.iter().find(|id| message.contains(id.as_str()));
+    match (code, missing) {
+        ("InvalidSubnetID.NotFound", Some(id)) => format!("The subnet ID '{id}' does not exist"),
+        ("InvalidGroup.NotFound", Some(id)) => format!("The security group '{id}' does not exist"),
+        _ => message,
     }
 }
 
