@@ -37,10 +37,11 @@ pub(crate) fn follow(control: &Control, changes: &[Change]) {
                 }
             }
             Event::SettingRemoved { kind: SettingKind::ProvisionedConcurrency, .. }
-            | Event::AliasDeleted { .. }
-            | Event::AliasPut { .. } => supply(control, key, None),
-            // Environments of versions that are no more go with their versions.
-            Event::Created { .. }
+            | Event::AliasDeleted { .. } => supply(control, key, None),
+            // Environments of versions that are no more go with their versions. An alias that takes provisioned
+            // concurrency elsewhere has its configuration put anew.
+            Event::AliasPut { .. }
+            | Event::Created { .. }
             | Event::Updated { .. }
             | Event::Published { .. }
             | Event::Amended { .. }
