@@ -1,7 +1,7 @@
 """Capacity providers through boto3: their life, functions on them, scaling configurations."""
 
 import pytest
-from support.functions import error_of, unique
+from support.functions import Functions, error_of, unique
 from support.service import ACCOUNT
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/operator"
@@ -136,6 +136,29 @@ def test_account_has_a_thousand_providers(start_service):
     assert (more.code, more.status) == ("CapacityProviderLimitExceededException", 400)
     client.delete_capacity_provider(CapacityProviderName="0")
     client.create_capacity_provider(CapacityProviderName="more", **PARAMETERS)
+
+
+def test_what_cannot_be_is_refused(client, functions, providers):
+    name = providers()
+    manual = {"CapacityProviderScalingConfig": {"ScalingMode": "Manual"}}
+    plain = functions.create(Publish=True)
+    for call, arguments in (
+        (client.create_capacity_provider, {"CapacityProviderName": unique(), **PARAMETERS, **manual}),
+        (client.update_capacity_provider, {"CapacityProviderName": name, **manual}),
+        (client.list_capacity_providers, {"Marker": "*"}),
+        (client.list_function_versions_by_capacity_provider, {"CapacityProviderName": name, "Marker": "*"}),
+        (client.get_function_scaling_config, {"FunctionName": plain, "Qualifier": "1"}),
+        (client.put_function_scaling_config, {"FunctionName": plain, "Qualifier": "1"}),
+    ):
+        assert error_of(call, **arguments).code == "InvalidParameterValueException"
+
+
+def test_scaling_waits_for_the_version(start_service):
+    client = start_service("--function-create-delay", "1h").client()
+    client.create_capacity_provider(CapacityProviderName="p", **PARAMETERS)
+    name = Functions(client).create(**on("p"), Publish=True)
+    refused = error_of(client.put_function_scaling_config, FunctionName=name, Qualifier="1")
+    assert (refused.code, refused.status) == ("ResourceConflictException", 409)
 
 
 def test_what_is_not_there_is_not_found(client, functions):

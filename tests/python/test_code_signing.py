@@ -1,7 +1,7 @@
 """Code signing configurations through boto3: their life, functions that have one, deployments that they refuse."""
 
 import pytest
-from support.functions import error_of, probe, unique
+from support.functions import ROLE, Functions, error_of, probe, unique
 from support.service import ACCOUNT
 
 PROFILE = f"arn:aws:signer:us-east-1:{ACCOUNT}:/signing-profiles/test/0123456789"
@@ -90,7 +90,49 @@ def test_unsigned_packages_are_refused_if_the_policy_is_enforced(client, functio
     assert client.update_function_code(FunctionName=name, ZipFile=probe())["FunctionName"] == name
 
 
-def test_what_is_not_there_is_not_found(client, functions):
+def test_what_cannot_be_is_refused(client, functions, signing):
+    many = {str(number): "" for number in range(51)}
+    refused = error_of(client.create_code_signing_config, AllowedPublishers=PUBLISHERS, Tags=many)
+    assert tuple(refused) == (
+        "InvalidParameterValueException",
+        400,
+        "Number of tags exceeds resource tag limit.",
+    )
+    for call, arguments in (
+        (client.list_code_signing_configs, {}),
+        (client.list_functions_by_code_signing_config, {"CodeSigningConfigArn": signing()}),
+    ):
+        assert error_of(call, **arguments, Marker="*").message == "Marker is invalid"
+    image = unique()
+    client.create_function(
+        FunctionName=image,
+        Role=ROLE,
+        PackageType="Image",
+        Code={"ImageUri": f"{ACCOUNT}.dkr.ecr.us-east-1.amazonaws.com/image:latest"},
+    )
+    functions.made.append(image)
+    for call, arguments in (
+        (client.put_function_code_signing_config, {"CodeSigningConfigArn": signing()}),
+        (client.get_function_code_signing_config, {}),
+        (client.delete_function_code_signing_config, {}),
+    ):
+        assert tuple(error_of(call, FunctionName=image, **arguments)) == (
+            "InvalidParameterValueException",
+            400,
+            "Code signing is not supported for functions created with container images.",
+        )
+
+
+def test_busy_functions_keep_their_configuration(start_service):
+    client = start_service("--function-create-delay", "1h").client()
+    arn = client.create_code_signing_config(AllowedPublishers=PUBLISHERS)["CodeSigningConfig"]["CodeSigningConfigArn"]
+    name = Functions(client).create(wait=False)
+    put = error_of(client.put_function_code_signing_config, FunctionName=name, CodeSigningConfigArn=arn)
+    deleted = error_of(client.delete_function_code_signing_config, FunctionName=name)
+    assert (put.code, deleted.code) == ("ResourceConflictException", "ResourceConflictException")
+
+
+def test_what_is_not_there_is_not_found(client, functions, signing):
     for call in (
         client.get_code_signing_config,
         client.update_code_signing_config,
@@ -108,5 +150,9 @@ def test_what_is_not_there_is_not_found(client, functions):
     assert tuple(put) == ("CodeSigningConfigNotFoundException", 404, gone)
     with pytest.raises(client.exceptions.CodeSigningConfigNotFoundException):
         functions.create(CodeSigningConfigArn=UNKNOWN)
-    for call in (client.get_function_code_signing_config, client.delete_function_code_signing_config):
-        assert error_of(call, FunctionName=unique()).code == "ResourceNotFoundException"
+    for call, arguments in (
+        (client.put_function_code_signing_config, {"CodeSigningConfigArn": signing()}),
+        (client.get_function_code_signing_config, {}),
+        (client.delete_function_code_signing_config, {}),
+    ):
+        assert error_of(call, FunctionName=unique(), **arguments).code == "ResourceNotFoundException"

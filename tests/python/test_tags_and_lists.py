@@ -52,11 +52,17 @@ def test_tags_have_limits_and_belong_to_functions(client, functions):
         "Tags on function aliases and versions are not supported. Please specify a function ARN.",
     )
     unknown = f"{ARN}:{unique()}"
-    assert tuple(error_of(client.list_tags, Resource=unknown)) == (
-        "ResourceNotFoundException",
-        404,
-        f"Function not found: {unknown}",
-    )
+    for call, arguments in (
+        (client.list_tags, {}),
+        (client.tag_resource, {"Tags": {"a": "b"}}),
+        (client.untag_resource, {"TagKeys": ["a"]}),
+    ):
+        assert tuple(error_of(call, Resource=unknown, **arguments)) == (
+            "ResourceNotFoundException",
+            404,
+            f"Function not found: {unknown}",
+        )
+        assert error_of(call, Resource=f"{arn}:1", **arguments).code == "InvalidParameterValueException"
 
 
 @pytest.fixture(scope="module")

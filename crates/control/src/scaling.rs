@@ -9,7 +9,7 @@ use hothouse_api::{
     ApiError, RequestContext,
     generated::{
         FunctionScalingConfig, GetFunctionScalingConfigRequest, GetFunctionScalingConfigResponse,
-        PutFunctionScalingConfigRequest, PutFunctionScalingConfigResponse,
+        PutFunctionScalingConfigRequest, PutFunctionScalingConfigResponse, State as Shown, StateReasonCode,
     },
     name::Qualifier,
 };
@@ -21,7 +21,7 @@ use crate::{
     error::{self, invalid_parameter},
     state::{
         Change, Event, Setting, SettingKind, State,
-        model::{Function, FunctionKey, Version, settings::FunctionScaling},
+        model::{Function, FunctionKey, Status, Version, settings::FunctionScaling},
     },
     target::Target,
 };
@@ -49,6 +49,10 @@ pub(crate) async fn put(
             let function_state = this
                 .change(&target.key, |state| {
                     let (function, version) = find(state, &target)?;
+                    if version.status == Status::Creating {
+                        let arn = target.arn();
+                        return Err(error::wrong_state(&arn, Shown::Pending, StateReasonCode::Creating));
+                    }
                     let applied = match delay.is_zero() {
                         true => Some(requested.clone()),
                         false => now(function, &target.qualifier).and_then(|before| before.applied.clone()),

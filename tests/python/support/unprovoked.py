@@ -38,8 +38,53 @@ GENERAL = {
     "CodeArtifactUserPendingException": _ARTIFACT,
 }
 
+_CONSTRAINTS = "the model's constraints leave nothing else to refuse, and those are told as ValidationException."
+_SIGNED = "a code signing configuration cannot be deleted while a function has it."
+_UNSIGNED = "nobody signs packages for a local service: an unsigned one is refused with CodeVerificationFailed."
+_NO_EXECUTION = "durable functions are not run yet, so there is no execution that could be in a state."
+_TAGS = "tags are put and taken away at once, whatever else happens."
+
 # Of single operations.
-SINGLE = {}
+SINGLE = {
+    **{(one, "CodeSigningConfigNotFoundException"): _SIGNED for one in (
+        "DeleteFunctionCodeSigningConfig",
+        "GetFunctionCodeSigningConfig",
+        "UpdateFunctionCode",
+        "UpdateFunctionConfiguration",
+    )},
+    **{(one, "InvalidCodeSignatureException"): _UNSIGNED for one in (
+        "CreateFunction",
+        "UpdateFunctionCode",
+        "UpdateFunctionConfiguration",
+    )},
+    **{(one, "InvalidParameterValueException"): _CONSTRAINTS for one in (
+        "DeleteCapacityProvider",
+        "DeleteCodeSigningConfig",
+        "GetCapacityProvider",
+        "GetCodeSigningConfig",
+        "UpdateCodeSigningConfig",
+    )},
+    **{(one, code): _NO_EXECUTION for one, code in (
+        ("DeleteDurableExecution", "InvalidParameterValueException"),
+        ("DeleteDurableExecution", "ResourceConflictException"),
+        ("GetDurableExecution", "InvalidParameterValueException"),
+        ("GetDurableExecutionHistory", "InvalidParameterValueException"),
+        ("Invoke", "DurableExecutionAlreadyStartedException"),
+        ("PauseDurableExecution", "InvalidParameterValueException"),
+        ("PauseDurableExecution", "ResourceConflictException"),
+        ("ResumeDurableExecution", "InvalidParameterValueException"),
+        ("ResumeDurableExecution", "ResourceConflictException"),
+        ("SendDurableExecutionCallbackFailure", "CallbackTimeoutException"),
+        ("SendDurableExecutionCallbackFailure", "InvalidParameterValueException"),
+        ("SendDurableExecutionCallbackHeartbeat", "CallbackTimeoutException"),
+        ("SendDurableExecutionCallbackHeartbeat", "InvalidParameterValueException"),
+        ("SendDurableExecutionCallbackSuccess", "CallbackTimeoutException"),
+        ("SendDurableExecutionCallbackSuccess", "InvalidParameterValueException"),
+        ("StopDurableExecution", "InvalidParameterValueException"),
+    )},
+    ("TagResource", "ResourceConflictException"): _TAGS,
+    ("UntagResource", "ResourceConflictException"): _TAGS,
+}
 
 
 def reason(operation, code):

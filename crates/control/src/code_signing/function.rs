@@ -19,6 +19,7 @@ use super::config;
 use crate::{
     control::Control,
     error::{self, invalid_parameter},
+    function::update::replaceable,
     page::{self, Page},
     state::{
         Event, ResourceId, Setting, SettingKind, State,
@@ -40,6 +41,7 @@ pub(crate) async fn put(
             let name = name_of(&key.scope, &arn)?;
             this.change_with(&key, &[(key.scope.clone(), name)], |state| {
                 zipped(state, &key)?;
+                replaceable(state, &key, None)?;
                 config::find(state, &key.scope, &arn).ok_or_else(|| missing(&arn))?;
                 let answer = PutFunctionCodeSigningConfigResponse {
                     code_signing_config_arn: Some(arn.clone()),
@@ -77,7 +79,8 @@ pub(crate) async fn delete(
     control
         .run(async move {
             this.change(&key, |state| {
-                let function = zipped(state, &key)?;
+                zipped(state, &key)?;
+                let function = replaceable(state, &key, None)?;
                 let event = Event::SettingRemoved { qualifier: None, kind: SettingKind::CodeSigning };
                 // Unverified: that there is nothing wrong with taking away what is not there.
                 Ok((if config_of(function).is_some() { vec![event] } else { Vec::new() }, ()))

@@ -208,7 +208,10 @@ pub(crate) fn updatable<'a>(
 }
 
 /// The function, if its code may be replaced now: also if it has none any more.
-fn replaceable<'a>(
+///
+/// # Errors
+/// If it is not there, not of the revision that the caller knows, or busy.
+pub(crate) fn replaceable<'a>(
     state: &'a State,
     key: &FunctionKey,
     revision_id: Option<&str>,

@@ -361,6 +361,18 @@ async fn lists_come_in_pages() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn scaling_waits_for_the_version() {
+    let delay = Duration::from_secs(30);
+    let service = configured(ControlConfig { create_delay: delay, ..ControlConfig::default() }).await;
+    service.provided("p").await;
+    service.created(managed(json!({ "Publish": true }))).await;
+    let refused = service.scaling(Method::PUT, "1", json!({})).await.error();
+    assert!(refused.starts_with("409 ResourceConflictException: "), "{refused}");
+    tokio::time::sleep(delay * 2).await;
+    assert_eq!(service.scaling(Method::PUT, "1", json!({})).await.status, 202);
+}
+
+#[tokio::test(start_paused = true)]
 async fn scaling_is_kept_for_versions_on_a_provider() {
     let delay = Duration::from_secs(30);
     let service =

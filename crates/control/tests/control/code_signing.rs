@@ -1,11 +1,14 @@
 //! Code signing configurations, and functions that have one.
 
+use std::time::Duration;
+
+use hothouse_control::ControlConfig;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     scenario::Scenario,
-    support::{ARN, Answer, Service, durable, package, service},
+    support::{ARN, Answer, Service, configured, durable, package, service},
 };
 
 const RECORDED: &str = include_str!("recorded/code_signing.json");
@@ -162,6 +165,22 @@ async fn unsigned_packages_are_refused_if_the_policy_is_enforced() {
     assert_eq!(service.get("/f").await.body, before);
     assert_eq!(service.update_configuration(json!({ "Description": "d" })).await.status, 200);
     assert_eq!(service.publish(json!({})).await.status, 201);
+}
+
+#[tokio::test(start_paused = true)]
+async fn function_keeps_its_configuration_while_it_is_busy() {
+    let delay = Duration::from_secs(30);
+    let service = configured(ControlConfig { create_delay: delay, ..ControlConfig::default() }).await;
+    let arn = service.signing("Warn").await;
+    service.created(json!({ "CodeSigningConfigArn": arn })).await;
+    for (method, body) in
+        [(Method::PUT, json!({ "CodeSigningConfigArn": arn })), (Method::DELETE, Value::Null)]
+    {
+        let refused = service.of_function(method, body).await.error();
+        assert!(refused.starts_with("409 ResourceConflictException: "), "{refused}");
+    }
+    tokio::time::sleep(delay * 2).await;
+    assert_eq!(service.of_function(Method::DELETE, Value::Null).await.status, 204);
 }
 
 #[tokio::test]
