@@ -66,7 +66,7 @@ async fn run(
         start,
         settings,
         enabled,
-        // Recorded for queues: one that is not to be read is `Disabled` at once.
+        // Recorded for queues: one that is not to be read is `Disabled` at once. Unverified for other sources.
         transition: enabled.then_some(Transition::Creating),
         last_modified: now,
         tags,
@@ -112,6 +112,8 @@ pub(super) fn check_target<'a>(
 }
 
 /// What a qualifier stands for: no qualifier means `$LATEST`, though replies tell them apart.
+///
+/// Unverified: that AWS takes the two for the same when it compares mappings.
 pub(super) fn effective(qualifier: Option<&Qualifier>) -> Option<&Qualifier> {
     qualifier.filter(|qualifier| !matches!(qualifier, Qualifier::Latest))
 }

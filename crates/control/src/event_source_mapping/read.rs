@@ -32,6 +32,8 @@ pub(crate) fn get(
 }
 
 /// A filter may name what does not exist.
+///
+/// Unverified: that the name of a function alone does not stand for its versions and aliases as well.
 pub(crate) fn list(
     control: &Control,
     context: &RequestContext,

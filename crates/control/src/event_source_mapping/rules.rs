@@ -136,6 +136,7 @@ fn start(
         (Source::ManagedKafka { .. } | Source::SelfManagedKafka { .. }, None) => {
             EventSourcePosition::TrimHorizon
         }
+        // Unverified for DocumentDB.
         (Source::Kinesis { .. } | Source::DynamoDb { .. } | Source::DocumentDb { .. }, None) => {
             return Err(invalid_parameter(
                 "1 validation error detected: Value null at 'startingPosition' failed to satisfy constraint: Member \

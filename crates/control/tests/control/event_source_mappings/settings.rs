@@ -219,6 +219,22 @@ async fn settings_that_contradict_each_other_are_refused() {
 }
 
 #[tokio::test]
+async fn stream_may_be_read_from_a_moment_on() {
+    let service = with_function().await;
+    let members = json!({
+        "EventSourceArn": STREAM,
+        "StartingPosition": "AT_TIMESTAMP",
+        "StartingPositionTimestamp": 1_700_000_000.5,
+    });
+    let id = service.mapped("f", members).await;
+    let shown = service.mapping(&id).await.body;
+    assert_eq!(
+        (&shown["StartingPosition"], &shown["StartingPositionTimestamp"]),
+        (&json!("AT_TIMESTAMP"), &json!(1_700_000_000.5))
+    );
+}
+
+#[tokio::test]
 async fn brokers_need_to_know_what_to_read_and_how_to_get_in() {
     let service = with_function().await;
     let auth = json!([{ "Type": "BASIC_AUTH", "URI": "arn:aws:secretsmanager:us-east-1:1:secret:s" }]);
