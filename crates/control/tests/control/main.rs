@@ -13,6 +13,7 @@ mod durable_operations;
 mod event_invoke;
 mod event_source_mappings;
 mod function_layers;
+mod function_scenarios;
 mod function_urls;
 mod functions;
 mod fuzz;
