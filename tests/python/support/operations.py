@@ -83,9 +83,20 @@ def has_payload(operation):
     return bool(shape) and "payload" in model()["shapes"][shape]
 
 
-def is_paginated(operation):
+def members(operation):
+    """Names of what an operation takes."""
     shape = model()["operations"][operation].get("input", {}).get("shape")
-    return bool(shape) and "Marker" in model()["shapes"][shape]["members"]
+    return model()["shapes"][shape]["members"] if shape else {}
+
+
+def required(operation):
+    """Names of what an operation must be given."""
+    shape = model()["operations"][operation].get("input", {}).get("shape")
+    return model()["shapes"][shape].get("required", []) if shape else []
+
+
+def is_paginated(operation):
+    return "Marker" in members(operation)
 
 
 def documented(operation):

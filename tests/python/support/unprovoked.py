@@ -1,9 +1,14 @@
 """Why some documented errors are not provoked by any test: the one place for these reasons."""
 
+from .world import WITHOUT_EXECUTION
+
 _NETWORK = "functions have the machine's network; there are no network interfaces to be had or denied."
 _KMS = "there is no KMS behind it: keys are kept and shown, and nothing is encrypted with them."
 _FILES = "file systems are kept and shown, and not mounted."
 _SNAP_START = "a version with SnapStart starts like any other: there is no snapshot that could fail."
+_RUNTIMES = "runtimes of customers' own cannot be made here."
+_DURABLE = "durable functions are kept and not run, so no execution and no callback is ever there."
+_USED = "a configuration that a function uses cannot be deleted."
 _ARTIFACT = "packages are copied when they are uploaded: only one that is deleted by hand fails (`test_states.py`)."
 
 # Of every operation.
@@ -36,55 +41,76 @@ GENERAL = {
     "CodeArtifactUserDeletedException": _ARTIFACT,
     "CodeArtifactUserFailedException": _ARTIFACT,
     "CodeArtifactUserPendingException": _ARTIFACT,
+    "RuntimeAliasDeletedException": _RUNTIMES,
+    "RuntimeVersionDeletedException": _RUNTIMES,
+    "InvalidRuntimeException": "which runtimes there are depends on the machine: it is the answer where one is missing.",
+    "InvalidZipFileException": "archives are checked when they are uploaded.",
+    "UnsupportedMediaTypeException": "any content type is accepted, as AWS does.",
+    "SerializedRequestEntityTooLargeException": "requests are measured before anything is made of them, and refused as RequestEntityTooLarge.",
+    "ServiceQuotaExceededException": "no quota of the account is bought.",
+    "ModeNotSupportedException": "every mode of invocation is supported.",
+    "ResourceNotReadyException": "functions do not become inactive.",
+    "RecursiveInvocationException": "loops through queues and topics are not looked for: events do not come from there yet.",
+    "DurableExecutionAlreadyStartedException": _DURABLE,
+    "CallbackTimeoutException": _DURABLE,
+    "PublicPolicyException": "nothing blocks public policies here.",
+    "AliasLimitExceededException": "aliases are not limited.",
+    "CapacityProviderLimitExceededException": "AWS's limit is kept, and tested in `crates/control`.",
+    "FunctionVersionsPerCapacityProviderLimitExceededException": "AWS's limit is kept, and tested in `crates/control`.",
+    "InvalidCodeSignatureException": "nobody signs packages for a local service: one without signature is refused with CodeVerificationFailed.",
 }
-
-_CONSTRAINTS = "the model's constraints leave nothing else to refuse, and those are told as ValidationException."
-_SIGNED = "a code signing configuration cannot be deleted while a function has it."
-_UNSIGNED = "nobody signs packages for a local service: an unsigned one is refused with CodeVerificationFailed."
-_NO_EXECUTION = "durable functions are not run yet, so there is no execution that could be in a state."
-_TAGS = "tags are put and taken away at once, whatever else happens."
 
 # Of single operations.
 SINGLE = {
-    **{(one, "CodeSigningConfigNotFoundException"): _SIGNED for one in (
-        "DeleteFunctionCodeSigningConfig",
-        "GetFunctionCodeSigningConfig",
-        "UpdateFunctionCode",
-        "UpdateFunctionConfiguration",
-    )},
-    **{(one, "InvalidCodeSignatureException"): _UNSIGNED for one in (
-        "CreateFunction",
-        "UpdateFunctionCode",
-        "UpdateFunctionConfiguration",
-    )},
-    **{(one, "InvalidParameterValueException"): _CONSTRAINTS for one in (
-        "DeleteCapacityProvider",
-        "DeleteCodeSigningConfig",
-        "GetCapacityProvider",
-        "GetCodeSigningConfig",
-        "UpdateCodeSigningConfig",
-    )},
-    **{(one, code): _NO_EXECUTION for one, code in (
-        ("DeleteDurableExecution", "InvalidParameterValueException"),
-        ("DeleteDurableExecution", "ResourceConflictException"),
-        ("GetDurableExecution", "InvalidParameterValueException"),
-        ("GetDurableExecutionHistory", "InvalidParameterValueException"),
-        ("Invoke", "DurableExecutionAlreadyStartedException"),
-        ("PauseDurableExecution", "InvalidParameterValueException"),
-        ("PauseDurableExecution", "ResourceConflictException"),
-        ("ResumeDurableExecution", "InvalidParameterValueException"),
-        ("ResumeDurableExecution", "ResourceConflictException"),
-        ("SendDurableExecutionCallbackFailure", "CallbackTimeoutException"),
-        ("SendDurableExecutionCallbackFailure", "InvalidParameterValueException"),
-        ("SendDurableExecutionCallbackHeartbeat", "CallbackTimeoutException"),
-        ("SendDurableExecutionCallbackHeartbeat", "InvalidParameterValueException"),
-        ("SendDurableExecutionCallbackSuccess", "CallbackTimeoutException"),
-        ("SendDurableExecutionCallbackSuccess", "InvalidParameterValueException"),
-        ("StopDurableExecution", "InvalidParameterValueException"),
-    )},
-    ("TagResource", "ResourceConflictException"): _TAGS,
-    ("UntagResource", "ResourceConflictException"): _TAGS,
-}
+    ("DeleteFunctionCodeSigningConfig", "CodeSigningConfigNotFoundException"): _USED,
+    ("GetFunctionCodeSigningConfig", "CodeSigningConfigNotFoundException"): _USED,
+    ("UpdateFunctionCode", "CodeSigningConfigNotFoundException"): _USED,
+    ("UpdateFunctionConfiguration", "CodeSigningConfigNotFoundException"): _USED,
+    ("UpdateFunctionConfiguration", "CodeVerificationFailedException"): "code is verified when it comes.",
+    ("PutResourcePolicy", "PolicyLengthExceededException"): "a policy that is too long breaks the model's bound first: ValidationException.",
+    **{
+        (operation, "InvalidParameterValueException"): "it has no rule beyond those of the model, which are a ValidationException."
+        for operation in (
+            "CreateCodeSigningConfig", "DeleteCapacityProvider", "DeleteCodeSigningConfig", "DeleteEventSourceMapping",
+            "DeleteResourcePolicy", "GetCapacityProvider", "GetCodeSigningConfig", "GetEventSourceMapping",
+            "GetFunctionRecursionConfig", "GetLayerVersionByArn", "GetResourcePolicy", "PutFunctionRecursionConfig",
+            "UpdateCodeSigningConfig",
+        )
+    },
+    **{
+        (operation, "InvalidParameterValueException"): _DURABLE
+        for operation in (
+            "DeleteDurableExecution", "GetDurableExecution", "GetDurableExecutionHistory", "PauseDurableExecution",
+            "ResumeDurableExecution", "SendDurableExecutionCallbackFailure", "SendDurableExecutionCallbackHeartbeat",
+            "SendDurableExecutionCallbackSuccess", "StopDurableExecution",
+        )
+    },
+    **{
+        (operation, "ResourceConflictException"): _DURABLE
+        for operation in ("DeleteDurableExecution", "PauseDurableExecution", "ResumeDurableExecution")
+    },
+    **{
+        (operation, "ResourceConflictException"): "it can always be done: nothing that is under way is in its way, and changes wait for each other."
+        for operation in (
+            "DeleteAlias", "DeleteEventSourceMapping", "DeleteFunctionCodeSigningConfig", "DeleteFunctionConcurrency",
+            "DeleteFunctionEventInvokeConfig", "DeleteFunctionUrlConfig", "DeleteProvisionedConcurrencyConfig",
+            "DeleteResourcePolicy", "PutFunctionCodeSigningConfig", "PutFunctionConcurrency", "PutFunctionEventInvokeConfig",
+            "PutFunctionRecursionConfig", "PutFunctionScalingConfig", "PutResourcePolicy", "PutRuntimeManagementConfig",
+            "RemoveLayerVersionPermission", "TagResource", "UntagResource", "UpdateAlias", "UpdateEventSourceMapping",
+            "UpdateFunctionEventInvokeConfig", "UpdateFunctionUrlConfig",
+        )
+    },
+    ("CreateEventSourceMapping", "ResourceNotFoundException"): "a function that is not there is told as an InvalidParameterValue.",
+    ("CreateFunction", "ResourceNotFoundException"): "what it refers to and is not there is told as an InvalidParameterValue.",
+    ("DeleteAlias", "ResourceNotFoundException"): "deleting what is not there succeeds.",
+    ("DeleteLayerVersion", "ResourceNotFoundException"): "deleting what is not there succeeds.",
+    ("ListEventSourceMappings", "ResourceNotFoundException"): "what nothing belongs to has an empty list.",
+    ("ListLayerVersions", "ResourceNotFoundException"): "what nothing belongs to has an empty list.",
+    ("PublishLayerVersion", "ResourceNotFoundException"): "a layer is made by its first version.",
+}  # fmt: skip
+
+# Why some operations cannot succeed.
+IDLE = {operation: _DURABLE for operation in WITHOUT_EXECUTION}
 
 
 def reason(operation, code):

@@ -19,14 +19,15 @@ def arn(kind, name):
 class World:
     """Makes things in one service, and takes functions away in the end."""
 
-    def __init__(self, client):
+    def __init__(self, client, wait=True):
         self.client = client
+        self.wait = wait
         self.functions = Functions(client)
         self.numbers = itertools.count(1)
 
     def function(self, **parameters):
-        """A function that is active."""
-        return {"FunctionName": self.functions.create(CODE, **{**MAIN, **parameters})}
+        """A function that is active, unless this world does not wait for that."""
+        return {"FunctionName": self.functions.create(CODE, **{"wait": self.wait, **MAIN, **parameters})}
 
     def version(self):
         function = self.function()
