@@ -65,6 +65,15 @@ impl ClientError {
         matches!(self, Self::Unreachable { .. })
     }
 
+    /// Whether the service verifies signatures: requests of this client have none that is worth anything.
+    pub(crate) fn is_unsigned(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { kind, .. }
+                if kind == "UnrecognizedClientException" || kind == "InvalidSignatureException"
+        )
+    }
+
     /// Whether the service knows no such thing.
     pub(crate) fn is_not_found(&self) -> bool {
         // CloudWatch Logs says so with status 400.

@@ -45,7 +45,7 @@ use crate::{
         sts::{SecretError, Sts},
         xray::{self, Daemon, DaemonError, Xray},
     },
-    config::{DebugSetting, Isolation, Limits, Network, ServiceConfig},
+    config::{Auth, DebugSetting, Isolation, Limits, Network, ServiceConfig},
     debug_file::DebugFile,
     door::{Admission, Connections, Door},
 };
@@ -186,6 +186,7 @@ impl Service {
             summary.push(format!("Network: {}", network_words(wanted, network)));
         }
         summary.extend(debug_summary(&config.debug));
+        summary.extend(auth_summary(&config.auth));
         let engine = Engine::new(
             EngineConfig {
                 keep_alive: config.keep_alive,
@@ -420,6 +421,18 @@ fn debug_summary(setting: &DebugSetting) -> Option<String> {
         }
     };
     Some(format!("Debugging: {which}; time limits are 1 h there"))
+}
+
+fn auth_summary(auth: &Auth) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(keys) = &auth.keys {
+        let keys: Vec<&str> = keys.iter().map(|key| key.id.as_str()).collect();
+        lines.push(format!("Signatures are verified; keys: {}", keys.join(", ")));
+    }
+    if auth.policies {
+        lines.push("Policies bind services, and deny their own account".to_owned());
+    }
+    lines
 }
 
 fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig {

@@ -76,9 +76,14 @@ impl CommandError {
     /// A request to the service failed while `attempted`.
     pub(crate) fn client(attempted: impl Into<String>, error: ClientError, config: &ClientConfig) -> Self {
         let this = Self::new(attempted);
-        let unreachable = error.is_unreachable();
-        let this = this.because(error);
-        if unreachable { this.hint(how_to_reach(config)) } else { this }
+        let hint = if error.is_unreachable() {
+            Some(how_to_reach(config))
+        } else if error.is_unsigned() {
+            Some(NOT_SIGNED.to_owned())
+        } else {
+            None
+        };
+        Self { hint, ..this.because(error) }
     }
 
     /// The pipe that output goes to was closed; nothing is wrong.
@@ -87,6 +92,9 @@ impl CommandError {
         cause.is_some_and(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
     }
 }
+
+const NOT_SIGNED: &str = "the service runs with `--auth sigv4`, and this command does not sign; the `aws` command does, \
+                          with a key of `--auth-keys`";
 
 impl Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
