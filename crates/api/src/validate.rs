@@ -18,8 +18,11 @@ use crate::{
 
 /// Checks a bound input.
 pub(crate) fn validate(operation: Operation, bound: &Bound) -> Result<(), ApiError> {
-    let mut violations =
-        Violations { messages: Vec::new(), has_own_runtime_rule: has_own_runtime_rule(operation) };
+    let mut violations = Violations {
+        messages: Vec::new(),
+        has_own_runtime_rule: has_own_runtime_rule(operation),
+        may_be_managed: may_be_managed(operation, &bound.members),
+    };
     violations.structure("", operation.input(), &bound.members);
     violations.payload(operation.input(), bound.payload.len());
     let Violations { messages, .. } = violations;
@@ -77,9 +80,26 @@ fn has_own_runtime_rule(operation: Operation) -> bool {
     matches!(operation, Operation::CreateFunction | Operation::UpdateFunctionConfiguration)
 }
 
+/// Whether this may be about a function on a capacity provider. An update need not say so: it is held against the wider
+/// bounds, and whoever knows the function refuses what is beyond the others.
+fn may_be_managed(operation: Operation, members: &Map<String, Value>) -> bool {
+    match operation {
+        Operation::CreateFunction => {
+            members.get("CapacityProviderConfig").is_some_and(|sent| !sent.is_null())
+        }
+        Operation::UpdateFunctionConfiguration => true,
+        _ => false,
+    }
+}
+
+/// Upper bounds for functions on a capacity provider, where they are not those of AWS's own machines.
+const MANAGED_MAXIMA: [(&str, i64); 3] =
+    [("ephemeralStorage.size", 32_768), ("memorySize", 32_768), ("timeout", 5400)];
+
 struct Violations {
     messages: Vec<String>,
     has_own_runtime_rule: bool,
+    may_be_managed: bool,
 }
 
 impl Violations {
@@ -157,7 +177,15 @@ impl Violations {
                 }
             }
             _ => {
+                let managed =
+                    MANAGED_MAXIMA.iter().find(|(bounded, _)| self.may_be_managed && *bounded == path);
                 for constraint in constraints(shape) {
+                    let constraint = match (constraint, managed) {
+                        (Constraint::MaxValue(_), Some((_, max))) => {
+                            Constraint::MaxValue(Number::Whole(*max))
+                        }
+                        (constraint, _) => constraint,
+                    };
                     if !constraint.holds(value) {
                         self.push(path, member, value, &constraint.to_string());
                     }

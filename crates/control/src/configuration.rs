@@ -264,6 +264,9 @@ fn check_runtime(config: &ControlConfig, runtime: Option<Runtime>) -> Result<(),
     }
 }
 
+/// MB of memory that AWS's own machines have, whatever an account's quota.
+const MEMORY_SIZE: u32 = 10_240;
+
 /// Rules about the whole.
 fn check(config: &ControlConfig, configuration: &Configuration) -> Result<(), ApiError> {
     if configuration.capacity_provider().is_some() {
@@ -274,6 +277,9 @@ fn check(config: &ControlConfig, configuration: &Configuration) -> Result<(), Ap
     let at_most = |limit: u32| format!("have value less than or equal to {limit}");
     if configuration.timeout > limits.timeout {
         return Err(validation("timeout", configuration.timeout, at_most(limits.timeout)));
+    }
+    if configuration.memory_size > MEMORY_SIZE {
+        return Err(validation("memorySize", configuration.memory_size, at_most(MEMORY_SIZE)));
     }
     if configuration.memory_size > limits.memory_size {
         return Err(invalid_parameter(format!(

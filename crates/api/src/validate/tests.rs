@@ -237,6 +237,19 @@ fn numbers_have_the_bounds_of_awss_own_machines() {
 }
 
 #[test]
+fn numbers_have_other_bounds_on_a_capacity_provider() {
+    let provider = json!({ "LambdaManagedInstancesCapacityProviderConfig": {
+        "CapacityProviderArn": "arn:aws:lambda:us-east-1:123456789012:capacity-provider:p"
+    } });
+    assert_eq!(
+        create_complaint(json!({"CapacityProviderConfig": provider, "Timeout": 5401, "MemorySize": 32_768})),
+        one(
+            "Value '5401' at 'timeout' failed to satisfy constraint: Member must have value less than or equal to 5400"
+        )
+    );
+}
+
+#[test]
 fn names_of_aliases_are_no_numbers() {
     let body = json!({"Name": "1", "FunctionVersion": "1"});
     assert_eq!(

@@ -242,6 +242,30 @@ async fn functions_on_a_provider_are_shown_with_its_defaults() {
 }
 
 #[tokio::test]
+async fn functions_on_a_provider_may_be_larger() {
+    let service = service().await;
+    service.provided("p").await;
+    let sizes = json!({ "MemorySize": 32768, "Timeout": 5400, "EphemeralStorage": { "Size": 32768 } });
+    service.created(managed(sizes.clone())).await;
+    assert_eq!(service.update_configuration(json!({ "Timeout": 5000 })).await.body["Timeout"], 5000);
+    service.created(json!({ "FunctionName": "plain" })).await;
+    for (member, name, most) in [
+        ("MemorySize", "memorySize", 10_240),
+        ("Timeout", "timeout", 900),
+        ("EphemeralStorage", "ephemeralStorage.size", 10_240),
+    ] {
+        let value = sizes[member].get("Size").unwrap_or(&sizes[member]);
+        let expected = format!(
+            "400 ValidationException: 1 validation error detected: Value '{value}' at '{name}' failed to satisfy \
+             constraint: Member must have value less than or equal to {most}"
+        );
+        let update = json!({ member: sizes[member] });
+        assert_eq!(service.put("/plain/configuration", update.clone()).await.error(), expected);
+        assert_eq!(service.create(update).await.error(), expected);
+    }
+}
+
+#[tokio::test]
 async fn functions_that_cannot_be_on_a_provider_are_refused() {
     let limits = Limits { function_versions_per_capacity_provider: 2, ..Limits::default() };
     let service = configured(ControlConfig { limits, ..ControlConfig::default() }).await;
