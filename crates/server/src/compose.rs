@@ -460,6 +460,7 @@ fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig 
             code_size_unzipped: config.limits.code_size_unzipped,
             environment_size: config.limits.max_function_envvar_size as usize,
             request_payload: event_limit(config.limits.max_function_payload_size),
+            memory_size: config.limits.memory_size,
             ..hothouse_control::Limits::default()
         },
         ..ControlConfig::default()

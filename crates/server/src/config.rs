@@ -155,6 +155,8 @@ pub(crate) struct Limits {
     pub(crate) max_function_envvar_size: u64,
     /// A synchronous invocation's event, and its answer.
     pub(crate) max_function_payload_size: u64,
+    /// MB of memory of one function.
+    pub(crate) memory_size: u32,
 }
 
 /// How much isolation an environment must have.
@@ -412,6 +414,7 @@ impl Configuration {
                 create_function_request_size: self.one("limit-create-function-request-size", values::size)?,
                 max_function_envvar_size: self.one("limit-max-function-envvar-size", values::size)?,
                 max_function_payload_size: self.one("limit-max-function-payload-size", values::size)?,
+                memory_size: self.one("limit-memory-size", values::count)?,
             },
             isolation: self.one("isolation", values::isolation)?,
             network: self.one("network", values::network)?,

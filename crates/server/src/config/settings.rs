@@ -376,6 +376,11 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..service("limit-max-function-payload-size", "SIZE", "Event and answer of a synchronous invocation")
     },
     Setting {
+        // What all accounts can have; many new ones have 3008.
+        default: &["10240"],
+        ..service("limit-memory-size", "NUMBER", "A function's memory, in MB")
+    },
+    Setting {
         default: &["http://127.0.0.1:4566"],
         aliases: &[same("AWS_ENDPOINT_URL")],
         ..client("endpoint", "URL", "Running service that a command talks to")

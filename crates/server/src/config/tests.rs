@@ -105,6 +105,7 @@ fn localstack_names_mean_what_they_mean_there() {
             ("LAMBDA_SYNCHRONOUS_CREATE", "1"),
             ("LAMBDA_LIMITS_CONCURRENT_EXECUTIONS", "5"),
             ("LAMBDA_LIMITS_CODE_SIZE_ZIPPED", "1000"),
+            ("HOTHOUSE_LIMIT_MEMORY_SIZE", "3008"),
             ("LAMBDA_INIT_POST_INVOKE_WAIT_MS", "50"),
             ("LAMBDA_INIT_USER", "worker"),
             ("LAMBDA_INIT_DEBUG", "1"),
@@ -117,6 +118,7 @@ fn localstack_names_mean_what_they_mean_there() {
     assert!(config.ephemeral && !config.inject_aws_endpoint && config.synchronous_create);
     assert_eq!(config.environment_startup_timeout, Duration::from_secs(30));
     assert_eq!((config.limits.concurrent_executions, config.limits.code_size_zipped), (5, 1000));
+    assert_eq!(config.limits.memory_size, 3008);
     assert_eq!(config.post_invoke_wait, Duration::from_millis(50));
     assert_eq!(config.function_user, "worker", "whoever is named goes before whoever debugs");
     let debugged = service(&Flags::default(), &variables([("LAMBDA_INIT_DEBUG", "1")])).unwrap();
