@@ -117,7 +117,6 @@ pub(crate) fn version_has_aliases(aliases: &[&AliasName]) -> ApiError {
     ))
 }
 
-/// Unverified wording.
 pub(crate) fn code_storage_exceeded() -> ApiError {
     ApiError::new(ErrorKind::CodeStorageExceeded, "Code storage limit exceeded.")
 }
