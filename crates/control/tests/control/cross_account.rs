@@ -177,6 +177,10 @@ async fn services_need_a_policy_only_if_that_is_wanted() {
         let s3 = Service { caller_service, ..strict.asked_by(strict.account, None) };
         assert_eq!(invoke(&s3, "f").await.status, 403);
     }
+    let mut other = bucket("arn:aws:s3:::b", OTHER).unwrap();
+    other.principal = "sns.amazonaws.com".to_owned();
+    let sns = Service { caller_service: Some(other), ..strict.asked_by(strict.account, None) };
+    assert_eq!(invoke(&sns, "f").await.error(), refusal("sns.amazonaws.com", "InvokeFunction", ARN));
     // Who is of the account needs none.
     assert_eq!(invoke(&strict, "f").await.status, 200);
 }
