@@ -71,6 +71,11 @@ pub(crate) fn get(
     })
 }
 
+/// The runtime version that was chosen by hand for a version of a function.
+pub(crate) fn pinned(function: &Function, version: impl Into<Qualifier>) -> Option<&str> {
+    of(function, version.into())?.runtime_version_arn.as_deref()
+}
+
 fn of(function: &Function, qualifier: Qualifier) -> Option<&RuntimeManagement> {
     match function.setting(SettingKind::RuntimeManagement, Some(qualifier)) {
         Some(Setting::RuntimeManagement(config)) => Some(config),

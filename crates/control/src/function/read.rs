@@ -10,7 +10,7 @@ use hothouse_api::{
     generated::{
         Concurrency, FunctionCodeLocation, FunctionConfiguration, FunctionVersion,
         GetFunctionConfigurationRequest, GetFunctionRequest, GetFunctionResponse, ListFunctionsRequest,
-        ListFunctionsResponse,
+        ListFunctionsResponse, RuntimeVersionConfig,
     },
     name::{self, FunctionName, Qualifier},
 };
@@ -21,6 +21,7 @@ use crate::{
     error::{self, invalid_parameter},
     package,
     page::{self, Page},
+    runtime_management,
     state::model::{Function, FunctionKey, Package, Version},
     target::{Target, scope},
 };
@@ -32,14 +33,13 @@ pub(crate) fn get(
 ) -> Result<GetFunctionResponse, ApiError> {
     let target = Target::find(control, context, &input.function_name, input.qualifier.as_deref())?;
     let state = control.state();
-    let function = state.function(&target.key);
-    let version = function
-        .and_then(|function| resolve(function, target.qualifier.as_ref()))
-        .ok_or_else(|| error::function_not_found(target.arn()))?;
-    let tags = function.map(|function| function.tags.clone()).filter(|tags| !tags.is_empty());
-    let reserved = function.and_then(|function| function.reserved_concurrency);
+    let not_found = || error::function_not_found(target.arn());
+    let function = state.function(&target.key).ok_or_else(not_found)?;
+    let version = resolve(function, target.qualifier.as_ref()).ok_or_else(not_found)?;
+    let tags = Some(function.tags.clone()).filter(|tags| !tags.is_empty());
+    let reserved = function.reserved_concurrency;
     Ok(GetFunctionResponse {
-        configuration: Some(describe::version(&target.arn(), version, Detail::Full)),
+        configuration: Some(show(&target, function, version)),
         code: Some(location(control, version)),
         tags,
         tags_error: None,
@@ -84,11 +84,22 @@ pub(crate) fn get_configuration(
 ) -> Result<FunctionConfiguration, ApiError> {
     let target = Target::find(control, context, &input.function_name, input.qualifier.as_deref())?;
     let state = control.state();
-    let version = state
-        .function(&target.key)
-        .and_then(|function| resolve(function, target.qualifier.as_ref()))
-        .ok_or_else(|| error::function_not_found(target.arn()))?;
-    Ok(describe::version(&target.arn(), version, Detail::Full))
+    let not_found = || error::function_not_found(target.arn());
+    let function = state.function(&target.key).ok_or_else(not_found)?;
+    let version = resolve(function, target.qualifier.as_ref()).ok_or_else(not_found)?;
+    Ok(show(&target, function, version))
+}
+
+/// A version, with the runtime version that was chosen for it by hand, if one was.
+fn show(target: &Target, function: &Function, version: &Version) -> FunctionConfiguration {
+    let shown = describe::version(&target.arn(), version, Detail::Full);
+    match runtime_management::pinned(function, version.version) {
+        None => shown,
+        Some(arn) => {
+            let runtime = RuntimeVersionConfig { runtime_version_arn: Some(arn.to_owned()), error: None };
+            FunctionConfiguration { runtime_version_config: Some(runtime), ..shown }
+        }
+    }
 }
 
 /// Whether only replicas of functions in another region are asked for, as those of Lambda@Edge are.

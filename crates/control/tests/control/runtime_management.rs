@@ -39,9 +39,18 @@ async fn runtime_is_managed_version_by_version() {
         runtime(&service, Method::GET, "f?Qualifier=$LATEST", Value::Null).await.body,
         auto("$LATEST")
     );
+    let shown = async |function: &str| {
+        let configuration = service.get(&format!("/{function}/configuration")).await.body;
+        let whole = service.get(&format!("/{function}")).await.body;
+        assert_eq!(whole["Configuration"], configuration);
+        configuration["RuntimeVersionConfig"]["RuntimeVersionArn"].clone()
+    };
+    assert_eq!(shown("f:1").await, RUNTIME);
+    assert_ne!(shown("f").await, RUNTIME);
     let update = json!({ "UpdateRuntimeOn": "FunctionUpdate" });
     let put = runtime(&service, Method::PUT, "f:1", update).await.body;
     assert_eq!(put, json!({ "UpdateRuntimeOn": "FunctionUpdate", "FunctionArn": format!("{ARN}:1") }));
+    assert_ne!(shown("f:1").await, RUNTIME);
 }
 
 #[tokio::test]
