@@ -107,7 +107,10 @@ class World:
 
     def managed(self):
         """A version that runs on a capacity provider."""
-        provider = arn("capacity-provider", self.provider()["CapacityProviderName"])
+        provider = self.client.get_capacity_provider(**self.provider())["CapacityProvider"]
+        return self.on_provider(provider["CapacityProviderArn"])
+
+    def on_provider(self, provider):
         managed = {"LambdaManagedInstancesCapacityProviderConfig": {"CapacityProviderArn": provider}}
         # `$LATEST` never is `Active` there, so there is nothing to wait for.
         function = self.function(CapacityProviderConfig=managed, Runtime="python3.13", wait=False)
