@@ -179,9 +179,9 @@ def test_a_body_that_is_no_json_is_refused(service):
 
 
 def test_an_operation_that_is_not_built_says_so(client):
-    failure = error_of(client.list_layers)
+    failure = error_of(client.invoke_async, FunctionName="f", InvokeArgs=b"{}")
     assert failure.status == 501
-    assert "ListLayers" in failure.message
+    assert "InvokeAsync" in failure.message
 
 
 def test_a_second_update_waits_for_the_first_or_is_refused(client, functions):

@@ -135,9 +135,7 @@ pub(crate) fn list(
     let after: Option<name::Version> = page::marker(input.marker.as_deref())?;
     let state = control.state();
     let function = state.function(&target.key).ok_or_else(|| error::function_not_found(target.key.arn()))?;
-    let versions =
-        function.all_versions().filter(|version| after.is_none_or(|after| version.version > after));
-    let page = Page::collect(versions, input.max_items, MOST, |version| {
+    let page = Page::collect(function.versions_after(after), input.max_items, MOST, |version| {
         let arn = target.key.arn().with_qualifier(version.version);
         (version.version.to_string(), describe::version(&arn, version, Detail::Listed))
     });

@@ -66,12 +66,11 @@ SINGLE = {
     ("GetFunctionCodeSigningConfig", "CodeSigningConfigNotFoundException"): _USED,
     ("UpdateFunctionCode", "CodeSigningConfigNotFoundException"): _USED,
     ("UpdateFunctionConfiguration", "CodeSigningConfigNotFoundException"): _USED,
-    ("UpdateFunctionConfiguration", "CodeVerificationFailedException"): "code is verified when it comes.",
     ("PutResourcePolicy", "PolicyLengthExceededException"): "a policy that is too long breaks the model's bound first: ValidationException.",
     **{
         (operation, "InvalidParameterValueException"): "it has no rule beyond those of the model, which are a ValidationException."
         for operation in (
-            "CreateCodeSigningConfig", "DeleteCapacityProvider", "DeleteCodeSigningConfig", "DeleteEventSourceMapping",
+            "DeleteCapacityProvider", "DeleteCodeSigningConfig", "DeleteEventSourceMapping",
             "DeleteResourcePolicy", "GetCapacityProvider", "GetCodeSigningConfig", "GetEventSourceMapping",
             "GetFunctionRecursionConfig", "GetLayerVersionByArn", "GetResourcePolicy", "PutFunctionRecursionConfig",
             "UpdateCodeSigningConfig",
@@ -92,16 +91,15 @@ SINGLE = {
     **{
         (operation, "ResourceConflictException"): "it can always be done: nothing that is under way is in its way, and changes wait for each other."
         for operation in (
-            "DeleteAlias", "DeleteEventSourceMapping", "DeleteFunctionCodeSigningConfig", "DeleteFunctionConcurrency",
+            "DeleteAlias", "DeleteEventSourceMapping", "DeleteFunctionConcurrency",
             "DeleteFunctionEventInvokeConfig", "DeleteFunctionUrlConfig", "DeleteProvisionedConcurrencyConfig",
-            "DeleteResourcePolicy", "PutFunctionCodeSigningConfig", "PutFunctionConcurrency", "PutFunctionEventInvokeConfig",
-            "PutFunctionRecursionConfig", "PutFunctionScalingConfig", "PutResourcePolicy", "PutRuntimeManagementConfig",
-            "RemoveLayerVersionPermission", "TagResource", "UntagResource", "UpdateAlias", "UpdateEventSourceMapping",
+            "DeleteResourcePolicy", "PutFunctionConcurrency", "PutFunctionEventInvokeConfig",
+            "PutFunctionRecursionConfig", "PutResourcePolicy", "PutRuntimeManagementConfig",
+            "RemoveLayerVersionPermission", "TagResource", "UntagResource", "UpdateAlias",
             "UpdateFunctionEventInvokeConfig", "UpdateFunctionUrlConfig",
         )
     },
     ("CreateEventSourceMapping", "ResourceNotFoundException"): "a function that is not there is told as an InvalidParameterValue.",
-    ("CreateFunction", "ResourceNotFoundException"): "what it refers to and is not there is told as an InvalidParameterValue.",
     ("DeleteAlias", "ResourceNotFoundException"): "deleting what is not there succeeds.",
     ("DeleteLayerVersion", "ResourceNotFoundException"): "deleting what is not there succeeds.",
     ("ListEventSourceMappings", "ResourceNotFoundException"): "what nothing belongs to has an empty list.",
@@ -111,6 +109,9 @@ SINGLE = {
 
 # Why some operations cannot succeed.
 IDLE = {operation: _DURABLE for operation in WITHOUT_EXECUTION}
+
+# Lists of which nothing is ever to be seen.
+WITHOUT_PAGES = {"ListDurableExecutionsByFunction", *IDLE}
 
 
 def reason(operation, code):

@@ -151,19 +151,19 @@ pub(crate) fn list(
                 let key = FunctionKey { scope: scope.clone(), name: after.name().clone() };
                 state.function(&key).map(|function| (after.name(), function))
             });
-            let rest = state.functions(&scope, after.as_ref().map(FunctionArn::name));
-            let versions = first
-                .into_iter()
-                .chain(rest)
-                .flat_map(|(name, function)| function.all_versions().map(move |version| (name, version)));
-            let last = after.as_ref().and_then(|after| match after.qualifier() {
-                Some(Qualifier::Version(number)) => Some((after.name(), name::Version::Number(*number))),
-                Some(Qualifier::Latest) => Some((after.name(), name::Version::Latest)),
+            let seen = after.as_ref().and_then(|after| match after.qualifier() {
+                Some(Qualifier::Version(number)) => Some(name::Version::Number(*number)),
+                Some(Qualifier::Latest) => Some(name::Version::Latest),
                 _ => None,
             });
-            let versions = versions.filter(|(name, version)| {
-                last.is_none_or(|(last, seen)| *name != last || version.version > seen)
+            let rest = state.functions(&scope, after.as_ref().map(FunctionArn::name));
+            let versions = first.into_iter().flat_map(move |(name, function)| {
+                function.versions_after(seen).map(move |version| (name, version))
             });
+            let versions =
+                versions.chain(rest.flat_map(|(name, function)| {
+                    function.all_versions().map(move |version| (name, version))
+                }));
             Page::collect(versions, input.max_items, MOST, |(name, version)| {
                 let arn = FunctionArn::new(scope.account, scope.region.clone(), name.clone())
                     .with_qualifier(version.version);

@@ -104,7 +104,18 @@ impl Function {
 
     /// `$LATEST`, then the published versions in ascending order.
     pub fn all_versions(&self) -> impl Iterator<Item = &Arc<Version>> {
-        std::iter::once(&self.latest).chain(self.versions.values())
+        self.versions_after(None)
+    }
+
+    /// The same, without those up to `after`: a page costs what is on it, however many versions there are.
+    pub fn versions_after(&self, after: Option<name::Version>) -> impl Iterator<Item = &Arc<Version>> {
+        use std::ops::Bound::{Excluded, Unbounded};
+        let from = match after {
+            Some(name::Version::Number(number)) => Excluded(number),
+            Some(name::Version::Latest) | None => Unbounded,
+        };
+        let latest = after.is_none().then_some(&self.latest);
+        latest.into_iter().chain(self.versions.range((from, Unbounded)).map(|(_, version)| version))
     }
 }
 
