@@ -98,7 +98,10 @@ def test_python_imports_from_all_layers_and_the_last_one_counts(at_level, order)
 def test_python_finds_packages_of_its_own_version_first(at_level):
     _, functions, layers = at_level
     version = PYTHON.removeprefix("python")
-    files = {f"python/lib/python{version}/site-packages/which.py": "NAME = 'own'", "python/which.py": "NAME = 'any'"}
+    files = {
+        f"python/lib/python{version}/site-packages/which.py": "NAME = 'own'",
+        "python/which.py": "NAME = 'any'",
+    }
     source = "import which\nhandler = lambda event, context: which.NAME"
     name = functions.create(
         {"main.py": source}, Runtime=PYTHON, Handler="main.handler", Layers=[layers.arn(files)]
@@ -108,9 +111,12 @@ def test_python_finds_packages_of_its_own_version_first(at_level):
 
 def test_node_requires_and_imports_from_all_layers(at_level):
     _, functions, layers = at_level
-    module = "nodejs/node_modules/{}/index.js"
-    low = layers.arn({module.format("low"): "exports.name = 'low'", module.format("both"): "exports.name = 'low'"})
-    high = layers.arn({module.format("high"): "exports.name = 'high'", module.format("both"): "exports.name = 'high'"})
+
+    def packages(*names, value):
+        return {f"nodejs/node_modules/{name}/index.js": f"exports.name = '{value}'" for name in names}
+
+    low = layers.arn(packages("low", "both", value="low"))
+    high = layers.arn(packages("high", "both", value="high"))
     required = """
         const names = ["low", "high", "both"].map(name => require(name).name);
         exports.handler = async () => names;
@@ -203,8 +209,8 @@ def test_layers_of_other_accounts_need_their_permission(client, service, functio
     ):
         assert (failure.code, failure.status) == ("AccessDeniedException", 403)
         assert failure.message == (
-            f"User: arn:aws:iam::{ACCOUNT}:root is not authorized to perform: lambda:GetLayerVersion on resource: "
-            f"{arn} because no resource-based policy allows the lambda:GetLayerVersion action"
+            f"User: arn:aws:iam::{ACCOUNT}:root is not authorized to perform: lambda:GetLayerVersion on "
+            f"resource: {arn} because no resource-based policy allows the lambda:GetLayerVersion action"
         )
     theirs.client.add_layer_version_permission(
         LayerName=layer["LayerArn"],
@@ -232,13 +238,15 @@ def test_lists_have_pages(client, layers):
         layers.publish({"a": str(number)}, name=name, CompatibleRuntimes=runtimes)
     layers.publish({"a": ""}, name=name + "-2", CompatibleRuntimes=[PYTHON])
 
-    pages = client.get_paginator("list_layer_versions").paginate(LayerName=name, PaginationConfig={"PageSize": 2})
+    pages = client.get_paginator("list_layer_versions")
+    pages = pages.paginate(LayerName=name, PaginationConfig={"PageSize": 2})
     found = [[version["Version"] for version in page["LayerVersions"]] for page in pages]
     assert found == [[5, 4], [3, 2], [1]]
     of_python = client.list_layer_versions(LayerName=name, CompatibleRuntime=PYTHON)["LayerVersions"]
     assert [version["Version"] for version in of_python] == [4, 2]
 
-    pages = client.get_paginator("list_layers").paginate(CompatibleRuntime=PYTHON, PaginationConfig={"PageSize": 1})
+    pages = client.get_paginator("list_layers")
+    pages = pages.paginate(CompatibleRuntime=PYTHON, PaginationConfig={"PageSize": 1})
     found = [layer for page in pages for layer in page["Layers"] if layer["LayerName"].startswith(name)]
     assert [(layer["LayerName"], layer["LatestMatchingVersion"]["Version"]) for layer in found] == [
         (name, 4),
@@ -305,7 +313,9 @@ def test_all_is_there_after_a_restart(start_service, tmp_path):
             client.list_layer_versions(LayerName=name),
             client.get_layer_version_policy(LayerName=name, VersionNumber=1),
         ]
-        return [{key: value for key, value in answer.items() if key != "ResponseMetadata"} for answer in answers]
+        for answer in answers:
+            del answer["ResponseMetadata"]
+        return answers
 
     before = told(client)
     service.stop()

@@ -147,6 +147,11 @@ impl Kept {
         Code { architecture, package: self.package.clone(), origin: self.origin.clone() }
     }
 
+    /// The object that it stays in, if the request said so.
+    pub(crate) fn object(&self) -> Option<ResolvedS3Object> {
+        self.origin.as_ref().and_then(|origin| origin.object.clone())
+    }
+
     /// Lets go of the package. If no version has come to use it, it is removed.
     pub(crate) fn release(self, control: &Control) {
         release(control, self.pinned);

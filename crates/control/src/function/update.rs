@@ -60,11 +60,13 @@ pub(crate) async fn configuration(
                     configuration.set_vpc_id(vpc_id.clone());
                 }
                 managed::check(&this, state, &key.scope, &configuration, 0)?;
-                layer::used::check_size(this.config(), &latest.code.package, configuration.layers())?;
+                if input.layers.is_some() {
+                    layer::used::check_size(this.config(), &latest.code.package, configuration.layers())?;
+                }
                 Ok(Version { configuration: Arc::new(configuration), ..successor(&this, latest) })
             };
             let layers = input.layers.as_deref().unwrap_or_default();
-            // They are kept before it is decided, when the caller may yet turn out to want something else.
+            // Early, as they have to be kept before it is decided.
             let used = if layers.is_empty() { None } else { Some(update(&this.state())?.configuration) };
             let mut others = layer::used::subjects(layers);
             others.extend(provider);

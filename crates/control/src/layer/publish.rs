@@ -54,6 +54,7 @@ async fn run(
         hash,
         size,
         unzipped_size,
+        object: kept.object(),
         description: input.description.unwrap_or_default(),
         compatible_runtimes: input.compatible_runtimes,
         compatible_architectures: input.compatible_architectures,
@@ -64,7 +65,7 @@ async fn run(
     let scope = &layer.scope;
     let result = control
         .change_all(&[Subject::Resource(scope, &layer.id())], |state| {
-            check_code_size(control, state, scope, size)?;
+            check_code_size(control, state, scope, version.counted_size())?;
             let number = layer.get(state).map_or(1, |layer| layer.next_version);
             let key = layer.clone().version(number);
             let shown = read::describe(control, &key, &version);
@@ -109,17 +110,19 @@ async fn run(
 const NO_SOURCE: &str = "Please provide a source for the layer's content.";
 
 fn source(content: LayerVersionContentInput) -> Result<Source, ApiError> {
-    let LayerVersionContentInput {
+    let LayerVersionContentInput { zip_file, s3_bucket, s3_key, s3_object_version, s3_object_storage_mode } =
+        content;
+    if zip_file.is_none() && (s3_bucket.is_none() || s3_key.is_none()) {
+        return Err(invalid_parameter(NO_SOURCE));
+    }
+    Source::of(FunctionCode {
         zip_file,
         s3_bucket,
         s3_key,
         s3_object_version,
-        s3_object_storage_mode: _,
-    } = content;
-    if zip_file.is_none() && (s3_bucket.is_none() || s3_key.is_none()) {
-        return Err(invalid_parameter(NO_SOURCE));
-    }
-    Source::of(FunctionCode { zip_file, s3_bucket, s3_key, s3_object_version, ..FunctionCode::default() })
+        s3_object_storage_mode,
+        ..FunctionCode::default()
+    })
 }
 
 pub(crate) async fn delete(

@@ -71,6 +71,7 @@ pub(super) fn describe(
             location: Some(package::url(control, &version.hash)),
             code_sha256: Some(version.hash.base64()),
             code_size: Some(version.size.cast_signed()),
+            resolved_s3_object: version.object.clone(),
             ..LayerVersionContentOutput::default()
         }),
         layer_arn: Some(key.layer.arn().to_string()),

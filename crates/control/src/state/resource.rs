@@ -46,10 +46,10 @@ pub enum ResourceId {
 }
 
 impl Resource {
-    /// The archive that it keeps in the code store, and its size in bytes.
+    /// The archive that it keeps in the code store, and what that counts towards `TotalCodeSize`, in bytes.
     pub fn code(&self) -> Option<(CodeHash, u64)> {
         match self {
-            Self::LayerVersion(version) => Some((version.hash, version.size)),
+            Self::LayerVersion(version) => Some((version.hash, version.counted_size())),
             _ => None,
         }
     }

@@ -176,6 +176,7 @@ fn resource_events() -> impl Strategy<Value = ResourceEvent> {
             hash: CodeHash::of(&[seed % 8]),
             size: u64::from(seed),
             unzipped_size: u64::from(seed) * 2,
+            object: None,
             description: "d".into(),
             compatible_runtimes: Some(vec![Runtime::Python312]),
             compatible_architectures: None,

@@ -225,6 +225,12 @@ async fn layers_count_towards_the_accounts_code() {
     assert_eq!(size().await, zip("layer").len() as u64 * 2);
     service.delete_layer("r", 1).await;
     assert_eq!(size().await, zip("layer").len() as u64);
+    let object = json!({ "S3Bucket": "bucket", "S3Key": "key", "S3ObjectVersion": "old" });
+    let mut content = object.clone();
+    content["S3ObjectStorageMode"] = json!("REFERENCE");
+    let referred = service.publish_layer("r", json!({ "Content": content })).await.body;
+    assert_eq!(referred["Content"]["ResolvedS3Object"], object);
+    assert_eq!(size().await, zip("layer").len() as u64, "it stays in the customer's bucket");
 }
 
 #[tokio::test]

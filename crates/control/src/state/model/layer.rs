@@ -2,7 +2,7 @@
 //!
 //! Must not do anything but hold and compare.
 
-use hothouse_api::generated::{Architecture, Runtime};
+use hothouse_api::generated::{Architecture, ResolvedS3Object, Runtime};
 use serde::{Deserialize, Serialize};
 
 use super::policy::Policy;
@@ -16,7 +16,7 @@ pub struct Layer {
 }
 
 /// One version of a layer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LayerVersion {
     /// Its archive in the code store.
     pub hash: CodeHash,
@@ -24,6 +24,9 @@ pub struct LayerVersion {
     pub size: u64,
     /// The size of its content, in bytes.
     pub unzipped_size: u64,
+    /// The object that is referred to, if `S3ObjectStorageMode` said so. The archive is kept here all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<ResolvedS3Object>,
     /// Free text.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub description: String,
@@ -41,6 +44,13 @@ pub struct LayerVersion {
     /// Who else may use it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub policy: Option<Policy>,
+}
+
+impl LayerVersion {
+    /// What it counts towards the account's `TotalCodeSize`, in bytes: nothing if it stays in the customer's bucket.
+    pub fn counted_size(&self) -> u64 {
+        if self.object.is_some() { 0 } else { self.size }
+    }
 }
 
 /// A layer version as a function uses it: it works on when the layer version is deleted.
