@@ -3,8 +3,10 @@
 import json
 import subprocess
 import time
+from datetime import datetime, timezone
 
 import boto3
+import botocore.auth
 import pytest
 from botocore.auth import SigV4Auth, SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
@@ -121,10 +123,6 @@ def signed(service, body=b"", method="GET", path=LIST, auth=SigV4Auth, **paramet
 
 def test_old_signatures_are_refused(strict, monkeypatch):
     then = time.time() - 3600
-    from datetime import datetime, timezone
-
-    import botocore.auth
-
     monkeypatch.setattr(
         botocore.auth, "get_current_datetime", lambda **_: datetime.fromtimestamp(then, timezone.utc).replace(tzinfo=None)
     )

@@ -22,6 +22,8 @@ use canonical::Canonical;
 use signature::{Scope, Signature, Validity};
 
 /// How far apart the clocks of client and service may be.
+///
+/// Unverified: AWS's messages name 5 minutes for most services and 15 for some.
 const SKEW_SECONDS: i64 = 300;
 
 /// Bytes of a body that are hashed in passing.
