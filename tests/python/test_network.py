@@ -305,16 +305,18 @@ def test_an_environment_takes_its_connections_along(probe, probe_with, outside):
 
     def use(probe):
         assert probe("keep", address, streams, datagrams) == ["!", "X"]
-        return descriptors(service)
 
     first, service = probe_with()
     before = interfaces()
     use(first)
     first.functions.clean()
     until(lambda: not service.states(first.name), seconds=10, what="the end of the environment")
+    service.keeps_some_ready()
     rest = descriptors(service)
     second = Probe(first.functions)
-    assert use(second) >= rest + 8
+    use(second)
+    # What was ready is the environment's now, and another is made.
+    until(lambda: descriptors(service) >= rest + 8, seconds=10, what="the sockets of an environment")
     second.functions.clean()
     until(lambda: descriptors(service) <= rest, seconds=10, what="the end of all sockets of an environment")
     third = Probe(first.functions)

@@ -81,22 +81,9 @@ class Place:
     def pid(self):
         return self.service.process.pid
 
-    def inits(self):
-        """Of trees that are set up; other children of the service are short-lived."""
-        return {pid for pid in usage.children(self.pid) if processes.name(pid) == "init"}
-
-    def ready(self):
-        """Inits of sandboxes that are ready for environments to come."""
-        return {pid for pid in self.inits() if not usage.children(pid)}
-
-    def keeps_some_ready(self):
-        """Waits until it has a sandbox ready, if it ever will."""
-        if os.geteuid() == 0 and "isolation: full" in self.service.log.lower():
-            until(self.ready, what="a sandbox that is ready")
-
     def below(self):
         """Inits of environments, and everything in these."""
-        environments = self.inits() - self.ready()
+        environments = usage.inits(self.pid) - usage.ready_sandboxes(self.pid)
         return environments | {pid for init in environments for pid, _ in processes.descendants(init)}
 
     def traces(self):
@@ -156,7 +143,7 @@ def update_code(place, names):
 
 
 def kill_the_inits(place, names):
-    for pid in place.inits():
+    for pid in usage.inits(place.pid):
         os.kill(pid, signal.SIGKILL)
 
 
@@ -200,7 +187,7 @@ def test_keep_alive_ends_them(place):
 def test_a_service_that_is_asked_to_end_leaves_nothing(place, number):
     place.start()
     environments(place)
-    place.keeps_some_ready()
+    place.service.keeps_some_ready()
     traces = place.traces()
     assert len(traces.processes) >= 1 + 3 * 2
     assert bool(traces.groups and traces.namespaces) or "isolation: full" not in place.service.log.lower()

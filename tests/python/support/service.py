@@ -14,7 +14,7 @@ from pathlib import Path
 import boto3
 from botocore.config import Config
 
-from . import operations, processes
+from . import operations, processes, usage
 from .waiting import until
 
 BINARY = Path(os.environ.get("HOTHOUSE_TEST_BINARY") or Path(__file__).parents[3] / "target/debug/hothouse")
@@ -153,6 +153,11 @@ class Service:
         with urllib.request.urlopen(f"{self.endpoint}/_hothouse/environments", timeout=20) as response:
             environments = json.load(response)["environments"]
         return [one["status"] for one in environments if one["functionName"] == function]
+
+    def keeps_some_ready(self):
+        """Waits until it has a sandbox ready, if it ever will: so that what it has can be counted."""
+        if os.geteuid() == 0 and "isolation: full" in self.log.lower():
+            until(lambda: usage.ready_sandboxes(self.process.pid), what="a sandbox that is ready")
 
     def client(self, name="lambda", region=REGION, access_key="test", **config):
         """A boto3 client of this service."""

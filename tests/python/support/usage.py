@@ -34,6 +34,16 @@ def cpu_ticks(pid):
     return int(fields[11]) + int(fields[12])
 
 
+def inits(pid):
+    """Of a service's process trees that are set up; other children of it are short-lived."""
+    return {child for child in children(pid) if processes.name(child) == "init"}
+
+
+def ready_sandboxes(pid):
+    """Those of the inits that wait for environments to come."""
+    return {init for init in inits(pid) if not children(init)}
+
+
 def children(pid):
     """Processes that any thread of this one has started."""
     texts = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/children")]
