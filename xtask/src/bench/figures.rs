@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Arguments, BenchError, cage,
+    Arguments, BenchError, cage, control,
     floors::Floor,
     io_error,
     load::{self, Samples},
@@ -159,6 +159,9 @@ pub(super) async fn measure(arguments: &Arguments) -> Result<Report, BenchError>
     }
     if arguments.wants("burst") && arguments.languages().contains(&Language::Python) {
         burst(&mut report).await?;
+    }
+    if arguments.wants("control") {
+        control::measure(arguments, &mut report).await?;
     }
     Ok(report)
 }

@@ -3,6 +3,7 @@
 //! Must not report a number without the floor or the limit that it is judged by.
 
 mod cage;
+mod control;
 mod figures;
 mod floors;
 mod http;
@@ -27,8 +28,8 @@ pub(crate) struct Arguments {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Measure only this group (may be repeated): ready, memory, warm, cold, cage, burst.
-    #[arg(long, value_name = "GROUP", value_parser = ["ready", "memory", "warm", "cold", "cage", "burst"])]
+    /// Measure only this group (may be repeated): ready, memory, warm, cold, cage, burst, control.
+    #[arg(long, value_name = "GROUP", value_parser = ["ready", "memory", "warm", "cold", "cage", "burst", "control"])]
     only: Vec<String>,
     /// Measure only this language (may be repeated): python, node, rust.
     #[arg(long, value_name = "LANGUAGE", value_parser = ["python", "node", "rust"])]

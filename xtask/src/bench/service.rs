@@ -21,7 +21,7 @@ use super::{
     process::{self, Owned},
 };
 
-const FUNCTIONS: &str = "/2015-03-31/functions";
+pub(super) const FUNCTIONS: &str = "/2015-03-31/functions";
 
 /// How long a function may take to become active or updated.
 const SETTLED_WITHIN: Duration = Duration::from_secs(60);
@@ -148,7 +148,8 @@ impl Service {
         }
     }
 
-    async fn call(
+    /// Asks for something and returns the document of its success.
+    pub(super) async fn call(
         &self,
         what: &'static str,
         method: &str,

@@ -223,6 +223,7 @@ impl<'a> Generator<'a> {
                     );
                     members.insert("MemorySize".to_owned(), 2048.into());
                     members.insert("FunctionName".to_owned(), "managed".into());
+                    members.insert("Runtime".to_owned(), "python3.13".into());
                 }
             }
             // What goes with what differs from source to source.
