@@ -19,6 +19,9 @@ SEGMENTS = [
     "code", "configuration", "layers", "event-source-mappings", "function-url-configs", "account-settings", "2016-08-19",
     "fuzz", "fuzz:1", "fuzz:$LATEST", "fuzz:live", "%00", "%ff%fe", "..", ".", "%2e%2e%2f", "", "a" * 300, "ä", "🔥", "%",
     "%zz", "arn:aws:lambda:us-east-1:000000000000:function:fuzz", "arn%3Aaws%3Alambda%3Aus-east-1", "_hothouse", "health",
+    "2018-10-31", "2019-09-25", "2019-09-30", "2020-04-22", "2021-10-31", "2025-11-30", "2025-12-01", "2026-07-09", "policy",
+    "url", "urls", "event-invoke-config", "provisioned-concurrency", "code-signing-configs", "capacity-providers", "list",
+    "resource-policy", "durable-executions", "durable-execution-callbacks", "succeed", "checkpoint", "concurrency",
     "_localstack", "'", '"', ";", "{}", "*", "0", "-1", "99999999999999999999",
 ]  # fmt: skip
 QUERIES = [
