@@ -8,7 +8,6 @@ from botocore import xform_name
 from support import operations
 from support.errors import ERRORS, In
 from support.functions import error_of
-from support.service import Service
 from support.world import SUCCESSES, WITHOUT_EXECUTION, World
 
 
@@ -48,10 +47,10 @@ def test_it_fails(world, start_service, operation, code):
 
 
 @pytest.mark.timeout(300)
-def test_everything_is_there_after_the_service_was_killed(tmp_path, data_home):
+def test_everything_is_there_after_the_service_was_killed(start_service, tmp_path):
     """Every operation is called on data that is kept; what can be read before and after a kill is the same."""
-    start = lambda: Service("--data-dir", str(tmp_path / "data"), home=data_home, ephemeral=False).start()  # noqa: E731
-    service = start()
+    kept = ("--data-dir", str(tmp_path / "data"))
+    service = start_service(*kept, ephemeral=False)
     world = World(service.client())
     # An invocation changes nothing.
     for operation in sorted(one for one in SUCCESSES if not one.startswith("Invoke")):
@@ -59,10 +58,9 @@ def test_everything_is_there_after_the_service_was_killed(tmp_path, data_home):
     before = everything(service)
     assert len(before) > 500
     service.kill()
-    changed, service = service.changes, start()
+    changed, service = service.changes, start_service(*kept, ephemeral=False)
     assert everything(service) == before
     operations.survived(changed)
-    service.stop()
 
 
 def everything(service):
