@@ -82,6 +82,9 @@ async fn run(
         })
         .await?;
     transition::settle_later(control, scope, id);
+    if enabled {
+        tracing::warn!(mapping = %id, "event source mappings are kept and shown, but their sources are not polled yet");
+    }
     Ok(shown)
 }
 

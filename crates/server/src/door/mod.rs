@@ -85,6 +85,11 @@ impl Door {
         let credential = Credential::of(&parts.headers, &parts.uri);
         match Destination::of(&parts, &credential) {
             Destination::Admin => whole(admin::answer(self, &parts).await),
+            Destination::FunctionUrl => {
+                let message =
+                    "Hothouse keeps function URLs, but does not serve them yet: invoke the function instead.";
+                whole(ApiError::new(ErrorKind::NotImplemented, message).respond(request_id))
+            }
             Destination::Lambda => whole(self.lambda(request_id, &parts, &credential, body).await),
             Destination::Companions => {
                 let body = body.map_err(|error| Box::new(error) as companions::BoxError).boxed_unsync();
