@@ -128,8 +128,9 @@ fn unknown_operation() -> ApiError {
     ApiError::new(ErrorKind::AccessDenied, "Unable to determine service/operation name to be authorized")
 }
 
-fn request_too_large(operation: Operation, limit: usize) -> ApiError {
-    // The operation's own name inside of AWS.
+/// What AWS answers to a request that is larger than `limit`.
+pub fn request_too_large(operation: Operation, limit: usize) -> ApiError {
+    // The operation's own name inside of AWS. Unverified: that of InvokeWithResponseStream.
     let name = match operation {
         Operation::Invoke => "InvokeFunction",
         other => other.as_str(),

@@ -9,6 +9,7 @@ pub mod context;
 pub mod dispatch;
 pub mod enumeration;
 pub mod error;
+mod event_stream;
 mod function_ref;
 pub mod generated;
 pub mod json;

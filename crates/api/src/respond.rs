@@ -6,7 +6,12 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
-use crate::{error::ApiError, generated::Operation, name::RequestId};
+use crate::{
+    error::ApiError,
+    event_stream::{self, Event},
+    generated::Operation,
+    name::RequestId,
+};
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json");
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -37,12 +42,23 @@ impl Reply {
     pub(crate) fn json(operation: Operation, output: &impl Serialize) -> Self {
         match serde_json::to_vec(output) {
             Ok(document) => Self::payload(operation, Some(document.into())),
-            Err(error) => {
-                let mut reply = Self::empty(operation);
-                reply.error = Some(ApiError::internal(error));
-                reply
-            }
+            Err(error) => Self::failed(operation, error),
         }
+    }
+
+    /// A response whose body is a stream of these events. Without any stream there is no body.
+    pub(crate) fn events(operation: Operation, events: Option<Vec<impl Event>>) -> Self {
+        let Some(events) = events else { return Self::empty(operation) };
+        match event_stream::encode(events) {
+            Ok(body) => {
+                Self::payload(operation, Some(body)).header("content-type", Some(event_stream::CONTENT_TYPE))
+            }
+            Err(error) => Self::failed(operation, error),
+        }
+    }
+
+    fn failed(operation: Operation, error: serde_json::Error) -> Self {
+        Self { error: Some(ApiError::internal(error)), ..Self::empty(operation) }
     }
 
     /// Binds a member to a header.

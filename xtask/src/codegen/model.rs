@@ -207,7 +207,9 @@ impl Structure {
                 );
                 let location_name = || text(&member["locationName"]).to_owned();
                 let location = match member.get("location").map(text) {
-                    None if payload == Some(name) => Location::Payload,
+                    None if payload == Some(name) || member.get("eventpayload").is_some() => {
+                        Location::Payload
+                    }
                     None => {
                         assert!(
                             member.get("locationName").is_none(),

@@ -6,7 +6,7 @@ use std::{cmp::Reverse, fmt::Write as _};
 
 use super::{
     model::{Kind, Location, Model, Operation},
-    naming, overrides,
+    naming, overrides, shapes,
 };
 
 pub(crate) fn generate(model: &Model) -> String {
@@ -219,8 +219,13 @@ fn reply(model: &Model, operation: &Operation, output: &str, variant: &str) -> S
         Some(member) if is_blob(model, &member.shape) => {
             format!("Reply::payload({variant}, output.{})", naming::member(&member.name))
         }
-        // The events of a stream are written by whoever makes them.
-        Some(_) => format!("Reply::empty({variant})"),
+        Some(member) => {
+            assert!(
+                shapes::is_event_stream(model, &member.shape),
+                "`{output}` has a payload that is neither a blob nor events"
+            );
+            format!("Reply::events({variant}, output.{})", naming::member(&member.name))
+        }
         // An empty structure is `{}`, except where the status says that there is no content.
         None if in_body
             || (members.is_empty() && overrides::status(&operation.name, operation.status) != 204) =>

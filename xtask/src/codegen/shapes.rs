@@ -1,6 +1,6 @@
 //! Structures and enums.
 //!
-//! Must not generate what is by hand: names, ARNs, the two streams.
+//! Must not generate what is by hand: names, ARNs, the bytes of a stream of events.
 
 use std::fmt::Write as _;
 
@@ -14,11 +14,13 @@ pub(crate) fn generate(model: &Model) -> String {
     out.push_str(
         "use std::collections::BTreeMap;\n\nuse bytes::Bytes;\nuse serde::{Deserialize, Serialize};\n\n",
     );
-    out.push_str("use crate::{blob, enumeration::enumeration, timestamp::Timestamp};\n\n");
+    out.push_str("use crate::{blob, enumeration::enumeration, event_stream, timestamp::Timestamp};\n\n");
     for (name, shape) in &model.shapes {
         match &shape.kind {
             Kind::Structure(structure) if structure.exception.is_some() => {}
-            Kind::Structure(structure) if structure.event_stream => event_stream(&mut out, name, structure),
+            Kind::Structure(structure) if structure.event_stream => {
+                event_stream(&mut out, model, name, structure)
+            }
             Kind::Structure(structure) => self::structure(&mut out, model, name, structure),
             Kind::Enum(values) => {
                 let extra = overrides::extra_value(name).map(str::to_owned);
@@ -35,21 +37,16 @@ pub(crate) fn generate(model: &Model) -> String {
 fn structure(out: &mut String, model: &Model, name: &str, structure: &Structure) {
     let rust_name = overrides::rust_name(name);
     let input = model.is_input(name);
-    let members: Vec<&Member> =
-        structure.members.iter().filter(|member| !is_event_stream(model, &member.shape)).collect();
     let default = if has_default(model, name) { "Default, " } else { "" };
     let page = page(model, name);
     writeln!(out, "/// <https://docs.aws.amazon.com/lambda/latest/api/API_{page}.html>").expect(INFALLIBLE);
-    if members.len() < structure.members.len() {
-        out.push_str("///\n/// Its event stream is not part of it: events are written as they come.\n");
-    }
     writeln!(out, "#[derive(Debug, Clone, PartialEq, {default}Serialize, Deserialize)]").expect(INFALLIBLE);
-    if members.is_empty() {
+    if structure.members.is_empty() {
         writeln!(out, "pub struct {rust_name} {{}}\n").expect(INFALLIBLE);
         return;
     }
     writeln!(out, "pub struct {rust_name} {{").expect(INFALLIBLE);
-    for member in members {
+    for member in &structure.members {
         let shape = model.shape(&member.shape);
         writeln!(out, "/// {}", describe(member, shape)).expect(INFALLIBLE);
         let (blob, plain) = (matches!(shape.kind, Kind::Blob), input && member.required);
@@ -87,7 +84,7 @@ fn enumeration(out: &mut String, name: &str, values: &[String]) {
     out.push_str("    }\n}\n\n");
 }
 
-fn event_stream(out: &mut String, name: &str, structure: &Structure) {
+fn event_stream(out: &mut String, model: &Model, name: &str, structure: &Structure) {
     writeln!(
         out,
         "/// An event of the stream `{name}`.\n#[derive(Debug, Clone, PartialEq)]\npub enum {name} {{"
@@ -97,7 +94,29 @@ fn event_stream(out: &mut String, name: &str, structure: &Structure) {
         writeln!(out, "/// `{0}`\n{0}({1}),", member.name, overrides::rust_name(&member.shape))
             .expect(INFALLIBLE);
     }
-    out.push_str("}\n\n");
+    writeln!(
+        out,
+        "}}\n\nimpl event_stream::Event for {name} {{
+            fn message(self) -> Result<event_stream::Message, serde_json::Error> {{
+                match self {{"
+    )
+    .expect(INFALLIBLE);
+    for Member { name, shape, .. } in &structure.members {
+        let members = &model.structure(shape).members;
+        match members.iter().find(|member| member.location == Location::Payload) {
+            Some(payload) => {
+                assert_eq!(members.len(), 1, "`{shape}` has more than its payload");
+                let payload = naming::member(&payload.name);
+                writeln!(
+                    out,
+                    "Self::{name}(event) => Ok(event_stream::Message::payload({name:?}, event.{payload})),"
+                )
+            }
+            None => writeln!(out, "Self::{name}(event) => event_stream::Message::json({name:?}, &event),"),
+        }
+        .expect(INFALLIBLE);
+    }
+    out.push_str("}\n}\n}\n\n");
 }
 
 /// AWS has pages for data types and for operations; what only an operation uses stands on the operation's page.
@@ -108,11 +127,13 @@ fn page<'a>(model: &'a Model, name: &'a str) -> &'a str {
     operation.map_or(name, |operation| &operation.name)
 }
 
-/// Whether a member never is in a JSON document: raw payloads, and what of an output travels in headers and status.
+/// Whether a member never is in a JSON document: raw payloads, streams, and what of an output travels in headers and status.
 /// Members of an input that travel in path, query and headers are put into the document that is validated.
 fn is_beside_json(model: &Model, structure: &str, member: &Member) -> bool {
     match member.location {
-        Location::Payload => matches!(model.shape(&member.shape).kind, Kind::Blob),
+        Location::Payload => {
+            matches!(model.shape(&member.shape).kind, Kind::Blob) || is_event_stream(model, &member.shape)
+        }
         Location::Header(_) | Location::Status => {
             !model.is_input(structure) && !overrides::is_also_in_body(structure, &member.name)
         }
@@ -148,6 +169,9 @@ fn describe(member: &Member, shape: &Shape) -> String {
 /// The type of a shape's values.
 pub(crate) fn rust_type(model: &Model, name: &str) -> String {
     match &model.shape(name).kind {
+        Kind::Structure(structure) if structure.event_stream => {
+            format!("Vec<{}>", overrides::rust_name(name))
+        }
         Kind::Structure(_) | Kind::Enum(_) => overrides::rust_name(name).to_owned(),
         Kind::List(member) => format!("Vec<{}>", rust_type(model, member)),
         Kind::Map { key, value } => {
@@ -176,7 +200,7 @@ fn has_default(model: &Model, name: &str) -> bool {
     })
 }
 
-fn is_event_stream(model: &Model, name: &str) -> bool {
+pub(crate) fn is_event_stream(model: &Model, name: &str) -> bool {
     matches!(&model.shape(name).kind, Kind::Structure(structure) if structure.event_stream)
 }
 

@@ -10,7 +10,9 @@ use super::*;
 use crate::generated::{
     DeleteFunctionRequest, DeleteFunctionResponse, FunctionConfiguration, GetFunctionRequest,
     GetFunctionResponse, InvocationRequest, InvocationResponse, InvocationType, InvokeAsyncRequest,
-    InvokeAsyncResponse, ListProvisionedConcurrencyConfigsRequest, TagResourceRequest, UntagResourceRequest,
+    InvokeAsyncResponse, InvokeResponseStreamUpdate, InvokeWithResponseStreamCompleteEvent,
+    InvokeWithResponseStreamRequest, InvokeWithResponseStreamResponse, InvokeWithResponseStreamResponseEvent,
+    ListProvisionedConcurrencyConfigsRequest, TagResourceRequest, UntagResourceRequest,
 };
 
 /// Implements nothing.
@@ -51,6 +53,30 @@ impl Lambda for Echo {
     ) -> Result<InvokeAsyncResponse, ApiError> {
         self.seen.lock().unwrap().push(format!("{input:?}"));
         Ok(InvokeAsyncResponse { status: Some(202) })
+    }
+
+    async fn invoke_with_response_stream(
+        &self,
+        _: RequestContext,
+        input: InvokeWithResponseStreamRequest,
+    ) -> Result<InvokeWithResponseStreamResponse, ApiError> {
+        let complete = InvokeWithResponseStreamCompleteEvent {
+            error_code: input.qualifier,
+            ..InvokeWithResponseStreamCompleteEvent::default()
+        };
+        Ok(InvokeWithResponseStreamResponse {
+            status_code: Some(200),
+            executed_version: Some("7".to_owned()),
+            event_stream: input.invocation_type.is_none().then(|| {
+                vec![
+                    InvokeWithResponseStreamResponseEvent::PayloadChunk(InvokeResponseStreamUpdate {
+                        payload: input.payload,
+                    }),
+                    InvokeWithResponseStreamResponseEvent::InvokeComplete(complete),
+                ]
+            }),
+            response_stream_content_type: None,
+        })
     }
 
     async fn get_function(
@@ -287,6 +313,30 @@ fn a_payload_that_is_too_large_is_refused() {
     );
     let event = [("x-amz-invocation-type", "Event")];
     assert_eq!(send_with(&Echo::default(), "POST", target, &event, payload(1_048_577)).status(), 413);
+}
+
+#[test]
+fn a_stream_of_events_is_the_body() {
+    let target = "/2021-11-15/functions/f/response-streaming-invocations?Qualifier=live";
+    let response = send(&Echo::default(), "POST", target, "[1]");
+    assert_eq!(response.status(), 200);
+    assert_eq!(header(&response, "content-type"), Some("application/vnd.amazon.eventstream"));
+    assert_eq!(header(&response, "x-amz-executed-version"), Some("7"));
+    let length = |at: usize| u32::from_be_bytes(response.body()[at..at + 4].try_into().unwrap()) as usize;
+    let (first, second) = response.body().split_at(length(0));
+    assert_eq!(second.len(), length(first.len()));
+    // The checksum of the message follows its payload.
+    let text = |message: &[u8]| String::from_utf8_lossy(&message[12..message.len() - 4]).into_owned();
+    assert_eq!(
+        [text(first), text(second)],
+        [
+            "\u{b}:event-type\u{7}\0\u{c}PayloadChunk\r:content-type\u{7}\0\u{18}application/octet-stream\r:message-type\u{7}\0\u{5}event[1]",
+            "\u{b}:event-type\u{7}\0\u{e}InvokeComplete\r:content-type\u{7}\0\u{10}application/json\r:message-type\u{7}\0\u{5}event{\"ErrorCode\":\"live\"}",
+        ]
+    );
+    let dry =
+        send_with(&Echo::default(), "POST", target, &[("x-amz-invocation-type", "DryRun")], Bytes::new());
+    assert_eq!((dry.body().len(), header(&dry, "content-type")), (0, Some("application/json")));
 }
 
 #[test]

@@ -2174,7 +2174,7 @@ pub(crate) fn render_invoke_async(output: InvokeAsyncResponse) -> Reply {
 
 /// Renders the output of `InvokeWithResponseStream`.
 pub(crate) fn render_invoke_with_response_stream(output: InvokeWithResponseStreamResponse) -> Reply {
-    Reply::empty(Operation::InvokeWithResponseStream)
+    Reply::events(Operation::InvokeWithResponseStream, output.event_stream)
         .status(output.status_code)
         .header("x-amz-executed-version", output.executed_version)
         .header("content-type", output.response_stream_content_type)

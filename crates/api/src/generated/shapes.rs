@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{blob, enumeration::enumeration, timestamp::Timestamp};
+use crate::{blob, enumeration::enumeration, event_stream, timestamp::Timestamp};
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_AcceleratorConfig.html>
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -2768,8 +2768,8 @@ enumeration! {
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_InvokeResponseStreamUpdate.html>
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct InvokeResponseStreamUpdate {
-    /// `Payload`.
-    #[serde(rename = "Payload", default, with = "blob::option", skip_serializing_if = "Option::is_none")]
+    /// `Payload`, the body.
+    #[serde(skip)]
     pub payload: Option<Bytes>,
 }
 
@@ -2814,8 +2814,6 @@ pub struct InvokeWithResponseStreamRequest {
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html>
-///
-/// Its event stream is not part of it: events are written as they come.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct InvokeWithResponseStreamResponse {
     /// `StatusCode`, the status.
@@ -2824,6 +2822,9 @@ pub struct InvokeWithResponseStreamResponse {
     /// `ExecutedVersion`, header `X-Amz-Executed-Version`, 1 to 1024 characters.
     #[serde(skip)]
     pub executed_version: Option<String>,
+    /// `EventStream`, the body.
+    #[serde(skip)]
+    pub event_stream: Option<Vec<InvokeWithResponseStreamResponseEvent>>,
     /// `ResponseStreamContentType`, header `Content-Type`.
     #[serde(skip)]
     pub response_stream_content_type: Option<String>,
@@ -2836,6 +2837,15 @@ pub enum InvokeWithResponseStreamResponseEvent {
     PayloadChunk(InvokeResponseStreamUpdate),
     /// `InvokeComplete`
     InvokeComplete(InvokeWithResponseStreamCompleteEvent),
+}
+
+impl event_stream::Event for InvokeWithResponseStreamResponseEvent {
+    fn message(self) -> Result<event_stream::Message, serde_json::Error> {
+        match self {
+            Self::PayloadChunk(event) => Ok(event_stream::Message::payload("PayloadChunk", event.payload)),
+            Self::InvokeComplete(event) => event_stream::Message::json("InvokeComplete", &event),
+        }
+    }
 }
 
 enumeration! {
