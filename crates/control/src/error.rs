@@ -125,13 +125,6 @@ pub(crate) fn package_too_large(limit: u64) -> ApiError {
     ApiError::new(ErrorKind::RequestTooLarge, format!("Zipped size must be smaller than {limit} bytes"))
 }
 
-pub(crate) fn payload_too_large(limit: usize) -> ApiError {
-    ApiError::new(
-        ErrorKind::RequestTooLarge,
-        format!("Request must be smaller than {limit} bytes for the InvokeFunction operation"),
-    )
-}
-
 pub(crate) fn throttled(reason: &str) -> ApiError {
     ApiError::new(ErrorKind::TooManyRequests, "Rate Exceeded.").with_member("Reason", reason)
 }

@@ -10,7 +10,8 @@ use std::{
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use hothouse_api::{
-    ApiError, ErrorKind, RequestContext,
+    ApiError, ErrorKind, Operation, RequestContext,
+    dispatch::request_too_large,
     generated::{InvocationRequest, InvocationResponse, InvocationType, LogType},
     name::{self, Qualifier},
 };
@@ -37,7 +38,7 @@ pub(crate) async fn invoke(
     let payload = input.payload.unwrap_or_else(|| Bytes::from_static(b"{}"));
     let limit = control.config().limits.request_payload;
     if payload.len() > limit {
-        return Err(error::payload_too_large(limit));
+        return Err(request_too_large(context.operation.unwrap_or(Operation::Invoke), limit));
     }
     let target = Target::find(control, &context, &input.function_name, input.qualifier.as_deref())?;
     match input.invocation_type.unwrap_or(InvocationType::RequestResponse) {

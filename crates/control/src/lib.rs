@@ -30,6 +30,7 @@ mod policy;
 mod provisioned;
 mod recursion;
 mod resource_policy;
+mod response_stream;
 mod runtime;
 mod runtime_management;
 mod scaling;
@@ -79,6 +80,8 @@ operations! {
 
     /// Invocation
     change invoke(InvocationRequest) -> InvocationResponse = invoke::invoke;
+    change invoke_with_response_stream(InvokeWithResponseStreamRequest) -> InvokeWithResponseStreamResponse
+        = response_stream::invoke_with_response_stream;
 
     /// Aliases
     change create_alias(CreateAliasRequest) -> AliasConfiguration = alias::create;

@@ -27,6 +27,7 @@ mod recorded;
 mod runtime_management;
 mod scenario;
 mod states;
+mod streaming;
 mod support;
 mod tags;
 mod versions;
