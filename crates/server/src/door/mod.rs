@@ -146,19 +146,22 @@ impl Door {
             trace: trace.clone(),
         };
         let mut response = dispatch(&self.control, context, &self.limits, parts, body).await;
-        if operation == Some(Operation::Invoke) {
+        if matches!(operation, Some(Operation::Invoke | Operation::InvokeWithResponseStream)) {
             // The caller is told the trace that the function saw, or would have seen.
             let header = trace.get_or_init(|| self.engine.trace(sent));
-            let invoked = Invoked {
-                path: parts.uri.path(),
-                request_id,
-                sent,
-                header,
-                took: begun.elapsed(),
-                status: response.status(),
-                headers: response.headers(),
-            };
-            self.companions.xray.invoked(xray::Scope { account, region }, &invoked);
+            // A stream tells only inside of itself whether the function failed, so it has no segment yet.
+            if operation == Some(Operation::Invoke) {
+                let invoked = Invoked {
+                    path: parts.uri.path(),
+                    request_id,
+                    sent,
+                    header,
+                    took: begun.elapsed(),
+                    status: response.status(),
+                    headers: response.headers(),
+                };
+                self.companions.xray.invoked(xray::Scope { account, region }, &invoked);
+            }
             if let Ok(header) = HeaderValue::from_str(header) {
                 response.headers_mut().insert(TRACE_ID, header);
             }
