@@ -13,6 +13,7 @@ import {
   DeleteFunctionCommand,
   GetFunctionCommand,
   InvokeCommand,
+  InvokeWithResponseStreamCommand,
   LambdaClient,
   PublishVersionCommand,
   UpdateFunctionConfigurationCommand,
@@ -153,6 +154,29 @@ test('a function that throws answers 200 with its error', async () => {
   assert.equal(error.errorType, 'RangeError');
   assert.equal(error.errorMessage, 'on purpose');
   assert.ok(Array.isArray(error.trace));
+});
+
+test('an answer as a stream of events', async () => {
+  await create('streams');
+  const stream = async (event, more = {}) => {
+    const command = { FunctionName: 'streams', Payload: JSON.stringify(event), ...more };
+    const answer = await client.send(new InvokeWithResponseStreamCommand(command));
+    assert.equal(answer.StatusCode, 200);
+    const events = [];
+    for await (const event of answer.EventStream) events.push(event);
+    const end = events.pop().InvokeComplete;
+    return { body: Buffer.concat(events.map((event) => event.PayloadChunk.Payload)).toString(), end };
+  };
+  const { body, end } = await stream({ n: 1 }, { LogType: 'Tail' });
+  assert.deepEqual(JSON.parse(body), { event: { n: 1 }, greeting: null });
+  assert.match(Buffer.from(end.LogResult, 'base64').toString(), /hello from inside/);
+  assert.equal(end.ErrorCode, undefined);
+  // Longer than one chunk.
+  const text = 'ä'.repeat(1024 * 1024);
+  assert.equal(JSON.parse((await stream({ text })).body).event.text, text);
+  const failed = await stream({ fail: true });
+  assert.deepEqual([failed.body, failed.end.ErrorCode], ['', 'Unhandled']);
+  assert.equal(JSON.parse(failed.end.ErrorDetails).errorType, 'RangeError');
 });
 
 test('errors are of the modelled kinds', async () => {
