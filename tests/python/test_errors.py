@@ -178,12 +178,6 @@ def test_a_body_that_is_no_json_is_refused(service):
     assert answer.headers["x-amzn-errortype"] == "SerializationException"
 
 
-def test_an_operation_that_is_not_built_says_so(client):
-    failure = error_of(client.invoke_async, FunctionName="f", InvokeArgs=b"{}")
-    assert failure.status == 501
-    assert "InvokeAsync" in failure.message
-
-
 def test_a_second_update_waits_for_the_first_or_is_refused(client, functions):
     """The window is short: what must not happen is an answer of another kind."""
     name = functions.create(archive({"main.py": "handler = print"}), Runtime=PYTHON, Handler="main.handler")

@@ -19,6 +19,8 @@ pub struct ControlConfig {
     pub capacity_provider_delay: Duration,
     /// How long provisioned concurrency is `IN_PROGRESS`.
     pub provisioned_concurrency_delay: Duration,
+    /// Pause before the first retry of an asynchronous invocation; before the second it is twice as long.
+    pub retry_base_delay: Duration,
     /// Whether CreateFunction answers only when the function is `Active`.
     pub synchronous_create: bool,
     /// Whether runtimes that AWS blocks for new functions are refused here, too.
@@ -39,6 +41,7 @@ impl Default for ControlConfig {
             mapping_delay: Duration::ZERO,
             capacity_provider_delay: Duration::ZERO,
             provisioned_concurrency_delay: Duration::ZERO,
+            retry_base_delay: Duration::from_secs(60),
             synchronous_create: false,
             refuse_blocked_runtimes: true,
             enforce_policies: false,

@@ -5,7 +5,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -15,14 +18,14 @@ use hothouse_api::{
     name::{AccountId, FunctionName, Region},
 };
 use hothouse_execution::{Engine, ports::Clock};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{RwLock as Turn, RwLockWriteGuard};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     capacity_provider,
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
-    error,
+    error, event_queue,
     event_source_mapping::{self, EventSources},
     lifecycle,
     network::NetworkSource,
@@ -49,7 +52,12 @@ struct Inner {
     /// touch nothing in common, so their order does not matter: they may be applied in another order than they were
     /// committed in, and several of them wait for one flush of the store together. Which is why there is not one
     /// writer for all. Subjects that share a turn only wait for each other without need.
-    turns: [Mutex<()>; 64],
+    ///
+    /// Changes of a function's queue share its turn, so that many events are kept by one flush: each is about another
+    /// event, and none about the function.
+    turns: [Turn<()>; 64],
+    /// Asynchronous invocations that were given up since the service started.
+    discarded_events: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -112,7 +120,7 @@ pub struct FunctionSummary {
 impl Control {
     /// Loads the state and brings in order what a crash may have left: versions that were about to become ready do,
     /// those whose package is gone have failed, mappings take on the states that they were about to, packages that
-    /// nothing uses go. Starts the environments that are provisioned.
+    /// nothing uses go. Starts the environments that are provisioned, and goes on with asynchronous invocations.
     ///
     /// # Errors
     /// If state or packages cannot be read or written.
@@ -125,7 +133,8 @@ impl Control {
                 config,
                 ports,
                 state: RwLock::new(state),
-                turns: [const { Mutex::const_new(()) }; 64],
+                turns: [const { Turn::const_new(()) }; 64],
+                discarded_events: AtomicU64::new(0),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
             }),
@@ -145,6 +154,7 @@ impl Control {
         let inner = Arc::clone(&control.inner);
         control.code().collect_all(move |hash| read(&inner.state).uses_code(hash)).await?;
         provisioned::resume(&control, &restarted);
+        event_queue::resume(&control);
         Ok(control)
     }
 
@@ -278,18 +288,39 @@ impl Control {
         Ok(answer)
     }
 
-    async fn turns(&self, subjects: &[Subject<'_>]) -> Vec<MutexGuard<'_, ()>> {
+    /// Changes a function's queue: `decide` says what happens to one event, which nobody else may change meanwhile. The
+    /// function stays as it is until that has happened.
+    pub(crate) async fn change_queue(
+        &self,
+        key: &FunctionKey,
+        decide: impl FnOnce(&State) -> Result<Event, ApiError>,
+    ) -> Result<(), ApiError> {
+        let _turn = self.inner.turns[self.turn_of(&Subject::Function(key))].read().await;
+        let event = decide(&self.state())?;
+        self.commit(vec![Change::Function { key: key.clone(), event }]).await.map_err(error::store)?;
+        Ok(())
+    }
+
+    /// Counts an asynchronous invocation that was given up; returns how many those are by now.
+    pub(crate) fn count_discarded_event(&self) -> u64 {
+        self.inner.discarded_events.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    fn turn_of(&self, subject: &Subject<'_>) -> usize {
         use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-        let turns = &self.inner.turns;
         let hasher = BuildHasherDefault::<DefaultHasher>::default();
-        let mut indexes: Vec<_> =
-            subjects.iter().map(|subject| hasher.hash_one(subject) as usize % turns.len()).collect();
+        hasher.hash_one(subject) as usize % self.inner.turns.len()
+    }
+
+    async fn turns(&self, subjects: &[Subject<'_>]) -> Vec<RwLockWriteGuard<'_, ()>> {
+        let turns = &self.inner.turns;
+        let mut indexes: Vec<_> = subjects.iter().map(|subject| self.turn_of(subject)).collect();
         // All wait in the same order, so that no two wait for each other.
         indexes.sort_unstable();
         indexes.dedup();
         let mut held = Vec::with_capacity(indexes.len());
         for index in indexes {
-            held.push(turns[index].lock().await);
+            held.push(turns[index].write().await);
         }
         held
     }
@@ -350,6 +381,8 @@ impl Control {
     /// What comes of something that need not come to an end; nothing if the service ends before.
     pub(crate) async fn unless_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
+            // What has come to an end by then counts.
+            biased;
             result = work => Some(result),
             () = self.inner.stop.cancelled() => None,
         }

@@ -1,6 +1,7 @@
 //! Invoke: from a request to the version that answers it.
 //!
-//! The hot path: one look at the state, then the version's handle. Must not touch the payload: it has been checked.
+//! The hot path: one look at the state, then the version's handle. Must not touch the payload: it has been checked. Must
+//! not try anything twice: the queue of events does.
 
 use std::{
     sync::Arc,
@@ -12,10 +13,14 @@ use bytes::Bytes;
 use hothouse_api::{
     ApiError, ErrorKind, Operation, RequestContext,
     dispatch::request_too_large,
-    generated::{InvocationRequest, InvocationResponse, InvocationType, LogType},
-    name::{self, Qualifier},
+    generated::{
+        InvocationRequest, InvocationResponse, InvocationType, InvokeAsyncRequest, InvokeAsyncResponse,
+        LogType,
+    },
+    name::{self, Qualifier, RequestId},
 };
 use hothouse_execution::{
+    VersionHandle,
     executor::StartError,
     invocation::{Completed, Invocation, InvokeError, Outcome},
     spec::{FunctionSpec, Logging},
@@ -25,8 +30,8 @@ use crate::{
     concurrency::{self, Permit},
     control::Control,
     describe::default_log_group,
-    durable, error, lifecycle, runtime,
-    state::model::{Function, FunctionKey, Package, Status, Version},
+    durable, error, event_queue, lifecycle, runtime,
+    state::model::{Function, FunctionKey, Package, Status, Version, queued::QueuedEvent},
     target::Target,
 };
 
@@ -49,66 +54,177 @@ pub(crate) async fn invoke(
             return Ok(InvocationResponse { status_code: Some(204), ..InvocationResponse::default() });
         }
         InvocationType::Event => {
-            return Err(ApiError::new(
-                ErrorKind::NotImplemented,
-                "Hothouse does not implement asynchronous invocations (InvocationType Event) yet.",
-            ));
+            accept(control, &context, target, payload).await?;
+            return Ok(InvocationResponse { status_code: Some(202), ..InvocationResponse::default() });
         }
     }
     let client_context = input.client_context.as_deref().map(decode_client_context).transpose()?;
-    let tail = input.log_type == Some(LogType::Tail);
+    let make = |handle: &VersionHandle| Invocation {
+        request_id: context.request_id,
+        payload: payload.clone(),
+        invoked_arn: target.arn(),
+        client_context: client_context.clone(),
+        trace_id: Some(trace(control, &context, handle)),
+        tail: input.log_type == Some(LogType::Tail),
+    };
+    let (version, completed) = run(control, &target, make).await.map_err(Failure::into_error)?;
+    Ok(answer(&version, completed))
+}
 
+pub(crate) async fn invoke_async(
+    control: &Control,
+    context: RequestContext,
+    input: InvokeAsyncRequest,
+) -> Result<InvokeAsyncResponse, ApiError> {
+    let target = Target::find(control, &context, &input.function_name, None)?;
+    match accept(control, &context, target, input.invoke_args).await {
+        Ok(()) => Ok(InvokeAsyncResponse { status: Some(202) }),
+        // Unverified: this operation knows fewer errors than Invoke; which of them stands for the others.
+        Err(error) => match (error.kind(), error.message()) {
+            (
+                ErrorKind::InvalidParameterValue
+                | ErrorKind::NoPublishedVersion
+                | ErrorKind::CodeArtifactUserFailed,
+                Some(message),
+            ) => Err(ApiError::new(ErrorKind::InvalidRequestContent, message)),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Puts an event into the queue of a function that could be invoked now.
+async fn accept(
+    control: &Control,
+    context: &RequestContext,
+    target: Target,
+    payload: Bytes,
+) -> Result<(), ApiError> {
+    let trace = loop {
+        let Picked { version, .. } = control.pick(&target)?;
+        if let Some(handle) = environments(control, &target, &version)? {
+            break trace(control, context, handle);
+        }
+    };
+    let now = control.now();
+    let event =
+        QueuedEvent { qualifier: target.qualifier, payload, trace, accepted: now, attempts: 0, due: now };
+    event_queue::accept(control, target.key, context.request_id, event).await
+}
+
+/// How an attempt with a queued event ended.
+pub(crate) enum Answer {
+    Success,
+    FunctionError,
+}
+
+/// Invokes a function with a queued event.
+pub(crate) async fn attempt(
+    control: &Control,
+    target: &Target,
+    request_id: RequestId,
+    event: &QueuedEvent,
+) -> Result<Answer, Failure> {
+    let make = |_: &VersionHandle| Invocation {
+        request_id,
+        payload: event.payload.clone(),
+        invoked_arn: target.arn(),
+        // AWS passes none with events.
+        client_context: None,
+        trace_id: Some(event.trace.clone()),
+        tail: false,
+    };
+    let (_, completed) = run(control, target, make).await?;
+    Ok(match completed.outcome {
+        Outcome::Success(_) => Answer::Success,
+        Outcome::Error(_) => Answer::FunctionError,
+    })
+}
+
+/// Why no function was reached.
+pub(crate) enum Failure {
+    Refused(ApiError),
+    ShuttingDown(InvokeError),
+}
+
+impl From<ApiError> for Failure {
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl Failure {
+    fn into_error(self) -> ApiError {
+        match self {
+            Self::Refused(error) => error,
+            Self::ShuttingDown(error) => ApiError::internal(error),
+        }
+    }
+}
+
+/// Runs the version that is meant, with what is made for its environments.
+async fn run(
+    control: &Control,
+    target: &Target,
+    make: impl Fn(&VersionHandle) -> Invocation,
+) -> Result<(Arc<Version>, Completed), Failure> {
     // A version that is replaced or deleted between the look at the state and its use is looked for again.
     loop {
-        let Picked { version, permit } = control.pick(&target)?;
+        let Picked { version, permit } = control.pick(target)?;
         let _permit =
             permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
-        durable::config::check_target(&version, &target)?;
-        durable::config::check_can_run(&version)?;
-        match version.status {
-            Status::Creating => return Err(error::still_pending()),
-            Status::Failed => return Err(error::package_gone()),
-            Status::Updating | Status::Ready => {}
-        }
-        let package = &version.code.package;
-        let (Some(runtime), Package::Zip { .. }) = (version.configuration.runtime, package) else {
-            return Err(ApiError::new(
-                ErrorKind::NotImplemented,
-                "Hothouse does not run functions of PackageType Image yet.",
-            ));
-        };
-        let make = || control.engine().version(spec(control, &target.key, &version, runtime));
-        let Some(handle) = version.environments.handle(make) else { continue };
-        // Which function it is decides; whoever answers the caller tells it too.
-        let trace = context.trace.get_or_init(|| handle.trace(context.trace_id.as_deref(), now(control)));
-        let invocation = Invocation {
-            request_id: context.request_id,
-            payload: payload.clone(),
-            invoked_arn: target.arn(),
-            client_context: client_context.clone(),
-            trace_id: Some(trace.clone()),
-            tail,
-        };
-        match handle.invoke(invocation).await {
-            Ok(completed) => return Ok(answer(&version, completed)),
+        let Some(handle) = environments(control, target, &version)? else { continue };
+        match handle.invoke(make(handle)).await {
+            Ok(completed) => return Ok((version, completed)),
             Err(InvokeError::Retired) => {}
-            Err(InvokeError::Throttled { .. }) => {
-                return Err(error::throttled("ConcurrentInvocationLimitExceeded"));
-            }
-            Err(InvokeError::Start(_)) if lifecycle::fail_if_lost(control, &target.key, &version).await => {
-                return Err(error::package_gone());
-            }
-            // Nobody but the user can help, so the message is for the user, whom a modelled error reaches.
-            Err(InvokeError::Start(error)) if matches!(*error, StartError::Runtime { .. }) => {
-                return Err(ApiError::new(ErrorKind::InvalidRuntime, error.to_string()));
-            }
-            Err(InvokeError::Start(error)) if matches!(*error, StartError::TimedOut { .. }) => {
-                return Err(ApiError::new(ErrorKind::Service, error.to_string()));
-            }
-            Err(error @ (InvokeError::Start(_) | InvokeError::Lost | InvokeError::ShuttingDown)) => {
-                return Err(ApiError::internal(error));
-            }
+            Err(error @ InvokeError::ShuttingDown) => return Err(Failure::ShuttingDown(error)),
+            Err(error) => return Err(refusal(control, target, &version, error).await.into()),
         }
+    }
+}
+
+/// A version's environments, if it is one that can run now; nothing if another has taken its place meanwhile.
+fn environments<'a>(
+    control: &Control,
+    target: &Target,
+    version: &'a Version,
+) -> Result<Option<&'a VersionHandle>, ApiError> {
+    durable::config::check_target(version, target)?;
+    durable::config::check_can_run(version)?;
+    match version.status {
+        Status::Creating => return Err(error::still_pending()),
+        Status::Failed => return Err(error::package_gone()),
+        Status::Updating | Status::Ready => {}
+    }
+    let (Some(runtime), Package::Zip { .. }) = (version.configuration.runtime, &version.code.package) else {
+        return Err(ApiError::new(
+            ErrorKind::NotImplemented,
+            "Hothouse does not run functions of PackageType Image yet.",
+        ));
+    };
+    let make = || control.engine().version(spec(control, &target.key, version, runtime));
+    Ok(version.environments.handle(make))
+}
+
+/// The trace header of an invocation. Which function it is decides; whoever answers the caller tells it too.
+fn trace(control: &Control, context: &RequestContext, handle: &VersionHandle) -> String {
+    context.trace.get_or_init(|| handle.trace(context.trace_id.as_deref(), now(control))).clone()
+}
+
+/// What to tell about an invocation that did not reach the function.
+async fn refusal(control: &Control, target: &Target, version: &Version, error: InvokeError) -> ApiError {
+    match error {
+        InvokeError::Throttled { .. } => error::throttled("ConcurrentInvocationLimitExceeded"),
+        InvokeError::Start(_) if lifecycle::fail_if_lost(control, &target.key, version).await => {
+            error::package_gone()
+        }
+        // Nobody but the user can help, so the message is for the user, whom a modelled error reaches.
+        InvokeError::Start(error) if matches!(*error, StartError::Runtime { .. }) => {
+            ApiError::new(ErrorKind::InvalidRuntime, error.to_string())
+        }
+        InvokeError::Start(error) if matches!(*error, StartError::TimedOut { .. }) => {
+            ApiError::new(ErrorKind::Service, error.to_string())
+        }
+        error => ApiError::internal(error),
     }
 }
 

@@ -16,6 +16,7 @@ mod durable;
 mod environments;
 mod error;
 mod event_invoke;
+mod event_queue;
 pub mod event_source_mapping;
 mod function;
 mod function_url;
@@ -80,6 +81,7 @@ operations! {
 
     /// Invocation
     change invoke(InvocationRequest) -> InvocationResponse = invoke::invoke;
+    change invoke_async(InvokeAsyncRequest) -> InvokeAsyncResponse = invoke::invoke_async;
     change invoke_with_response_stream(InvokeWithResponseStreamRequest) -> InvokeWithResponseStreamResponse
         = response_stream::invoke_with_response_stream;
 

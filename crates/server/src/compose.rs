@@ -447,6 +447,7 @@ fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig 
         base_url: format!("http://{host}:{}", address.port()),
         synchronous_create: config.synchronous_create,
         enforce_policies: config.auth.policies,
+        retry_base_delay: config.retry_base_delay,
         create_delay: config.delays.function_create,
         update_delay: config.delays.function_update,
         mapping_delay: config.delays.event_source_mapping,

@@ -58,6 +58,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) inject_aws_endpoint: bool,
     /// CreateFunction and UpdateFunction* answer when the function is `Active`.
     pub(crate) synchronous_create: bool,
+    /// Pause before the first retry of an asynchronous invocation.
+    pub(crate) retry_base_delay: Duration,
     /// How long resources stay in states that end by themselves.
     pub(crate) delays: Delays,
     /// AWS's quotas.
@@ -397,6 +399,7 @@ impl Configuration {
             cpu_limit: self.one("cpu-limit", values::boolean)?,
             inject_aws_endpoint: self.one("inject-aws-endpoint", values::boolean)?,
             synchronous_create: self.one("synchronous-create", values::boolean)?,
+            retry_base_delay: self.one("retry-base-delay", values::duration)?,
             delays: Delays {
                 function_create: self.one("function-create-delay", values::duration)?,
                 function_update: self.one("function-update-delay", values::duration)?,

@@ -50,7 +50,10 @@ pub(crate) fn follow(control: &Control, changes: &[Change]) {
             | Event::Tagged { .. }
             | Event::SettingPut { .. }
             | Event::SettingRemoved { .. }
-            | Event::ConcurrencyReserved { .. } => {}
+            | Event::ConcurrencyReserved { .. }
+            | Event::Queued { .. }
+            | Event::Postponed { .. }
+            | Event::Dequeued { .. } => {}
         }
     }
 }

@@ -3,16 +3,19 @@
 //! Ids and times are in the changes, so that the same changes always make the same state. Must not decide whether a
 //! change is allowed: operations do that before they make one.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
-use hothouse_api::name::{self, AliasName, FunctionName, Qualifier};
+use hothouse_api::name::{self, AliasName, FunctionName, Qualifier, RequestId};
 use uuid::Uuid;
 
 use super::{
     Resource, ResourceId, ScopeState, Setting, SettingKey, SettingKind, State,
-    model::{Alias, Function, FunctionKey, Scope, Status, Version},
+    model::{Alias, Function, FunctionKey, Scope, Status, Version, queued::QueuedEvent},
 };
-use crate::{code::CodeHash, concurrency::Running};
+use crate::{code::CodeHash, concurrency::Running, event_queue::Slots};
 
 /// What happens to one thing.
 #[derive(Debug, Clone, PartialEq)]
@@ -131,6 +134,27 @@ pub enum Event {
         /// Concurrent executions from now on.
         executions: Option<u32>,
     },
+    /// An event is accepted for asynchronous invocation.
+    Queued {
+        /// Its request id.
+        id: RequestId,
+        /// The event.
+        event: Arc<QueuedEvent>,
+    },
+    /// The function failed with a queued event, which is to be tried again.
+    Postponed {
+        /// The event's request id.
+        id: RequestId,
+        /// How often the function failed with it.
+        attempts: u32,
+        /// When the next attempt may be, in milliseconds since the epoch.
+        due: i64,
+    },
+    /// A queued event is done with.
+    Dequeued {
+        /// Its request id.
+        id: RequestId,
+    },
 }
 
 impl State {
@@ -191,7 +215,9 @@ impl State {
                         tags: tags.clone(),
                         reserved_concurrency: None,
                         settings: BTreeMap::new(),
+                        queue: HashMap::new(),
                         running: Running::default(),
+                        slots: Slots::default(),
                     },
                 );
             }
@@ -268,6 +294,24 @@ impl State {
             Event::ConcurrencyReserved { executions } => {
                 if let Some(function) = self.function_mut(key) {
                     function.reserved_concurrency = *executions;
+                }
+            }
+            Event::Queued { id, event } => {
+                if let Some(function) = self.function_mut(key) {
+                    function.queue.insert(*id, Arc::clone(event));
+                }
+            }
+            Event::Postponed { id, attempts, due } => {
+                if let Some(event) = self.function_mut(key).and_then(|function| function.queue.get_mut(id)) {
+                    // Whoever attempts it may hold it as it was.
+                    let event = Arc::make_mut(event);
+                    event.attempts = *attempts;
+                    event.due = *due;
+                }
+            }
+            Event::Dequeued { id } => {
+                if let Some(function) = self.function_mut(key) {
+                    function.queue.remove(id);
                 }
             }
         }

@@ -7,9 +7,13 @@ pub mod code_signing;
 pub mod layer;
 pub mod mapping;
 pub mod policy;
+pub mod queued;
 pub mod settings;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
 
 use hothouse_api::{
     arn::FunctionArn,
@@ -18,14 +22,15 @@ use hothouse_api::{
         FileSystemConfig, ImageConfig, LambdaManagedInstancesCapacityProviderConfig, LogFormat,
         ResolvedS3Object, Runtime, SnapStartApplyOn, SystemLogLevel, TracingMode, VpcConfig,
     },
-    name::{self, AccountId, AliasName, FunctionName, Qualifier, Region},
+    name::{self, AccountId, AliasName, FunctionName, Qualifier, Region, RequestId},
 };
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::setting::{Setting, SettingKey, SettingKind};
-use crate::{code::CodeHash, concurrency::Running, environments::Environments};
+use crate::{code::CodeHash, concurrency::Running, environments::Environments, event_queue::Slots};
 use layer::UsedLayer;
+use queued::QueuedEvent;
 
 /// Where a name is unique: one region of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -69,8 +74,12 @@ pub struct Function {
     pub reserved_concurrency: Option<u32>,
     /// What is set for it, its versions and its aliases.
     pub settings: BTreeMap<SettingKey, Arc<Setting>>,
+    /// Events that asynchronous invocations are still to be attempted with.
+    pub queue: HashMap<RequestId, Arc<QueuedEvent>>,
     /// What runs now.
     pub running: Running,
+    /// How many of the queue's events are attempted at once.
+    pub slots: Slots,
 }
 
 impl Function {

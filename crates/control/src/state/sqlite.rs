@@ -1,4 +1,5 @@
-//! The state in an SQLite database: a row for each function, version, alias, setting and other resource.
+//! The state in an SQLite database: a row for each function, version, alias, setting, queued event and other
+//! resource.
 //!
 //! One thread owns the connection and commits what waits together, so that one flush serves all who wait for it.
 //! Must not be used by two processes at once: it locks the database for as long as it lives.
@@ -22,7 +23,7 @@ use super::{Change, State, Store, StoreError};
 const FORMAT: u32 = UPGRADES.len() as u32;
 
 /// Step `n` turns format `n` into format `n + 1`; an empty database has format 0.
-const UPGRADES: [&str; 2] = [
+const UPGRADES: [&str; 3] = [
     "
     CREATE TABLE function (
         id INTEGER PRIMARY KEY,
@@ -73,6 +74,20 @@ const UPGRADES: [&str; 2] = [
         value TEXT NOT NULL,
         PRIMARY KEY (account, region, id)
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE event (
+        function INTEGER NOT NULL REFERENCES function ON DELETE CASCADE,
+        request_id TEXT NOT NULL,
+        -- Empty if the caller gave none.
+        qualifier TEXT NOT NULL,
+        payload BLOB NOT NULL,
+        trace TEXT NOT NULL,
+        accepted INTEGER NOT NULL,
+        attempts INTEGER NOT NULL,
+        due INTEGER NOT NULL,
+        UNIQUE (function, request_id)
+    ) STRICT;
 ",
 ];
 

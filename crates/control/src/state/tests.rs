@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use hothouse_api::{
     generated::{Architecture, LogFormat, RecursiveLoop, Runtime, SnapStartApplyOn, TracingMode},
-    name::{self, AliasName, Qualifier},
+    name::{self, AliasName, Qualifier, RequestId},
 };
 use proptest::prelude::*;
 use rusqlite::Connection;
@@ -18,6 +18,7 @@ use super::{
         layer::{Layer, LayerVersion, UsedLayer},
         mapping::{EventSourceMapping, Settings, Source, Transition},
         policy::{Policy, Statement},
+        queued::QueuedEvent,
     },
 };
 use crate::{code::CodeHash, environments::Environments};
@@ -140,7 +141,29 @@ fn events() -> impl Strategy<Value = Event> {
             qualifier,
             kind: setting.kind(),
         }),
+        3 => (request_ids(), queued_events())
+            .prop_map(|(id, event)| Event::Queued { id, event: Arc::new(event) }),
+        1 => (request_ids(), 0..4u32, any::<i64>())
+            .prop_map(|(id, attempts, due)| Event::Postponed { id, attempts, due }),
+        1 => request_ids().prop_map(|id| Event::Dequeued { id }),
     ]
+}
+
+fn request_ids() -> impl Strategy<Value = RequestId> {
+    (0..4u128).prop_map(|id| Uuid::from_u128(id).to_string().parse().unwrap())
+}
+
+fn queued_events() -> impl Strategy<Value = QueuedEvent> {
+    (qualifiers(), prop::collection::vec(any::<u8>(), 0..5), any::<i64>()).prop_map(
+        |(qualifier, payload, accepted)| QueuedEvent {
+            qualifier,
+            payload: payload.into(),
+            trace: "Root=1".into(),
+            accepted,
+            attempts: 0,
+            due: accepted,
+        },
+    )
 }
 
 fn qualifiers() -> impl Strategy<Value = Option<Qualifier>> {
@@ -308,8 +331,8 @@ fn newer_format_is_refused_and_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     set_format(&path, 77);
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 77, known: 2, .. }), "{error:?}");
-    set_format(&path, 2);
+    assert!(matches!(error, StoreError::Format { found: 77, known: 3, .. }), "{error:?}");
+    set_format(&path, 3);
     SqliteStore::open(&path).unwrap();
 }
 
@@ -332,9 +355,20 @@ fn database_of_the_first_format_is_upgraded() {
     // What is new can be kept now.
     let setting = Arc::new(Setting::Recursion(RecursiveLoop::Allow));
     let event = Event::SettingPut { qualifier: None, setting: Arc::clone(&setting) };
-    commit(&store, &[Change::Function { key: key.clone(), event }]).unwrap();
+    let id = "00000000-0000-4000-8000-000000000001".parse().unwrap();
+    let queued = Arc::new(QueuedEvent {
+        qualifier: None,
+        payload: "{}".into(),
+        trace: "Root=1".into(),
+        accepted: 1,
+        attempts: 0,
+        due: 2,
+    });
+    let queuing = Event::Queued { id, event: Arc::clone(&queued) };
+    commit(&store, &[event, queuing].map(|event| Change::Function { key: key.clone(), event })).unwrap();
     drop(store);
     let state = SqliteStore::open(&path).unwrap().load().unwrap();
+    assert_eq!(state.function(&key).unwrap().queue[&id], queued);
     assert_eq!(state.function(&key).unwrap().setting(setting.kind(), None), Some(&*setting));
 }
 

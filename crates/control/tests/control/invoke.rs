@@ -168,8 +168,6 @@ async fn dry_run_looks_but_does_not_run() {
 async fn what_is_not_built_yet_says_so() {
     let service = service().await;
     service.created(json!({})).await;
-    let event = invoke(&service, "f/invocations", &[("x-amz-invocation-type", "Event")]).await;
-    assert_eq!(event.status, 501);
     let image = json!({
         "FunctionName": "image",
         "Runtime": null,
@@ -178,8 +176,11 @@ async fn what_is_not_built_yet_says_so() {
         "Code": { "ImageUri": "repository:tag" },
     });
     service.created(image).await;
-    let error = invoke(&service, "image/invocations", &[]).await.error();
-    assert!(error.contains("PackageType Image"), "{error}");
+    for kind in ["RequestResponse", "Event"] {
+        let headers = [("x-amz-invocation-type", kind)];
+        let error = invoke(&service, "image/invocations", &headers).await.error();
+        assert!(error.contains("PackageType Image"), "{error}");
+    }
 }
 
 #[tokio::test]

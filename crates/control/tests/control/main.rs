@@ -12,6 +12,7 @@ mod durability;
 mod durable_operations;
 mod event_invoke;
 mod event_source_mappings;
+mod events;
 mod function_layers;
 mod function_scenarios;
 mod function_urls;

@@ -26,7 +26,7 @@ use hothouse_execution::{
     Engine, EngineConfig,
     executor::{Executor, fake::FakeExecutor},
     ports::{
-        CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream,
+        Clock, CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream,
         SystemClock,
     },
     spec::FunctionSpec,
@@ -94,13 +94,24 @@ pub(crate) async fn open(
     code: Arc<CodeStore>,
     executor: impl Executor + 'static,
 ) -> Service {
+    open_at(config, store, code, executor, Arc::new(SystemClock)).await
+}
+
+/// With a clock of one's own.
+pub(crate) async fn open_at(
+    config: ControlConfig,
+    store: Arc<dyn Store>,
+    code: Arc<CodeStore>,
+    executor: impl Executor + 'static,
+    clock: Arc<dyn Clock>,
+) -> Service {
     let engine = Engine::new(
         EngineConfig::default(),
         hothouse_execution::Ports {
             executor: Arc::new(executor),
             sink: Arc::new(NoLogs),
             credentials: Arc::new(FixedCredentials),
-            clock: Arc::new(SystemClock),
+            clock: Arc::clone(&clock),
             observer: None,
         },
     );
@@ -112,7 +123,7 @@ pub(crate) async fn open(
         objects,
         sources: Arc::new(Sources),
         networks: Arc::new(Networks),
-        clock: Arc::new(SystemClock),
+        clock,
     };
     let control = Control::open(config, ports).await.unwrap();
     Service {

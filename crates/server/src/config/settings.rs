@@ -236,6 +236,19 @@ pub(crate) static SETTINGS: &[Setting] = &[
         )
     },
     Setting {
+        default: &["60s"],
+        aliases: &[Alias {
+            name: "LAMBDA_RETRY_BASE_DELAY_SECONDS",
+            meaning: "seconds",
+            read: values::seconds,
+        }],
+        ..service(
+            "retry-base-delay",
+            "DURATION",
+            "Pause before an asynchronous invocation's first retry; twice as long before the second",
+        )
+    },
+    Setting {
         default: &["0s"],
         ..service("function-create-delay", "DURATION", "How long a new function or version is Pending")
     },

@@ -4,6 +4,7 @@
 
 use std::{str::FromStr, sync::Arc};
 
+use bytes::Bytes;
 use hothouse_api::name;
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
@@ -12,7 +13,7 @@ use crate::{
     environments::Environments,
     state::{
         Resource, Setting, SettingKey, State, StoreError,
-        model::{AdditionalVersion, Alias, Function, FunctionKey, Scope, Version},
+        model::{AdditionalVersion, Alias, Function, FunctionKey, Scope, Version, queued::QueuedEvent},
     },
 };
 
@@ -22,6 +23,7 @@ pub(super) fn read(connection: &Connection) -> Result<State, StoreError> {
     read_versions(connection, &mut functions)?;
     read_aliases(connection, &mut functions)?;
     read_settings(connection, &mut functions)?;
+    read_events(connection, &mut functions)?;
     let mut state = State::default();
     for StoredFunction { key, function, .. } in functions {
         state.restore(&key, function.ok_or_else(|| corrupt("function", "it has no $LATEST"))?);
@@ -121,7 +123,9 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
                     tags: from_json("tags", &stored.tags)?,
                     reserved_concurrency: stored.reserved_concurrency,
                     settings: Default::default(),
+                    queue: Default::default(),
                     running: Default::default(),
+                    slots: Default::default(),
                 });
             }
             Some(function) => drop(function.versions.insert(number.cast_unsigned(), version)),
@@ -178,6 +182,30 @@ fn read_settings(connection: &Connection, functions: &mut [StoredFunction]) -> R
         };
         let setting: Setting = from_json("setting", text(2).map_err(read_error)?)?;
         function.settings.insert(SettingKey { kind: setting.kind(), qualifier }, Arc::new(setting));
+    }
+    Ok(())
+}
+
+fn read_events(connection: &Connection, functions: &mut [StoredFunction]) -> Result<(), StoreError> {
+    let mut statement = connection
+        .prepare("SELECT function, request_id, qualifier, payload, trace, accepted, attempts, due FROM event")
+        .map_err(read_error)?;
+    let mut rows = statement.query([]).map_err(read_error)?;
+    while let Some(row) = rows.next().map_err(read_error)? {
+        let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+        let function = function_of(functions, row.get(0).map_err(read_error)?, "event")?;
+        let event = QueuedEvent {
+            qualifier: match text(2).map_err(read_error)? {
+                "" => None,
+                text => Some(parse("qualifier", text)?),
+            },
+            payload: Bytes::from(row.get::<_, Vec<u8>>(3).map_err(read_error)?),
+            trace: row.get(4).map_err(read_error)?,
+            accepted: row.get(5).map_err(read_error)?,
+            attempts: row.get(6).map_err(read_error)?,
+            due: row.get(7).map_err(read_error)?,
+        };
+        function.queue.insert(parse("request id", text(1).map_err(read_error)?)?, Arc::new(event));
     }
     Ok(())
 }

@@ -142,6 +142,31 @@ fn write_event(transaction: &Transaction<'_>, key: &FunctionKey, event: &Event) 
              WHERE account = :account AND region = :region AND name = :name",
             named_params! { ":executions": executions },
         ),
+        Event::Queued { id, event } => run(
+            "INSERT OR REPLACE INTO event
+                 (function, request_id, qualifier, payload, trace, accepted, attempts, due)
+             SELECT id, :id, :qualifier, :payload, :trace, :accepted, :attempts, :due FROM function
+             WHERE account = :account AND region = :region AND name = :name",
+            named_params! {
+                ":id": id.to_string(),
+                ":qualifier": qualifier_text(event.qualifier.as_ref()),
+                ":payload": &event.payload[..],
+                ":trace": event.trace,
+                ":accepted": event.accepted,
+                ":attempts": event.attempts,
+                ":due": event.due,
+            },
+        ),
+        Event::Postponed { id, attempts, due } => run(
+            "UPDATE event SET attempts = :attempts, due = :due WHERE request_id = :id AND function =
+                 (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
+            named_params! { ":id": id.to_string(), ":attempts": attempts, ":due": due },
+        ),
+        Event::Dequeued { id } => run(
+            "DELETE FROM event WHERE request_id = :id AND function =
+                 (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
+            named_params! { ":id": id.to_string() },
+        ),
     }
 }
 
