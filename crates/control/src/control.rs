@@ -17,7 +17,11 @@ use hothouse_api::{
     generated::Runtime,
     name::{AccountId, FunctionName, Region},
 };
-use hothouse_execution::{Engine, ports::Clock};
+use hothouse_execution::{
+    Engine,
+    ports::Clock,
+    timeline::{Timeline, Working},
+};
 use tokio::sync::{RwLock as Turn, RwLockWriteGuard};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -25,6 +29,7 @@ use crate::{
     capacity_provider,
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
+    delivery::Deliveries,
     error, event_queue,
     event_source_mapping::{self, EventSources},
     lifecycle,
@@ -75,10 +80,14 @@ pub struct Ports {
     pub objects: Arc<dyn ObjectSource>,
     /// Knows queues and streams.
     pub sources: Arc<dyn EventSources>,
+    /// Hands records on to other services.
+    pub deliveries: Arc<dyn Deliveries>,
     /// Knows which VPC a function is attached to.
     pub networks: Arc<dyn NetworkSource>,
     /// Wall clock.
     pub clock: Arc<dyn Clock>,
+    /// What everything that lasts is measured by; the wall clock is ahead by as much as it is.
+    pub timeline: Timeline,
 }
 
 /// Why the control plane cannot start.
@@ -188,9 +197,15 @@ impl Control {
         &self.inner.ports.engine
     }
 
-    /// Milliseconds since the epoch.
+    /// Milliseconds since the epoch, in the time that can be moved ahead.
     pub(crate) fn now(&self) -> i64 {
-        hothouse_api::timestamp::Timestamp::from(self.inner.ports.clock.now()).as_millis()
+        let now = self.inner.ports.clock.now() + self.timeline().ahead();
+        hothouse_api::timestamp::Timestamp::from(now).as_millis()
+    }
+
+    /// The time of everything that lasts.
+    pub(crate) fn timeline(&self) -> &Timeline {
+        &self.inner.ports.timeline
     }
 
     /// Every function of every account and region, in the order of account, region and name.
@@ -355,7 +370,8 @@ impl Control {
         // Until then others who find it unused leave it there, too.
         let pinned = (!grace.is_zero()).then(|| self.code().pin(hash));
         self.inner.tasks.spawn(async move {
-            if !control.pause(grace).await {
+            // In the machine's time, as it is given to functions that run.
+            if control.unless_stopped(tokio::time::sleep(grace)).await.is_none() {
                 // The next start collects.
                 return;
             }
@@ -368,11 +384,16 @@ impl Control {
         });
     }
 
+    /// Does something that the service waits for when it ends; it is to look whether it does.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.inner.tasks.spawn(work);
+    }
+
     /// Does something after a while, unless the service ends before.
     pub(crate) fn later(&self, delay: Duration, work: impl Future<Output = ()> + Send + 'static) {
         let control = self.clone();
-        self.inner.tasks.spawn(async move {
-            if control.pause(delay).await {
+        self.spawn(async move {
+            if let Some(_working) = control.pause(delay).await {
                 work.await;
             }
         });
@@ -388,11 +409,12 @@ impl Control {
         }
     }
 
-    /// Waits. Tells whether it was to the end; it is not if the service ends.
-    pub(crate) async fn pause(&self, delay: Duration) -> bool {
+    /// Waits. Who wakes is at work until it drops what it gets: time is not moved on meanwhile. Nothing if the service
+    /// ends before.
+    pub(crate) async fn pause(&self, delay: Duration) -> Option<Working> {
         tokio::select! {
-            () = tokio::time::sleep(delay) => true,
-            () = self.inner.stop.cancelled() => false,
+            working = self.timeline().sleep(delay) => Some(working),
+            () = self.inner.stop.cancelled() => None,
         }
     }
 }

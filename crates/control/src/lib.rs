@@ -11,6 +11,7 @@ mod concurrency;
 mod config;
 mod configuration;
 mod control;
+pub mod delivery;
 mod describe;
 mod durable;
 mod environments;

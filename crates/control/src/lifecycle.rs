@@ -49,7 +49,7 @@ pub(crate) async fn settle(
         return Ok(());
     }
     if control.config().synchronous_create {
-        control.pause(delay).await;
+        drop(control.pause(delay).await);
         for version in versions {
             make_ready(control, key, version.version, &version.environments).await?;
         }

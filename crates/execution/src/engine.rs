@@ -9,7 +9,6 @@ use std::{
 };
 
 use serde::Serialize;
-use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -21,6 +20,7 @@ use crate::{
     pool::{Pool, VersionHandle},
     ports::{Clock, CredentialSource, LogSink, Observer},
     spec::FunctionSpec,
+    timeline::Timeline,
     trace,
 };
 
@@ -68,8 +68,10 @@ pub struct Ports {
     pub sink: Arc<dyn LogSink>,
     /// Assumes execution roles.
     pub credentials: Arc<dyn CredentialSource>,
-    /// Wall clock.
+    /// Wall clock, which functions see too.
     pub clock: Arc<dyn Clock>,
+    /// What keep-alives are measured by.
+    pub timeline: Timeline,
     /// Hears of finished invocations, if someone watches.
     pub observer: Option<Arc<dyn Observer>>,
 }
@@ -87,6 +89,7 @@ pub(crate) struct Inner {
     pub(crate) sink: Arc<dyn LogSink>,
     pub(crate) credentials: Arc<dyn CredentialSource>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) timeline: Timeline,
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
@@ -131,7 +134,7 @@ pub struct EnvironmentInfo {
 impl Engine {
     /// Makes an engine and starts its reaper on the current tokio runtime.
     pub fn new(config: EngineConfig, ports: Ports) -> Engine {
-        let Ports { executor, sink, credentials, clock, observer } = ports;
+        let Ports { executor, sink, credentials, clock, timeline, observer } = ports;
         let inner = Arc::new(Inner {
             concurrency: Concurrency::new(config.concurrency),
             config,
@@ -139,6 +142,7 @@ impl Engine {
             sink,
             credentials,
             clock,
+            timeline,
             observer,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
@@ -249,11 +253,14 @@ fn info(shared: &Shared, now: SystemTime) -> EnvironmentInfo {
 
 /// Drops the tokens of environments whose keep-alive has passed.
 async fn reap(engine: Weak<Inner>, stop: CancellationToken) {
+    let Some(inner) = engine.upgrade() else { return };
+    let mut moves = inner.timeline.moves();
+    drop(inner);
     loop {
         let Some(inner) = engine.upgrade() else { return };
         let keep_alive = inner.config.keep_alive;
         let pools: Vec<Arc<Pool>> = lock(&inner.pools).iter().filter_map(Weak::upgrade).collect();
-        let now = Instant::now();
+        let now = inner.timeline.now();
         for pool in pools {
             pool.reap(keep_alive, now);
         }
@@ -262,6 +269,7 @@ async fn reap(engine: Weak<Inner>, stop: CancellationToken) {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
+            _ = moves.changed() => {}
         }
     }
 }

@@ -15,6 +15,7 @@ pub mod ports;
 mod runtime_api;
 pub mod runtimes;
 pub mod spec;
+pub mod timeline;
 mod trace;
 
 pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};

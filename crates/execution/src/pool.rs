@@ -320,7 +320,7 @@ impl Pool {
             drop(idle);
             return;
         }
-        idle.since = Instant::now();
+        idle.since = self.engine.timeline.now();
         let stack = if idle.is_provisioned() { &mut queue.provisioned.idle } else { &mut queue.idle };
         stack.push(idle);
     }

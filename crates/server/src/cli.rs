@@ -34,6 +34,8 @@ pub(crate) enum Command {
     Ps(PsArgs),
     /// Print a trace as a tree, or list the latest traces
     Trace(TraceArgs),
+    /// Move the service's time ahead: retries, event ages, keep-alives and windows come at once
+    Clock(ClockArgs),
     /// Check the machine: runtimes, isolation, and how to get what is missing
     Doctor(DoctorArgs),
     /// Runtimes, and the AWS SDKs that functions expect
@@ -148,6 +150,34 @@ pub(crate) struct TraceArgs {
     /// Where the service is.
     #[command(flatten)]
     pub(crate) client: ClientFlags,
+}
+
+/// `hothouse clock`
+#[derive(Debug, Args)]
+pub(crate) struct ClockArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub(crate) command: ClockCommand,
+}
+
+/// What can be done with the service's time.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ClockCommand {
+    /// Move it ahead, and wait until what was due by then is done
+    Advance {
+        /// How far, such as 30s, 3m or 6h
+        #[arg(value_name = "DURATION", value_parser = crate::config::parse_duration)]
+        by: std::time::Duration,
+        /// Where the service is.
+        #[command(flatten)]
+        client: ClientFlags,
+    },
+    /// Print how far it is ahead of the machine's
+    Show {
+        /// Where the service is.
+        #[command(flatten)]
+        client: ClientFlags,
+    },
 }
 
 /// `hothouse doctor`

@@ -160,6 +160,13 @@ impl Client {
         self.decode(answer.body())
     }
 
+    /// Asks Hothouse itself to do something.
+    pub(crate) async fn admin_post(&self, path: &str, body: &Value) -> Result<Value, ClientError> {
+        let body = Bytes::from(body.to_string());
+        let answer = self.send("lambda", Method::POST, path, HeaderMap::new(), body).await?;
+        self.decode(answer.body())
+    }
+
     async fn send(
         &self,
         service: &str,

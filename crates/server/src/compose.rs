@@ -18,6 +18,7 @@ use hothouse_api::{
 use hothouse_control::{
     Control, ControlConfig, OpenError,
     code::{CodeError, CodeStore},
+    delivery::NoDeliveries,
     state::{MemoryStore, SqliteStore, Store, StoreError},
 };
 use hothouse_execution::{
@@ -29,6 +30,7 @@ use hothouse_execution::{
     },
     ports::{Clock, CredentialSource, SystemClock},
     runtimes::{Catalog, Language, Line, Policy},
+    timeline::Timeline,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -148,6 +150,7 @@ impl Service {
         }
 
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let timeline = Timeline::default();
         let forwarder = Arc::new(Forwarder::new(forwarder_config(&config), clock.clone())?);
         let maximum_bytes = if config.ephemeral { EPHEMERAL_LOG_BYTES } else { LOG_BYTES };
         let logs = LogStore::open(
@@ -202,6 +205,7 @@ impl Service {
                 sink: Arc::new(logs.clone()),
                 credentials,
                 clock: clock.clone(),
+                timeline: timeline.clone(),
                 observer: config.observer.clone(),
             },
         );
@@ -212,10 +216,12 @@ impl Service {
                 engine: engine.clone(),
                 store: store(&config)?,
                 code: code_store(&config)?,
+                deliveries: Arc::new(NoDeliveries),
                 networks: Arc::new(Networks::new(forwarder.clone())),
                 objects: Arc::new(Objects::new(forwarder.clone(), region.clone())),
                 sources: Arc::new(Sources::new(forwarder.clone())),
                 clock,
+                timeline: timeline.clone(),
             },
         )
         .await?;
@@ -223,6 +229,7 @@ impl Service {
         let door = Arc::new(Door {
             control: control.clone(),
             engine: engine.clone(),
+            timeline,
             companions: Companions {
                 logs: logs.clone(),
                 sts,

@@ -13,6 +13,7 @@ use hothouse_api::{
     generated::DestinationConfig,
     name::{Qualifier, RequestId},
 };
+use hothouse_execution::timeline::Working;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::{
@@ -107,7 +108,8 @@ pub(crate) fn resume(control: &Control) {
 
 fn start(control: &Control, key: FunctionKey, id: RequestId) {
     let worker = Worker { control: control.clone(), key, id };
-    control.later(Duration::ZERO, async move { worker.work().await });
+    let working = control.timeline().working();
+    control.spawn(async move { worker.work(working).await });
 }
 
 /// Brings one event to its end.
@@ -119,14 +121,18 @@ struct Worker {
 
 impl Worker {
     /// Ends early if the service does: the next start goes on.
-    async fn work(self) {
+    async fn work(self, mut working: Working) {
         while let Some((event, slots)) = self.look() {
-            if !self.control.pause(millis(event.due - self.control.now())).await {
-                return;
-            }
+            drop(working);
+            working = match self.control.pause(millis(event.due - self.control.now())).await {
+                Some(working) => working,
+                None => return,
+            };
+            // Those who have the slots may wait for time to pass.
+            drop(working);
             let Some(Some(_slot)) = self.control.unless_stopped(slots.enter()).await else { return };
             match self.attempt_until_counted().await {
-                Some(Turn::Again) => {}
+                Some(Turn::Again(still)) => working = still,
                 Some(Turn::Over) | None => return,
             }
         }
@@ -147,15 +153,18 @@ impl Worker {
     async fn attempt_until_counted(&self) -> Option<Turn> {
         let mut refusals = 0_u32;
         loop {
+            let working = self.control.timeline().working();
             // It may have gone while this waited.
-            let Some((event, slots)) = self.look() else { return Some(Turn::Again) };
+            let Some((event, slots)) = self.look() else { return Some(Turn::Again(working)) };
             let attempt = self.control.unless_stopped(self.attempt(&event)).await??;
             if matches!(attempt.ended, Ended::Success | Ended::FunctionError) {
                 slots.ended.notify_one();
             }
             let attempts = event.attempts + u32::from(attempt.ended == Ended::FunctionError);
             refusals = refusals.saturating_add(1);
-            let Some((patience, destinations)) = self.settings(&event) else { return Some(Turn::Again) };
+            let Some((patience, destinations)) = self.settings(&event) else {
+                return Some(Turn::Again(working));
+            };
             let now = self.control.now();
             let past = Past { attempts, refusals, age: millis(now - event.accepted) };
             match rules::next(attempt.ended, past, patience) {
@@ -166,7 +175,7 @@ impl Worker {
                 Next::Retry(delay) => {
                     let due = now.saturating_add_unsigned(delay.as_millis() as u64);
                     self.keep(Event::Postponed { id: self.id, attempts, due }).await?;
-                    return Some(Turn::Again);
+                    return Some(Turn::Again(working));
                 }
                 Next::BackOff(delay) => {
                     if let Some(error) = &attempt.error
@@ -180,17 +189,15 @@ impl Worker {
                             "failed to run a function with an event, which is tried again"
                         );
                     }
+                    drop(working);
                     let pause = self.control.pause(delay);
-                    let in_time = match attempt.ended {
+                    match attempt.ended {
                         // Its turn comes when another's attempt has ended, however long it should wait.
                         Ended::Throttled => tokio::select! {
-                            in_time = pause => in_time,
-                            () = slots.ended.notified() => true,
+                            working = pause => drop(working?),
+                            () = slots.ended.notified() => {}
                         },
-                        _ => pause.await,
-                    };
-                    if !in_time {
-                        return None;
+                        _ => drop(pause.await?),
                     }
                 }
                 Next::Discard(reason) => {
@@ -258,9 +265,7 @@ impl Worker {
                 ),
             }
             failures += 1;
-            if !self.control.pause(rules::back_off(failures)).await {
-                return None;
-            }
+            drop(self.control.pause(rules::back_off(failures)).await?);
         }
     }
 
@@ -282,7 +287,7 @@ impl Worker {
 
 /// Whether a worker goes on with its event.
 enum Turn {
-    Again,
+    Again(Working),
     Over,
 }
 

@@ -18,6 +18,7 @@ use hothouse_api::{
 use hothouse_control::{
     Control, ControlConfig, Ports,
     code::{CodeStore, ObjectError, ObjectId, ObjectSource},
+    delivery::NoDeliveries,
     event_source_mapping::{EventSourceId, EventSources, Existing, LookupError},
     network::{Network, NetworkError, NetworkSource},
     state::{MemoryStore, SqliteStore, Store},
@@ -30,6 +31,7 @@ use hothouse_execution::{
         SystemClock,
     },
     spec::FunctionSpec,
+    timeline::Timeline,
 };
 use http::{HeaderMap, Method, Request, Response};
 use serde_json::{Value, json};
@@ -105,6 +107,7 @@ pub(crate) async fn open_at(
     executor: impl Executor + 'static,
     clock: Arc<dyn Clock>,
 ) -> Service {
+    let timeline = Timeline::default();
     let engine = Engine::new(
         EngineConfig::default(),
         hothouse_execution::Ports {
@@ -112,6 +115,7 @@ pub(crate) async fn open_at(
             sink: Arc::new(NoLogs),
             credentials: Arc::new(FixedCredentials),
             clock: Arc::clone(&clock),
+            timeline: timeline.clone(),
             observer: None,
         },
     );
@@ -122,8 +126,10 @@ pub(crate) async fn open_at(
         code,
         objects,
         sources: Arc::new(Sources),
+        deliveries: Arc::new(NoDeliveries),
         networks: Arc::new(Networks),
         clock,
+        timeline,
     };
     let control = Control::open(config, ports).await.unwrap();
     Service {

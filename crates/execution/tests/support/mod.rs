@@ -24,6 +24,7 @@ use hothouse_execution::{
         SystemClock,
     },
     spec::{FunctionSpec, Logging},
+    timeline::Timeline,
 };
 
 /// Keeps all events in memory.
@@ -85,6 +86,7 @@ pub(crate) fn engine(executor: impl Executor + 'static, config: EngineConfig) ->
         sink: sink.clone(),
         credentials: Arc::new(FixedCredentials),
         clock: Arc::new(SystemClock),
+        timeline: Timeline::default(),
         observer: None,
     };
     (Engine::new(config, ports), sink)

@@ -15,6 +15,7 @@ use crate::{
     config::{ClientConfig, ConfigError, Configuration, Flags, ProcessEnvironment},
 };
 
+mod clock;
 mod completions;
 mod config;
 mod dev;
@@ -38,6 +39,7 @@ pub(crate) async fn run(command: Command) -> Result<ExitCode, CommandError> {
         Command::Logs(args) => logs::run(&args).await,
         Command::Ls(args) => ls::run(&args).await,
         Command::Ps(args) => ps::run(&args).await,
+        Command::Clock(args) => clock::run(&args).await,
         Command::Trace(args) => trace::run(&args).await,
         Command::Doctor(args) => doctor::run(&args).await,
         Command::Runtimes(args) => runtimes::run(&args).await,

@@ -5,6 +5,7 @@
 
 mod admin;
 mod browser;
+mod clock;
 mod connections;
 mod destination;
 mod service;
@@ -26,7 +27,7 @@ use hothouse_api::{
     name::{Region, RequestId},
 };
 use hothouse_control::Control;
-use hothouse_execution::Engine;
+use hothouse_execution::{Engine, timeline::Timeline};
 
 use crate::{
     auth::Verifier,
@@ -48,6 +49,7 @@ const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 pub(crate) struct Door {
     pub(crate) control: Control,
     pub(crate) engine: Engine,
+    pub(crate) timeline: Timeline,
     pub(crate) companions: Companions,
     pub(crate) admission: Admission,
     /// If signatures are verified.
@@ -84,6 +86,9 @@ impl Door {
     async fn route(&self, request_id: RequestId, parts: Parts, body: Incoming) -> Response<companions::Body> {
         let credential = Credential::of(&parts.headers, &parts.uri);
         match Destination::of(&parts, &credential) {
+            Destination::Admin if parts.uri.path().starts_with("/_hothouse/clock") => {
+                whole(clock::answer(&self.timeline, &parts.method, parts.uri.path(), body).await)
+            }
             Destination::Admin => whole(admin::answer(self, &parts).await),
             Destination::FunctionUrl => {
                 let message =
