@@ -39,7 +39,6 @@ pub(crate) fn create(
     image: bool,
 ) -> Result<Configuration, ApiError> {
     check_built([
-        ("TenancyConfig", input.tenancy_config.is_some()),
         ("RuntimeConfig", input.runtime_config.is_some()),
         ("Runtime `custom`", input.runtime == Some(Runtime::Custom)),
     ])?;
@@ -66,6 +65,7 @@ pub(crate) fn create(
         accelerator: input.accelerator_config.clone(),
         managed: managed::chosen(input.capacity_provider_config.as_ref(), input.runtime)?,
         durable: durable::config::chosen(input.durable_config.as_ref())?,
+        tenancy: input.tenancy_config.clone(),
     };
     // Functions on a capacity provider have other defaults.
     let (memory_size, logging) = match &rare.managed {
@@ -170,6 +170,8 @@ pub(crate) fn update(
             input.runtime.or(before.runtime),
         )?,
         durable: durable::config::rechosen(old.durable, input.durable_config.as_ref())?,
+        // Decided at creation.
+        tenancy: old.tenancy,
     };
     let configuration = Configuration {
         role: input.role.clone().unwrap_or_else(|| before.role.clone()),

@@ -95,6 +95,7 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
         }),
         capacity_provider_config: rare.managed.map(capacity_provider::function::show),
         durable_config: rare.durable,
+        tenancy_config: rare.tenancy,
         accelerator_config: rare.accelerator,
         logging_config: Some(logging(arn, &configuration.logging)),
         ..FunctionConfiguration::default()

@@ -27,6 +27,7 @@ use crate::{
         model::{Function, settings::FunctionUrl},
     },
     target::Target,
+    tenancy,
 };
 
 pub(crate) async fn create(
@@ -45,6 +46,8 @@ pub(crate) async fn create(
             let subjects: Vec<_> = [Some(function), url].into_iter().flatten().collect();
             this.change_all(&subjects, |state| {
                 let function = existing(state, &target)?;
+                // It is decided at creation, for all versions.
+                tenancy::check_none(&function.latest.configuration, "Function URL")?;
                 if url_of(function, &target).is_ok() {
                     return Err(conflict(format!(
                         "Failed to create function url config for [functionArn = {}]. Error message:  \

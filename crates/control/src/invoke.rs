@@ -33,6 +33,7 @@ use crate::{
     durable, error, event_queue, lifecycle, runtime,
     state::model::{Function, FunctionKey, Package, Status, Version, queued::QueuedEvent},
     target::Target,
+    tenancy,
 };
 
 pub(crate) async fn invoke(
@@ -51,23 +52,27 @@ pub(crate) async fn invoke(
         InvocationType::DryRun => {
             let Picked { version, .. } = control.pick(&target)?;
             durable::config::check_target(&version, &target)?;
+            tenancy::check_tenant(&version.configuration, input.tenant_id.as_deref())?;
             return Ok(InvocationResponse { status_code: Some(204), ..InvocationResponse::default() });
         }
         InvocationType::Event => {
-            accept(control, &context, target, payload).await?;
+            accept(control, &context, target, input.tenant_id, payload).await?;
             return Ok(InvocationResponse { status_code: Some(202), ..InvocationResponse::default() });
         }
     }
     let client_context = input.client_context.as_deref().map(decode_client_context).transpose()?;
+    let tenant: Option<Arc<str>> = input.tenant_id.map(Into::into);
     let make = |handle: &VersionHandle| Invocation {
         request_id: context.request_id,
         payload: payload.clone(),
         invoked_arn: target.arn(),
         client_context: client_context.clone(),
+        tenant_id: tenant.clone(),
         trace_id: Some(trace(control, &context, handle)),
         tail: input.log_type == Some(LogType::Tail),
     };
-    let (version, completed) = run(control, &target, make).await.map_err(Failure::into_error)?;
+    let (version, completed) =
+        run(control, &target, tenant.as_deref(), make).await.map_err(Failure::into_error)?;
     Ok(answer(&version, completed))
 }
 
@@ -77,7 +82,7 @@ pub(crate) async fn invoke_async(
     input: InvokeAsyncRequest,
 ) -> Result<InvokeAsyncResponse, ApiError> {
     let target = Target::find(control, &context, &input.function_name, None)?;
-    match accept(control, &context, target, input.invoke_args).await {
+    match accept(control, &context, target, None, input.invoke_args).await {
         Ok(()) => Ok(InvokeAsyncResponse { status: Some(202) }),
         // Unverified: this operation knows fewer errors than Invoke; which of them stands for the others.
         Err(error) => match (error.kind(), error.message()) {
@@ -97,17 +102,25 @@ async fn accept(
     control: &Control,
     context: &RequestContext,
     target: Target,
+    tenant_id: Option<String>,
     payload: Bytes,
 ) -> Result<(), ApiError> {
     let trace = loop {
         let Picked { version, .. } = control.pick(&target)?;
-        if let Some(handle) = environments(control, &target, &version)? {
+        if let Some(handle) = environments(control, &target, tenant_id.as_deref(), &version)? {
             break trace(control, context, handle);
         }
     };
     let now = control.now();
-    let event =
-        QueuedEvent { qualifier: target.qualifier, payload, trace, accepted: now, attempts: 0, due: now };
+    let event = QueuedEvent {
+        qualifier: target.qualifier,
+        tenant_id,
+        payload,
+        trace,
+        accepted: now,
+        attempts: 0,
+        due: now,
+    };
     event_queue::accept(control, target.key, context.request_id, event).await
 }
 
@@ -130,10 +143,11 @@ pub(crate) async fn attempt(
         invoked_arn: target.arn(),
         // AWS passes none with events.
         client_context: None,
+        tenant_id: event.tenant_id.as_deref().map(Into::into),
         trace_id: Some(event.trace.clone()),
         tail: false,
     };
-    let (_, completed) = run(control, target, make).await?;
+    let (_, completed) = run(control, target, event.tenant_id.as_deref(), make).await?;
     Ok(match completed.outcome {
         Outcome::Success(_) => Answer::Success,
         Outcome::Error(_) => Answer::FunctionError,
@@ -165,6 +179,7 @@ impl Failure {
 async fn run(
     control: &Control,
     target: &Target,
+    tenant: Option<&str>,
     make: impl Fn(&VersionHandle) -> Invocation,
 ) -> Result<(Arc<Version>, Completed), Failure> {
     // A version that is replaced or deleted between the look at the state and its use is looked for again.
@@ -172,7 +187,7 @@ async fn run(
         let Picked { version, permit } = control.pick(target)?;
         let _permit =
             permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
-        let Some(handle) = environments(control, target, &version)? else { continue };
+        let Some(handle) = environments(control, target, tenant, &version)? else { continue };
         match handle.invoke(make(handle)).await {
             Ok(completed) => return Ok((version, completed)),
             Err(InvokeError::Retired) => {}
@@ -186,9 +201,11 @@ async fn run(
 fn environments<'a>(
     control: &Control,
     target: &Target,
+    tenant: Option<&str>,
     version: &'a Version,
 ) -> Result<Option<&'a VersionHandle>, ApiError> {
     durable::config::check_target(version, target)?;
+    tenancy::check_tenant(&version.configuration, tenant)?;
     durable::config::check_can_run(version)?;
     match version.status {
         Status::Creating => return Err(error::still_pending()),

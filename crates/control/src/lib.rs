@@ -39,6 +39,7 @@ mod scaling;
 pub mod state;
 mod tag;
 mod target;
+mod tenancy;
 mod version;
 
 use hothouse_api::{ApiError, Lambda, RequestContext, generated::*};

@@ -157,14 +157,7 @@ impl Engine {
 
     /// Makes the pool of one version. No environment is started before the first invocation.
     pub fn version(&self, spec: FunctionSpec) -> VersionHandle {
-        let pool = Arc::new(Pool::new(Arc::new(spec), self.inner.clone()));
-        let mut pools = lock(&self.inner.pools);
-        // Dropped pools leave dead references behind: sweep them when the list would grow.
-        if pools.len() == pools.capacity() {
-            pools.retain(|pool| pool.strong_count() > 0);
-        }
-        pools.push(Arc::downgrade(&pool));
-        VersionHandle::new(pool)
+        VersionHandle::new(self.inner.pool(Arc::new(spec)))
     }
 
     /// All living environments.
@@ -201,6 +194,18 @@ impl Engine {
 }
 
 impl Inner {
+    /// Makes a pool without environments.
+    pub(crate) fn pool(self: &Arc<Self>, spec: Arc<FunctionSpec>) -> Arc<Pool> {
+        let pool = Arc::new(Pool::new(spec, self.clone()));
+        let mut pools = lock(&self.pools);
+        // Dropped pools leave dead references behind: sweep them when the list would grow.
+        if pools.len() == pools.capacity() {
+            pools.retain(|pool| pool.strong_count() > 0);
+        }
+        pools.push(Arc::downgrade(&pool));
+        pool
+    }
+
     pub(crate) fn permit(&self) -> Result<Permit, InvokeError> {
         if self.stop.is_cancelled() {
             return Err(InvokeError::ShuttingDown);

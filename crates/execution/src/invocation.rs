@@ -1,5 +1,7 @@
 //! One invocation on its way in, and what comes back.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hothouse_api::{arn::FunctionArn, name::RequestId};
 
@@ -14,6 +16,8 @@ pub struct Invocation {
     pub invoked_arn: FunctionArn,
     /// JSON decoded from `X-Amz-Client-Context`.
     pub client_context: Option<String>,
+    /// The tenant that it is for, if the function keeps tenants apart: it runs in an environment of that tenant's own.
+    pub tenant_id: Option<Arc<str>>,
     /// The trace header that the function sees: [`crate::VersionHandle::trace`] decides it.
     pub trace_id: Option<String>,
     /// `LogType=Tail`: the answer waits for the REPORT line and carries the last 4 KB of this invocation's log.
@@ -52,7 +56,7 @@ pub enum InvokeError {
     Retired,
     /// No environment could be started.
     #[error("failed to start an environment")]
-    Start(#[source] std::sync::Arc<crate::executor::StartError>),
+    Start(#[source] Arc<crate::executor::StartError>),
     /// The environment was lost with the invocation in it: a defect of ours.
     #[error("the environment was lost")]
     Lost,

@@ -16,6 +16,7 @@ mod runtime_api;
 pub mod runtimes;
 pub mod spec;
 pub mod timeline;
+mod tenants;
 mod trace;
 
 pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};

@@ -22,6 +22,7 @@ use crate::{
     executor::StartError,
     invocation::{Completed, Invocation, InvokeError},
     spec::FunctionSpec,
+    tenants::Tenants,
 };
 
 /// An idle environment. Sending an order reserves it; dropping the token stops it.
@@ -366,7 +367,18 @@ impl Pool {
         drop(tokens);
     }
 
-    fn retire(&self) {
+    /// Whether an invocation would find a warm environment.
+    pub(crate) fn has_idle(&self) -> bool {
+        let queue = self.lock();
+        !queue.idle.is_empty() || !queue.provisioned.idle.is_empty()
+    }
+
+    /// Environments that have been asked for and have not ended.
+    pub(crate) fn living(&self) -> usize {
+        self.lock().living
+    }
+
+    pub(crate) fn retire(&self) {
         let mut queue = self.lock();
         queue.retired = true;
         let tokens = (std::mem::take(&mut queue.idle), std::mem::take(&mut queue.provisioned.idle));
@@ -396,11 +408,14 @@ impl Queue {
 #[derive(Debug, Clone)]
 pub struct VersionHandle {
     pool: Arc<Pool>,
+    /// For invocations that name a tenant.
+    tenants: Arc<Tenants>,
 }
 
 impl VersionHandle {
     pub(crate) fn new(pool: Arc<Pool>) -> VersionHandle {
-        VersionHandle { pool }
+        let tenants = Tenants::new(pool.spec().clone(), pool.engine().clone());
+        VersionHandle { pool, tenants: Arc::new(tenants) }
     }
 
     /// The version that this handle invokes.
@@ -413,10 +428,13 @@ impl VersionHandle {
     /// # Errors
     /// Throttling, retirement and our own failures; what goes wrong in the function is an `Outcome`.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
-        let engine = &self.pool.engine;
-        let permit = engine.permit()?;
+        let permit = self.pool.engine.permit()?;
         let (reply, answer) = oneshot::channel();
-        self.pool.submit(Job { invocation, reply, permit });
+        let pool = match &invocation.tenant_id {
+            None => self.pool.clone(),
+            Some(tenant) => self.tenants.pool(tenant)?,
+        };
+        pool.submit(Job { invocation, reply, permit });
         answer.await.unwrap_or(Err(InvokeError::Lost))
     }
 
@@ -450,5 +468,6 @@ impl VersionHandle {
     /// No new invocations; running and waiting ones finish, idle environments stop.
     pub fn retire(&self) {
         self.pool.retire();
+        self.tenants.retire();
     }
 }

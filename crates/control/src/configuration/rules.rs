@@ -44,6 +44,12 @@ pub(super) fn check(configuration: &Configuration) -> Result<(), ApiError> {
     let rare = configuration.rare.as_deref().unwrap_or(&none);
     check_dead_letter(rare)?;
     check_file_systems(rare)?;
+    if rare.tenancy.is_some() && rare.managed.is_some() {
+        // Unverified wording.
+        return Err(invalid_parameter(
+            "TenancyConfig isn't supported for Lambda Managed Instances functions.",
+        ));
+    }
     if rare.accelerator.is_some() {
         managed::check_managed(configuration, "AcceleratorConfig")?;
     }
@@ -101,6 +107,8 @@ fn check_snap_start(configuration: &Configuration, rare: &Rare) -> Result<(), Ap
         Some(runtime) if !runtime::has_snap_start(runtime) => refused(runtime.as_str()),
         // Of images, AWS finds out when it initializes a published version.
         _ if rare.file_systems.is_some() => refused("EFS"),
+        // Unverified wording.
+        _ if rare.tenancy.is_some() => refused("TenancyConfig"),
         _ if configuration.ephemeral_storage > MOST_STORAGE => {
             // Unverified wording, as that of EFS is.
             refused(&format!("Ephemeral storage greater than {MOST_STORAGE} MB"))

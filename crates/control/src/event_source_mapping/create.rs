@@ -26,6 +26,7 @@ use crate::{
     },
     tag,
     target::{self, Target},
+    tenancy,
 };
 
 pub(crate) async fn create(
@@ -110,7 +111,10 @@ pub(super) fn check_target<'a>(
     };
     match all(state, &target.key.scope, None).find(same) {
         Some((other, _)) => Err(duplicate(target, source, other)),
-        None => Ok(version),
+        None => {
+            tenancy::check_none(&version.configuration, "Event source mapping")?;
+            Ok(version)
+        }
     }
 }
 

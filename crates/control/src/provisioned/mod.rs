@@ -30,6 +30,7 @@ use crate::{
         model::{Alias, Function, FunctionKey, Status, settings::ProvisionedConcurrency},
     },
     target::Target,
+    tenancy,
 };
 use show::Shown;
 pub(crate) use supply::{follow, restarted, resume};
@@ -52,6 +53,7 @@ pub(crate) async fn put(
         .run(async move {
             this.change(&put.key, |state| {
                 let function = put.function(state)?;
+                tenancy::check_none(&function.latest.configuration, "Provisioned Concurrency")?;
                 check_place(function, &put)?;
                 limits::check(&this.config().limits, state, &put, function, requested)?;
                 let config = ProvisionedConcurrency {

@@ -20,7 +20,7 @@ use hothouse_api::{
     generated::{
         AcceleratorConfig, ApplicationLogLevel, Architecture, DeadLetterConfig, DurableConfig,
         FileSystemConfig, ImageConfig, LambdaManagedInstancesCapacityProviderConfig, LogFormat,
-        ResolvedS3Object, Runtime, SnapStartApplyOn, SystemLogLevel, TracingMode, VpcConfig,
+        ResolvedS3Object, Runtime, SnapStartApplyOn, SystemLogLevel, TenancyConfig, TracingMode, VpcConfig,
     },
     name::{self, AccountId, AliasName, FunctionName, Qualifier, Region, RequestId},
 };
@@ -229,6 +229,11 @@ impl Configuration {
         self.rare.as_deref()?.managed.as_ref()?.capacity_provider_arn.as_deref()
     }
 
+    /// Whether each tenant has environments of its own.
+    pub fn isolates_tenants(&self) -> bool {
+        self.rare.as_deref().is_some_and(|rare| rare.tenancy.is_some())
+    }
+
     /// Whether invocations start durable executions.
     pub fn is_durable(&self) -> bool {
         self.rare.as_deref().is_some_and(|rare| rare.durable.is_some())
@@ -302,6 +307,9 @@ pub struct Rare {
     /// `DurableConfig`, with defaults filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durable: Option<DurableConfig>,
+    /// `TenancyConfig`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tenancy: Option<TenancyConfig>,
 }
 
 /// The deployment package, and the instruction set that it is for.

@@ -23,7 +23,7 @@ use super::{Change, State, Store, StoreError};
 const FORMAT: u32 = UPGRADES.len() as u32;
 
 /// Step `n` turns format `n` into format `n + 1`; an empty database has format 0.
-const UPGRADES: [&str; 3] = [
+const UPGRADES: [&str; 4] = [
     "
     CREATE TABLE function (
         id INTEGER PRIMARY KEY,
@@ -88,6 +88,10 @@ const UPGRADES: [&str; 3] = [
         due INTEGER NOT NULL,
         UNIQUE (function, request_id)
     ) STRICT;
+",
+    "
+    -- NULL if the caller named none.
+    ALTER TABLE event ADD COLUMN tenant_id TEXT;
 ",
 ];
 

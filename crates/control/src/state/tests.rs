@@ -157,6 +157,7 @@ fn queued_events() -> impl Strategy<Value = QueuedEvent> {
     (qualifiers(), prop::collection::vec(any::<u8>(), 0..5), any::<i64>()).prop_map(
         |(qualifier, payload, accepted)| QueuedEvent {
             qualifier,
+            tenant_id: (payload.len() > 2).then(|| "blue".into()),
             payload: payload.into(),
             trace: "Root=1".into(),
             accepted,
@@ -331,8 +332,8 @@ fn newer_format_is_refused_and_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     set_format(&path, 77);
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 77, known: 3, .. }), "{error:?}");
-    set_format(&path, 3);
+    assert!(matches!(error, StoreError::Format { found: 77, known: 4, .. }), "{error:?}");
+    set_format(&path, 4);
     SqliteStore::open(&path).unwrap();
 }
 
@@ -358,6 +359,7 @@ fn database_of_the_first_format_is_upgraded() {
     let id = "00000000-0000-4000-8000-000000000001".parse().unwrap();
     let queued = Arc::new(QueuedEvent {
         qualifier: None,
+        tenant_id: Some("blue".into()),
         payload: "{}".into(),
         trace: "Root=1".into(),
         accepted: 1,

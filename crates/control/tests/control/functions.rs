@@ -206,14 +206,6 @@ async fn account_may_have_less_memory_than_the_model_allows() {
 }
 
 #[tokio::test]
-async fn settings_that_nothing_acts_on_yet_are_not_taken_silently() {
-    let service = service().await;
-    let members = json!({ "TenancyConfig": { "TenantIsolationMode": "PER_TENANT" } });
-    let error = service.create(members).await.error();
-    assert!(error.starts_with("501 ") && error.contains("TenancyConfig"), "{error}");
-}
-
-#[tokio::test]
 async fn blocked_runtimes_are_a_matter_of_configuration() {
     let service =
         configured(ControlConfig { refuse_blocked_runtimes: false, ..ControlConfig::default() }).await;

@@ -31,4 +31,5 @@ mod states;
 mod streaming;
 mod support;
 mod tags;
+mod tenancy;
 mod versions;

@@ -3,7 +3,7 @@
 //! Must not know where lines go. Formats: AWS's "Lambda log formats", its telemetry schema, and recordings of real
 //! functions.
 
-use std::{fmt::Write, time::Duration};
+use std::{fmt::Write, sync::Arc, time::Duration};
 
 use hothouse_api::generated::{LogFormat, SystemLogLevel};
 use jiff::Timestamp;
@@ -23,6 +23,7 @@ pub(crate) enum Line {
     Start {
         request: String,
         trace: Option<String>,
+        tenant: Option<Arc<str>>,
     },
     End {
         request: String,
@@ -33,6 +34,7 @@ pub(crate) enum Line {
         init: Option<Duration>,
         status: Status,
         trace: Option<String>,
+        tenant: Option<Arc<str>>,
     },
 }
 
@@ -94,7 +96,11 @@ impl Status {
 
 impl Line {
     pub(crate) fn start(invocation: &Invocation) -> Line {
-        Line::Start { request: invocation.request_id.to_string(), trace: invocation.trace_id.clone() }
+        Line::Start {
+            request: invocation.request_id.to_string(),
+            trace: invocation.trace_id.clone(),
+            tenant: invocation.tenant_id.clone(),
+        }
     }
 
     pub(crate) fn end(invocation: &Invocation) -> Line {
@@ -113,6 +119,7 @@ impl Line {
             init,
             status,
             trace: invocation.trace_id.clone(),
+            tenant: invocation.tenant_id.clone(),
         }
     }
 
@@ -160,7 +167,7 @@ impl Line {
             }
             Line::Start { request, .. } => format!("START RequestId: {request} Version: {}", spec.version),
             Line::End { request } => format!("END RequestId: {request}"),
-            Line::Report { request, duration, init, status, trace } => {
+            Line::Report { request, duration, init, status, trace, .. } => {
                 let mut line = format!(
                     "REPORT RequestId: {request}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {max_memory_mb} MB\t",
                     millis(*duration),
@@ -219,19 +226,21 @@ impl Line {
                 };
                 give(level, "platform.initReport", record);
             }
-            Line::Start { request, trace } => {
+            Line::Start { request, trace, tenant } => {
                 let mut record = json!({ "requestId": request, "version": spec.version.to_string() });
+                add_tenant(&mut record, tenant.as_deref());
                 add_tracing(&mut record, trace.as_deref());
                 give(Info, "platform.start", record);
             }
             // There is no `platform.end` in JSON logs.
             Line::End { .. } => {}
-            Line::Report { request, duration, init, status, trace } => {
+            Line::Report { request, duration, init, status, trace, tenant } => {
                 let succeeded = *status == Status::Success;
                 let mut record = json!({ "requestId": request, "status": status.name() });
                 add_error_type(&mut record, status);
                 record["metrics"] = json!({ "durationMs": rounded(*duration) });
                 add_tracing(&mut record, trace.as_deref());
+                add_tenant(&mut record, tenant.as_deref());
                 give(if succeeded { Debug } else { Warn }, "platform.runtimeDone", record);
 
                 let mut metrics = json!({
@@ -248,6 +257,7 @@ impl Line {
                 add_tracing(&mut record, trace.as_deref());
                 record["status"] = json!(status.name());
                 add_error_type(&mut record, status);
+                add_tenant(&mut record, tenant.as_deref());
                 give(if succeeded { Info } else { Warn }, "platform.report", record);
             }
         }
@@ -292,6 +302,13 @@ fn json_line(context: &Context<'_>, kind: &str, record: &Value) -> String {
 fn add_error_type(record: &mut Value, status: &Status) {
     if let Some(error_type) = status.error_type() {
         record["errorType"] = json!(error_type);
+    }
+}
+
+/// Text lines do not name tenants.
+fn add_tenant(record: &mut Value, tenant: Option<&str>) {
+    if let Some(tenant) = tenant {
+        record["tenantId"] = json!(tenant);
     }
 }
 

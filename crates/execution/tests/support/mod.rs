@@ -127,6 +127,7 @@ pub(crate) fn invocation(payload: impl Into<Bytes>) -> Invocation {
         payload: payload.into(),
         invoked_arn: arn,
         client_context: None,
+        tenant_id: None,
         trace_id: None,
         tail: false,
     }

@@ -10,6 +10,8 @@ use hothouse_api::name::Qualifier;
 pub struct QueuedEvent {
     /// The version or alias that it is for, as the caller wrote it.
     pub qualifier: Option<Qualifier>,
+    /// The tenant that it is for, if the function keeps tenants apart.
+    pub tenant_id: Option<String>,
     /// The event: valid JSON, exactly as it came.
     pub payload: Bytes,
     /// The trace header that every attempt sees.

@@ -188,7 +188,9 @@ fn read_settings(connection: &Connection, functions: &mut [StoredFunction]) -> R
 
 fn read_events(connection: &Connection, functions: &mut [StoredFunction]) -> Result<(), StoreError> {
     let mut statement = connection
-        .prepare("SELECT function, request_id, qualifier, payload, trace, accepted, attempts, due FROM event")
+        .prepare(
+            "SELECT function, request_id, qualifier, payload, trace, accepted, attempts, due, tenant_id FROM event",
+        )
         .map_err(read_error)?;
     let mut rows = statement.query([]).map_err(read_error)?;
     while let Some(row) = rows.next().map_err(read_error)? {
@@ -199,6 +201,7 @@ fn read_events(connection: &Connection, functions: &mut [StoredFunction]) -> Res
                 "" => None,
                 text => Some(parse("qualifier", text)?),
             },
+            tenant_id: row.get(8).map_err(read_error)?,
             payload: Bytes::from(row.get::<_, Vec<u8>>(3).map_err(read_error)?),
             trace: row.get(4).map_err(read_error)?,
             accepted: row.get(5).map_err(read_error)?,

@@ -144,12 +144,13 @@ fn write_event(transaction: &Transaction<'_>, key: &FunctionKey, event: &Event) 
         ),
         Event::Queued { id, event } => run(
             "INSERT OR REPLACE INTO event
-                 (function, request_id, qualifier, payload, trace, accepted, attempts, due)
-             SELECT id, :id, :qualifier, :payload, :trace, :accepted, :attempts, :due FROM function
+                 (function, request_id, qualifier, tenant_id, payload, trace, accepted, attempts, due)
+             SELECT id, :id, :qualifier, :tenant, :payload, :trace, :accepted, :attempts, :due FROM function
              WHERE account = :account AND region = :region AND name = :name",
             named_params! {
                 ":id": id.to_string(),
                 ":qualifier": qualifier_text(event.qualifier.as_ref()),
+                ":tenant": event.tenant_id,
                 ":payload": &event.payload[..],
                 ":trace": event.trace,
                 ":accepted": event.accepted,

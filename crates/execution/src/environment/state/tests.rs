@@ -26,6 +26,7 @@ fn job(tail: bool) -> (Job, oneshot::Receiver<Result<Completed, InvokeError>>) {
         payload: Bytes::from_static(b"{}"),
         invoked_arn: "arn:aws:lambda:us-east-1:000000000000:function:f".parse().unwrap(),
         client_context: None,
+        tenant_id: None,
         trace_id: None,
         tail,
     };

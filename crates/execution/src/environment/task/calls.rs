@@ -170,6 +170,9 @@ fn event_response(job: &Job, deadline: Duration) -> Result<Response<Full<Bytes>>
     if let Some(trace) = &invocation.trace_id {
         response = response.header("lambda-runtime-trace-id", trace);
     }
+    if let Some(tenant) = &invocation.tenant_id {
+        response = response.header("lambda-runtime-aws-tenant-id", &**tenant);
+    }
     if let Some(context) = &invocation.client_context {
         response =
             response.header("lambda-runtime-client-context", HeaderValue::from_bytes(context.as_bytes())?);

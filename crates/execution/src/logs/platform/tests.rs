@@ -67,6 +67,7 @@ fn report(init: Option<u64>, status: Status, trace: Option<&str>) -> Line {
         init: init.map(Duration::from_micros),
         status,
         trace: trace.map(str::to_owned),
+        tenant: None,
     }
 }
 
@@ -76,7 +77,7 @@ fn error(error_type: &str) -> Status {
 
 #[test]
 fn text_lines() {
-    let start = Line::Start { request: REQUEST.to_owned(), trace: None };
+    let start = Line::Start { request: REQUEST.to_owned(), trace: None, tenant: None };
     assert_eq!(text(&start), [format!("START RequestId: {REQUEST} Version: $LATEST")]);
     assert_eq!(text(&Line::End { request: REQUEST.to_owned() }), [format!("END RequestId: {REQUEST}")]);
     assert_eq!(
@@ -148,8 +149,11 @@ fn json_lines() {
         let record = record.replace("REQUEST", REQUEST);
         format!(r#"{{"time":"2024-06-17T17:23:55.826Z","type":"platform.{kind}","record":{{{record}}}}}"#)
     };
-    let start =
-        |trace: Option<&str>| Line::Start { request: REQUEST.to_owned(), trace: trace.map(str::to_owned) };
+    let start = |trace: Option<&str>| Line::Start {
+        request: REQUEST.to_owned(),
+        trace: trace.map(str::to_owned),
+        tenant: None,
+    };
     assert_eq!(json(&start(None)), [line("start", r#""requestId":"REQUEST","version":"$LATEST""#)]);
     let tracing =
         format!(r#""tracing":{{"spanId":"53995c3f42cd8ad8","type":"X-Amzn-Trace-Id","value":"{TRACE}"}}"#);
@@ -214,7 +218,7 @@ fn system_log_levels_choose_the_events() {
     };
     let on_demand = |line: &Line| told(line, InitializationType::OnDemand);
     let init = |status| Line::init_report(Duration::ZERO, status);
-    let start = Line::Start { request: REQUEST.to_owned(), trace: None };
+    let start = Line::Start { request: REQUEST.to_owned(), trace: None, tenant: None };
     assert_eq!(on_demand(&Line::InitStart), ["initStart", "initStart", ""]);
     assert_eq!(on_demand(&start), ["start", "start", ""]);
     assert_eq!(on_demand(&init(Status::Success)), ["initRuntimeDone initReport", "", ""]);
@@ -230,4 +234,28 @@ fn system_log_levels_choose_the_events() {
     // INFO unless configured.
     let unset = lines(&spec(LogFormat::Json, None), InitializationType::OnDemand, &start);
     assert_eq!(unset.len(), 1);
+}
+
+#[test]
+fn records_of_an_invocation_name_its_tenant_in_json_alone() {
+    let tenant = || Some("blue".into());
+    let start = Line::Start { request: REQUEST.to_owned(), trace: None, tenant: tenant() };
+    let report = Line::Report {
+        request: REQUEST.to_owned(),
+        duration: Duration::from_millis(3),
+        init: None,
+        status: Status::Success,
+        trace: None,
+        tenant: tenant(),
+    };
+    let spec = spec(LogFormat::Json, Some(SystemLogLevel::Debug));
+    for line in [&start, &report] {
+        let records = lines(&spec, InitializationType::OnDemand, line);
+        assert!(!records.is_empty());
+        for record in records {
+            let record: Value = serde_json::from_str(&record).unwrap();
+            assert_eq!(record["record"]["tenantId"], "blue", "{record}");
+        }
+        assert!(!text(line).concat().contains("blue"));
+    }
 }
