@@ -193,7 +193,7 @@ fn parse_resource(text: &str) -> Option<ResourceArn> {
         ("layer", None) => Some(ResourceArn::Layer(located)),
         ("layer", Some(version)) => match version.parse().ok()? {
             crate::name::Version::Number(version) => Some(ResourceArn::LayerVersion(located, version)),
-            crate::name::Version::Latest => None,
+            crate::name::Version::Latest | crate::name::Version::LatestPublished => None,
         },
         ("event-source-mapping", None) => Some(ResourceArn::EventSourceMapping(located)),
         ("code-signing-config", None) => Some(ResourceArn::CodeSigningConfig(located)),

@@ -155,11 +155,13 @@ impl FromStr for FunctionName {
     }
 }
 
-/// A function version: the one that changes, or a published number.
+/// A function version: one that changes, or a published number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Version {
     /// `$LATEST`.
     Latest,
+    /// `$LATEST.PUBLISHED`, which each publication to it replaces.
+    LatestPublished,
     /// Published; AWS counts from 1.
     Number(u64),
 }
@@ -168,10 +170,11 @@ impl FromStr for Version {
     type Err = ParseNameError;
 
     fn from_str(text: &str) -> Result<Self, ParseNameError> {
-        if text == "$LATEST" {
-            return Ok(Self::Latest);
+        match text {
+            "$LATEST" => Ok(Self::Latest),
+            "$LATEST.PUBLISHED" => Ok(Self::LatestPublished),
+            _ => parse_number(text).map(Self::Number).ok_or_else(|| ParseNameError::new("a version", text)),
         }
-        parse_number(text).map(Self::Number).ok_or_else(|| ParseNameError::new("a version", text))
     }
 }
 
@@ -179,6 +182,7 @@ impl fmt::Display for Version {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Latest => f.write_str("$LATEST"),
+            Self::LatestPublished => f.write_str("$LATEST.PUBLISHED"),
             Self::Number(number) => number.fmt(f),
         }
     }
@@ -211,7 +215,7 @@ impl FromStr for AliasName {
 pub enum Qualifier {
     /// `$LATEST`.
     Latest,
-    /// `$LATEST.PUBLISHED`: the newest published version, whichever that is.
+    /// `$LATEST.PUBLISHED`: a published version that changes.
     LatestPublished,
     /// A published version.
     Version(u64),
@@ -249,6 +253,7 @@ impl From<Version> for Qualifier {
     fn from(version: Version) -> Self {
         match version {
             Version::Latest => Self::Latest,
+            Version::LatestPublished => Self::LatestPublished,
             Version::Number(number) => Self::Version(number),
         }
     }

@@ -173,7 +173,7 @@ fn parse_version(function: &Function, text: &str) -> Option<name::Version> {
     let version = match text.parse::<Qualifier>().ok()? {
         Qualifier::Latest => name::Version::Latest,
         Qualifier::Version(number) => name::Version::Number(number),
-        Qualifier::LatestPublished => name::Version::Number(*function.versions.keys().next_back()?),
+        Qualifier::LatestPublished => name::Version::LatestPublished,
         Qualifier::Alias(_) => return None,
     };
     function.version(version).map(|version| version.version)
@@ -216,9 +216,10 @@ fn check_pair(version: name::Version, additional: u64) -> Result<(), ApiError> {
              configuration."
         ))),
         name::Version::Number(_) => Ok(()),
-        name::Version::Latest => {
-            Err(invalid_parameter("$LATEST is not supported for an alias pointing to more than 1 version"))
-        }
+        // Unverified: that the published one is no other in this.
+        name::Version::Latest | name::Version::LatestPublished => Err(invalid_parameter(format!(
+            "{version} is not supported for an alias pointing to more than 1 version"
+        ))),
     }
 }
 

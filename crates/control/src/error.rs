@@ -78,6 +78,25 @@ pub(crate) fn still_pending() -> ApiError {
     )
 }
 
+/// To who invokes `$LATEST` on a capacity provider, which has instances for what is published alone.
+pub(crate) fn not_invocable() -> ApiError {
+    conflict(format!(
+        // Unverified: the wording, after the one for `Pending`.
+        "The operation cannot be performed at this time. The function is currently in the following state: {}",
+        State::ActiveNonInvocable
+    ))
+}
+
+/// To who invokes a function on a capacity provider of which nothing is published.
+pub(crate) fn no_published_version() -> ApiError {
+    ApiError::new(
+        ErrorKind::NoPublishedVersion,
+        // Unverified: the wording.
+        "The function has no version $LATEST.PUBLISHED: publish one (PublishTo LATEST_PUBLISHED), or name another \
+         version or an alias.",
+    )
+}
+
 /// To who invokes a version whose package is gone.
 pub(crate) fn package_gone() -> ApiError {
     ApiError::new(

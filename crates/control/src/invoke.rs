@@ -15,7 +15,7 @@ use hothouse_api::{
     dispatch::request_too_large,
     generated::{
         InvocationRequest, InvocationResponse, InvocationType, InvokeAsyncRequest, InvokeAsyncResponse,
-        LogType,
+        LogType, State,
     },
     name::{self, Qualifier, RequestId},
 };
@@ -29,7 +29,7 @@ use hothouse_execution::{
 use crate::{
     concurrency::{self, Permit},
     control::Control,
-    describe::default_log_group,
+    describe::{self, default_log_group},
     durable, error, event_queue, lifecycle, runtime,
     state::model::{Function, FunctionKey, Package, Status, Version, queued::QueuedEvent},
     target::Target,
@@ -210,6 +210,9 @@ fn environments<'a>(
     match version.status {
         Status::Creating => return Err(error::still_pending()),
         Status::Failed => return Err(error::package_gone()),
+        Status::Updating | Status::Ready if describe::state(version) == State::ActiveNonInvocable => {
+            return Err(error::not_invocable());
+        }
         Status::Updating | Status::Ready => {}
     }
     let (Some(runtime), Package::Zip { .. }) = (version.configuration.runtime, &version.code.package) else {
@@ -274,16 +277,13 @@ fn resolve<'a>(
     function: &'a Function,
     qualifier: Option<&Qualifier>,
 ) -> Result<Option<&'a Arc<Version>>, ApiError> {
+    let published = || function.latest_published.as_ref().ok_or_else(error::no_published_version);
     Ok(match qualifier {
+        // Of a function on a capacity provider only what is published can be invoked.
+        None if function.latest.configuration.capacity_provider().is_some() => Some(published()?),
         None | Some(Qualifier::Latest) => Some(&function.latest),
         Some(Qualifier::Version(number)) => function.versions.get(number),
-        Some(Qualifier::LatestPublished) => {
-            let newest = function.versions.values().next_back();
-            Some(newest.ok_or_else(|| {
-                // Unverified wording.
-                ApiError::new(ErrorKind::NoPublishedVersion, "The function has no published version.")
-            })?)
-        }
+        Some(Qualifier::LatestPublished) => Some(published()?),
         Some(Qualifier::Alias(name)) => function.aliases.get(name).and_then(|alias| {
             let version = match alias.additional {
                 Some(additional) if fastrand::f64() < additional.weight => {

@@ -145,8 +145,9 @@ impl<'a> Guarded<'a> {
             Some(Qualifier::Version(number)) => {
                 version(name::Version::Number(*number)).ok_or_else(missing)?
             }
-            // Unverified: what AWS says to this.
-            Some(Qualifier::LatestPublished) => return Err(missing()),
+            Some(Qualifier::LatestPublished) => {
+                version(name::Version::LatestPublished).ok_or_else(missing)?
+            }
             Some(Qualifier::Alias(name)) => {
                 let alias = function.aliases.get_key_value(name);
                 let (name, alias) = alias.ok_or_else(|| error::alias_not_found(&target.arn()))?;

@@ -144,7 +144,7 @@ fn find<'a>(state: &'a State, target: &Target) -> Result<(&'a Function, &'a Vers
     let function = state.function(&target.key);
     let version = function.and_then(|function| match &target.qualifier {
         Some(Qualifier::Version(number)) => function.versions.get(number),
-        Some(Qualifier::LatestPublished) => function.versions.values().next_back(),
+        Some(Qualifier::LatestPublished) => function.latest_published.as_ref(),
         // The model's pattern has neither.
         None | Some(Qualifier::Latest | Qualifier::Alias(_)) => None,
     });

@@ -8,7 +8,8 @@ use hothouse_api::{
     ApiError, RequestContext,
     generated::{
         FunctionConfiguration, FunctionVersionLatestPublished, ListVersionsByFunctionRequest,
-        ListVersionsByFunctionResponse, PublishVersionRequest, SnapStartApplyOn,
+        ListVersionsByFunctionResponse, PublishVersionRequest, SnapStartApplyOn, State as Shown,
+        StateReasonCode,
     },
     name,
 };
@@ -16,7 +17,6 @@ use uuid::Uuid;
 
 use crate::{
     capacity_provider::function as managed,
-    configuration::check_built,
     control::Control,
     describe::{self, Detail, code_sha256},
     environments::Environments,
@@ -26,7 +26,7 @@ use crate::{
     page::{self, Page},
     state::{
         Event,
-        model::{Configuration, Function, Status, Version},
+        model::{Configuration, Function, FunctionKey, Status, Version},
     },
     target::Target,
 };
@@ -44,14 +44,18 @@ pub(crate) async fn publish(
             let (shown, made) = this
                 .change(&key, |state| {
                     let function = updatable(state, &key, input.revision_id.as_deref())?;
-                    check_publish_to(&function.latest.configuration, input.publish_to)?;
+                    let to = input.publish_to;
+                    check_publish_to(&function.latest.configuration, to)?;
                     check_code_sha256(&function.latest, input.code_sha256.as_deref())?;
-                    if let Some(same) = unchanged(function, &function.latest) {
+                    if let Some(same) = unchanged(function, &function.latest, to) {
                         return Ok((Vec::new(), (Version::clone(same), None)));
                     }
-                    check_code_size(&this, state, &key.scope, function.latest.code.counted_size())?;
+                    let replaced = replaced(&key, function, to)?;
+                    let more = function.latest.code.counted_size();
+                    let less = replaced.map_or(0, |replaced| replaced.code.counted_size());
+                    check_code_size(&this, state, &key.scope, more.saturating_sub(less))?;
                     let configuration = &function.latest.configuration;
-                    managed::check(&this, state, &key.scope, configuration, 1)?;
+                    managed::check(&this, state, &key.scope, configuration, usize::from(replaced.is_none()))?;
                     // A snapshot is taken, or instances are made ready, before the version can be used.
                     let status = match configuration.snap_start {
                         SnapStartApplyOn::PublishedVersions => Status::Creating,
@@ -62,14 +66,14 @@ pub(crate) async fn publish(
                     };
                     let version = Version {
                         description: input.description.clone().filter(|description| !description.is_empty()),
-                        ..next(function, &function.latest, status)
+                        ..next(function, &function.latest, status, to)
                     };
                     let mut events = vec![
                         Event::Published { version: Arc::new(version.clone()) },
                         // `$LATEST` gets another revision, too.
                         lifecycle::ready(name::Version::Latest),
                     ];
-                    let made = (status == Status::Creating).then(|| version.clone());
+                    let made = (version.status != Status::Ready).then(|| version.clone());
                     events
                         .extend(made.iter().flat_map(|made| lifecycle::ready_at_once(from_ref(made), delay)));
                     Ok((events, (version, made)))
@@ -84,32 +88,71 @@ pub(crate) async fn publish(
         .await
 }
 
-/// Refuses what only functions on a capacity provider have: one published version that changes, `$LATEST.PUBLISHED`.
+/// Refuses what only functions on a capacity provider have: a published version that changes, `$LATEST.PUBLISHED`.
 pub(crate) fn check_publish_to(
     configuration: &Configuration,
     sent: Option<FunctionVersionLatestPublished>,
 ) -> Result<(), ApiError> {
-    if sent.is_none() {
-        return Ok(());
+    match sent {
+        None => Ok(()),
+        Some(FunctionVersionLatestPublished::LatestPublished) => {
+            managed::check_managed(configuration, "PublishTo")
+        }
     }
-    managed::check_managed(configuration, "PublishTo")?;
-    check_built([("PublishTo", true)])
 }
 
-/// What is published next: `latest`, as it is then.
-pub(crate) fn next(function: &Function, latest: &Version, status: Status) -> Version {
+/// Under which version a function is published that has `next` as its next number.
+pub(crate) fn place(next: u64, to: Option<FunctionVersionLatestPublished>) -> name::Version {
+    match to {
+        None => name::Version::Number(next),
+        Some(FunctionVersionLatestPublished::LatestPublished) => name::Version::LatestPublished,
+    }
+}
+
+/// What is published next: `latest`, as it is then. What takes the place of another can be invoked all the while.
+pub(crate) fn next(
+    function: &Function,
+    latest: &Version,
+    status: Status,
+    to: Option<FunctionVersionLatestPublished>,
+) -> Version {
+    let version = place(function.next_version, to);
     Version {
-        version: name::Version::Number(function.next_version),
+        version,
         revision_id: Uuid::new_v4(),
-        status,
+        // Unverified: that AWS tells a new `$LATEST.PUBLISHED` as it tells an update.
+        status: if function.version(version).is_some() { Status::Updating } else { status },
         environments: Environments::default(),
         ..latest.clone()
     }
 }
 
-/// The newest published version, if `latest` is no other.
-pub(crate) fn unchanged<'a>(function: &'a Function, latest: &Version) -> Option<&'a Arc<Version>> {
-    let newest = function.versions.get(&(function.next_version - 1))?;
+/// The version that a publication takes the place of, if it does.
+///
+/// # Errors
+/// If that is not done with the last one.
+pub(crate) fn replaced<'a>(
+    key: &FunctionKey,
+    function: &'a Function,
+    to: Option<FunctionVersionLatestPublished>,
+) -> Result<Option<&'a Arc<Version>>, ApiError> {
+    let place = place(function.next_version, to);
+    let replaced = function.version(place);
+    let arn = || key.arn().with_qualifier(place);
+    match replaced.map(|replaced| replaced.status) {
+        Some(Status::Creating) => Err(error::wrong_state(&arn(), Shown::Pending, StateReasonCode::Creating)),
+        Some(Status::Updating) => Err(error::update_in_progress(&arn())),
+        Some(Status::Ready | Status::Failed) | None => Ok(replaced),
+    }
+}
+
+/// What was published last, if `latest` is no other.
+pub(crate) fn unchanged<'a>(
+    function: &'a Function,
+    latest: &Version,
+    to: Option<FunctionVersionLatestPublished>,
+) -> Option<&'a Arc<Version>> {
+    let newest = function.version(place(function.next_version - 1, to))?;
     (newest.configuration == latest.configuration && newest.code.is_same(&latest.code)).then_some(newest)
 }
 

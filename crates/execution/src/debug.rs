@@ -103,7 +103,7 @@ mod tests {
         let debugging = Debugging { port: Some(5678), enforce_timeouts: true };
         let other = match version {
             Version::Latest => Version::Number(1),
-            Version::Number(_) => Version::Latest,
+            Version::LatestPublished | Version::Number(_) => Version::Latest,
         };
 
         let functions = DebugFunctions::from(BTreeMap::from([(target(&arn, other), debugging)]));

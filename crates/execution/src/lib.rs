@@ -15,8 +15,8 @@ pub mod ports;
 mod runtime_api;
 pub mod runtimes;
 pub mod spec;
-pub mod timeline;
 mod tenants;
+pub mod timeline;
 mod trace;
 
 pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};

@@ -189,7 +189,8 @@ pub(super) fn users<'a>(
     let seen = after.and_then(|after| match after.qualifier()? {
         Qualifier::Latest => Some(name::Version::Latest),
         Qualifier::Version(number) => Some(name::Version::Number(*number)),
-        Qualifier::LatestPublished | Qualifier::Alias(_) => None,
+        Qualifier::LatestPublished => Some(name::Version::LatestPublished),
+        Qualifier::Alias(_) => None,
     });
     first
         .into_iter()

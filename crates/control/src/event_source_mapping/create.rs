@@ -128,7 +128,7 @@ pub(super) fn effective(qualifier: Option<&Qualifier>) -> Option<&Qualifier> {
 fn version<'a>(function: &'a Function, qualifier: Option<&Qualifier>) -> Option<&'a Version> {
     let version = match qualifier {
         None | Some(Qualifier::Latest) => Some(&function.latest),
-        Some(Qualifier::LatestPublished) => function.versions.values().next_back(),
+        Some(Qualifier::LatestPublished) => function.latest_published.as_ref(),
         Some(Qualifier::Version(number)) => function.versions.get(number),
         Some(Qualifier::Alias(name)) => {
             function.aliases.get(name).and_then(|alias| function.version(alias.version))

@@ -89,8 +89,10 @@ async fn run(
         code: kept.code(only(input.architectures.as_deref()).unwrap_or(Architecture::X8664)),
         environments: Environments::default(),
     };
-    let published = input.publish.unwrap_or(false).then(|| Version {
-        version: name::Version::Number(1),
+    // Unverified: that AWS publishes if it is told where to, but not that it should.
+    let publish = input.publish.unwrap_or(false) || input.publish_to.is_some();
+    let published = publish.then(|| Version {
+        version: version::place(1, input.publish_to),
         revision_id: Uuid::new_v4(),
         environments: Environments::default(),
         ..latest.clone()

@@ -29,15 +29,16 @@ pub(crate) async fn delete(
         return Err(error::function_not_found(unqualified.key.arn()));
     }
     let Target { key, qualifier } = Target::find(control, &context, &input.function_name, given)?;
-    let number = match qualifier {
+    let version = match qualifier {
         None => None,
-        Some(Qualifier::Version(number)) => Some(number),
+        Some(Qualifier::Version(number)) => Some(name::Version::Number(number)),
+        Some(Qualifier::LatestPublished) => Some(name::Version::LatestPublished),
         Some(Qualifier::Latest) => {
             return Err(invalid_parameter(
                 "$LATEST version cannot be deleted without deleting the function.",
             ));
         }
-        Some(Qualifier::Alias(_) | Qualifier::LatestPublished) => {
+        Some(Qualifier::Alias(_)) => {
             return Err(invalid_parameter("Deletion of aliases is not currently supported."));
         }
     };
@@ -46,16 +47,15 @@ pub(crate) async fn delete(
         .run(async move {
             this.change(&key, |state| {
                 let function = state.function(&key);
-                let event = match (function, number) {
+                let event = match (function, version) {
                     (None, _) => return Err(error::function_not_found(key.arn())),
                     (Some(_), None) => Event::Deleted,
-                    (Some(function), Some(number)) => {
-                        if !function.versions.contains_key(&number) {
-                            let arn = key.arn().with_qualifier(name::Version::Number(number));
-                            return Err(error::function_not_found(arn));
+                    (Some(function), Some(version)) => {
+                        if function.version(version).is_none() {
+                            return Err(error::function_not_found(key.arn().with_qualifier(version)));
                         }
-                        check_unreferenced(function, number)?;
-                        Event::VersionDeleted { number }
+                        check_unreferenced(function, version)?;
+                        Event::VersionDeleted { version }
                     }
                 };
                 Ok((vec![event], ()))
@@ -66,13 +66,13 @@ pub(crate) async fn delete(
     Ok(DeleteFunctionResponse { status_code: Some(204) })
 }
 
-fn check_unreferenced(function: &Function, number: u64) -> Result<(), ApiError> {
+fn check_unreferenced(function: &Function, version: name::Version) -> Result<(), ApiError> {
     let aliases: Vec<_> = function
         .aliases
         .iter()
         .filter(|(_, alias)| {
-            alias.version == name::Version::Number(number)
-                || alias.additional.is_some_and(|additional| additional.number == number)
+            let additional = alias.additional.map(|additional| name::Version::Number(additional.number));
+            alias.version == version || additional == Some(version)
         })
         .map(|(name, _)| name)
         .collect();

@@ -116,7 +116,7 @@ fn replicas_only(input: &ListFunctionsRequest) -> Result<bool, ApiError> {
 pub(crate) fn resolve<'a>(function: &'a Function, qualifier: Option<&Qualifier>) -> Option<&'a Arc<Version>> {
     match qualifier {
         None | Some(Qualifier::Latest) => Some(&function.latest),
-        Some(Qualifier::LatestPublished) => function.versions.values().next_back(),
+        Some(Qualifier::LatestPublished) => function.latest_published.as_ref(),
         Some(Qualifier::Version(number)) => function.versions.get(number),
         Some(Qualifier::Alias(name)) => function.version(function.aliases.get(name)?.version),
     }
@@ -154,6 +154,7 @@ pub(crate) fn list(
             let seen = after.as_ref().and_then(|after| match after.qualifier() {
                 Some(Qualifier::Version(number)) => Some(name::Version::Number(*number)),
                 Some(Qualifier::Latest) => Some(name::Version::Latest),
+                Some(Qualifier::LatestPublished) => Some(name::Version::LatestPublished),
                 _ => None,
             });
             let rest = state.functions(&scope, after.as_ref().map(FunctionArn::name));

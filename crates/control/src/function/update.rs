@@ -117,7 +117,8 @@ async fn update_code(
     };
     let image = source.is_image();
     let kept = package::keep(control, source).await?;
-    let publish = input.publish.unwrap_or(false);
+    // As by CreateFunction.
+    let publish = input.publish.unwrap_or(false) || input.publish_to.is_some();
     let dry_run = input.dry_run.unwrap_or(false);
     let delay = control.config().update_delay;
 
@@ -141,10 +142,16 @@ async fn update_code(
             let mut events = vec![Event::Updated { latest: Arc::new(new.clone()) }];
             let mut made = vec![new];
             let mut more = made[0].code.counted_size();
-            let shown = match version::unchanged(function, &made[0]).filter(|_| publish) {
+            let mut less = latest.code.counted_size();
+            let mut published = 0;
+            let to = input.publish_to;
+            let shown = match version::unchanged(function, &made[0], to).filter(|_| publish) {
                 Some(same) => Version::clone(same),
                 None if publish => {
-                    let version = version::next(function, &made[0], Status::Creating);
+                    let replaced = version::replaced(&key, function, to)?;
+                    less += replaced.map_or(0, |replaced| replaced.code.counted_size());
+                    published = usize::from(replaced.is_none());
+                    let version = version::next(function, &made[0], Status::Creating, to);
                     events.push(Event::Published { version: Arc::new(version.clone()) });
                     more += version.code.counted_size();
                     made.push(version.clone());
@@ -152,8 +159,8 @@ async fn update_code(
                 }
                 None => made[0].clone(),
             };
-            check_code_size(control, state, &key.scope, more.saturating_sub(latest.code.counted_size()))?;
-            managed::check(control, state, &key.scope, &latest.configuration, made.len() - 1)?;
+            check_code_size(control, state, &key.scope, more.saturating_sub(less))?;
+            managed::check(control, state, &key.scope, &latest.configuration, published)?;
             events.extend(lifecycle::ready_at_once(&made, delay));
             Ok((events, Updated { shown, made }))
         })
@@ -164,7 +171,9 @@ async fn update_code(
 
     let arn = match shown.version {
         name::Version::Latest => key.arn(),
-        published @ name::Version::Number(_) => key.arn().with_qualifier(published),
+        published @ (name::Version::Number(_) | name::Version::LatestPublished) => {
+            key.arn().with_qualifier(published)
+        }
     };
     let shown = if dry_run { shown } else { lifecycle::answered(control, &key, shown) };
     Ok(describe::version(&arn, &shown, Detail::Full))

@@ -238,7 +238,7 @@ fn versions(function: &Function, of: &Qualifier) -> Vec<u64> {
             let Some(alias) = function.aliases.get(name) else { return Vec::new() };
             let primary = match alias.version {
                 name::Version::Number(number) => Some(number),
-                name::Version::Latest => None,
+                name::Version::Latest | name::Version::LatestPublished => None,
             };
             primary.into_iter().chain(alias.additional.map(|additional| additional.number)).collect()
         }

@@ -77,7 +77,7 @@ pub enum Event {
         /// `$LATEST` from now on.
         latest: Arc<Version>,
     },
-    /// `$LATEST` is published under the next number.
+    /// `$LATEST` is published: under the next number, or in place of what `$LATEST.PUBLISHED` was.
     Published {
         /// The new version.
         version: Arc<Version>,
@@ -93,8 +93,8 @@ pub enum Event {
     },
     /// A published version is deleted, with what was set for it.
     VersionDeleted {
-        /// Its number.
-        number: u64,
+        /// Which one.
+        version: name::Version,
     },
     /// The function is deleted with everything that belongs to it.
     Deleted,
@@ -209,6 +209,7 @@ impl State {
                     key,
                     Function {
                         latest: Arc::clone(latest),
+                        latest_published: None,
                         versions: BTreeMap::new(),
                         next_version: 1,
                         aliases: BTreeMap::new(),
@@ -231,11 +232,18 @@ impl State {
                 }
             }
             Event::Published { version } => {
-                if let (Some(function), name::Version::Number(number)) =
-                    (self.function_mut(key), version.version)
-                {
-                    function.next_version = number + 1;
-                    let before = function.versions.insert(number, Arc::clone(version));
+                if let Some(function) = self.function_mut(key) {
+                    let before = match version.version {
+                        name::Version::Number(number) => {
+                            function.next_version = number + 1;
+                            function.versions.insert(number, Arc::clone(version))
+                        }
+                        name::Version::LatestPublished => {
+                            function.latest_published.replace(Arc::clone(version))
+                        }
+                        // Nobody publishes it to itself.
+                        name::Version::Latest => return gone,
+                    };
                     self.count_version(key, version);
                     if let Some(before) = &before {
                         self.discount_version(key, before);
@@ -243,10 +251,16 @@ impl State {
                     gone.extend(before);
                 }
             }
-            Event::VersionDeleted { number } => {
+            Event::VersionDeleted { version } => {
                 if let Some(function) = self.function_mut(key) {
-                    remove_settings(function, &Qualifier::Version(*number));
-                    if let Some(version) = function.versions.remove(number) {
+                    remove_settings(function, &Qualifier::from(*version));
+                    let version = match version {
+                        name::Version::Number(number) => function.versions.remove(number),
+                        name::Version::LatestPublished => function.latest_published.take(),
+                        // It goes with the function alone.
+                        name::Version::Latest => None,
+                    };
+                    if let Some(version) = version {
                         self.discount_version(key, &version);
                         gone.push(version);
                     }
@@ -255,6 +269,7 @@ impl State {
             Event::Amended { version, status, revision_id } => {
                 let version = self.function_mut(key).and_then(|function| match version {
                     name::Version::Latest => Some(&mut function.latest),
+                    name::Version::LatestPublished => function.latest_published.as_mut(),
                     name::Version::Number(number) => function.versions.get_mut(number),
                 });
                 if let Some(version) = version {

@@ -62,6 +62,8 @@ impl FunctionKey {
 pub struct Function {
     /// `$LATEST`.
     pub latest: Arc<Version>,
+    /// `$LATEST.PUBLISHED`, if something was published there: functions on a capacity provider alone have one.
+    pub latest_published: Option<Arc<Version>>,
     /// Published versions by number.
     pub versions: BTreeMap<u64, Arc<Version>>,
     /// The number that the next published version gets. Never goes back.
@@ -87,6 +89,7 @@ impl Function {
     pub fn version(&self, version: name::Version) -> Option<&Arc<Version>> {
         match version {
             name::Version::Latest => Some(&self.latest),
+            name::Version::LatestPublished => self.latest_published.as_ref(),
             name::Version::Number(number) => self.versions.get(&number),
         }
     }
@@ -111,7 +114,7 @@ impl Function {
             .map(|(key, setting)| (key.qualifier.as_ref(), &**setting))
     }
 
-    /// `$LATEST`, then the published versions in ascending order.
+    /// `$LATEST` and `$LATEST.PUBLISHED`, then the published versions in ascending order.
     pub fn all_versions(&self) -> impl Iterator<Item = &Arc<Version>> {
         self.versions_after(None)
     }
@@ -121,14 +124,17 @@ impl Function {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = match after {
             Some(name::Version::Number(number)) => Excluded(number),
-            Some(name::Version::Latest) | None => Unbounded,
+            Some(name::Version::Latest | name::Version::LatestPublished) | None => Unbounded,
         };
         let latest = after.is_none().then_some(&self.latest);
-        latest.into_iter().chain(self.versions.range((from, Unbounded)).map(|(_, version)| version))
+        let published =
+            self.latest_published.iter().filter(move |_| after < Some(name::Version::LatestPublished));
+        let numbered = self.versions.range((from, Unbounded)).map(|(_, version)| version);
+        latest.into_iter().chain(published).chain(numbered)
     }
 }
 
-/// `$LATEST` at one moment, or a published version.
+/// `$LATEST` or `$LATEST.PUBLISHED` at one moment, or a published version.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Version {
     /// Which version it is.

@@ -23,7 +23,7 @@ use super::{Change, State, Store, StoreError};
 const FORMAT: u32 = UPGRADES.len() as u32;
 
 /// Step `n` turns format `n` into format `n + 1`; an empty database has format 0.
-const UPGRADES: [&str; 4] = [
+const UPGRADES: [&str; 5] = [
     "
     CREATE TABLE function (
         id INTEGER PRIMARY KEY,
@@ -92,6 +92,9 @@ const UPGRADES: [&str; 4] = [
     "
     -- NULL if the caller named none.
     ALTER TABLE event ADD COLUMN tenant_id TEXT;
+",
+    "
+    -- The tables stay. From here on number 9223372036854775807, the highest, is $LATEST.PUBLISHED.
 ",
 ];
 

@@ -89,8 +89,9 @@ fn keys() -> impl Strategy<Value = FunctionKey> {
 }
 
 fn versions() -> impl Strategy<Value = name::Version> {
-    (0..4u64).prop_map(|number| match number {
+    (0..5u64).prop_map(|number| match number {
         0 => name::Version::Latest,
+        4 => name::Version::LatestPublished,
         number => name::Version::Number(number),
     })
 }
@@ -101,9 +102,10 @@ fn tags() -> impl Strategy<Value = BTreeMap<String, String>> {
 
 fn events() -> impl Strategy<Value = Event> {
     let latest = || any::<u8>().prop_map(|seed| Arc::new(version(name::Version::Latest, seed)));
-    let published = (1..4u64, any::<u8>()).prop_map(|(number, seed)| Event::Published {
-        version: Arc::new(version(name::Version::Number(number), seed)),
-    });
+    let published = || versions().prop_filter("it is never published", |of| *of != name::Version::Latest);
+    let deleted = published().prop_map(|version| Event::VersionDeleted { version });
+    let published = (published(), any::<u8>())
+        .prop_map(|(of, seed)| Event::Published { version: Arc::new(version(of, seed)) });
     let statuses =
         prop::sample::select(vec![Status::Creating, Status::Updating, Status::Ready, Status::Failed]);
     let aliases = || prop::sample::select(vec!["live", "test"]).prop_map(|name| name.parse().unwrap());
@@ -127,7 +129,7 @@ fn events() -> impl Strategy<Value = Event> {
             status,
             revision_id: Uuid::from_u128(revision),
         }),
-        1 => (1..4u64).prop_map(|number| Event::VersionDeleted { number }),
+        1 => deleted,
         1 => Just(Event::Deleted),
         2 => (aliases(), alias).prop_map(|(name, alias)| Event::AliasPut { name, alias: Arc::new(alias) }),
         1 => aliases().prop_map(|name| Event::AliasDeleted { name }),
@@ -168,7 +170,7 @@ fn queued_events() -> impl Strategy<Value = QueuedEvent> {
 }
 
 fn qualifiers() -> impl Strategy<Value = Option<Qualifier>> {
-    prop::sample::select(vec!["", "$LATEST", "1", "2", "live", "test"])
+    prop::sample::select(vec!["", "$LATEST", "$LATEST.PUBLISHED", "1", "2", "live", "test"])
         .prop_map(|text| (!text.is_empty()).then(|| text.parse().unwrap()))
 }
 
@@ -332,8 +334,8 @@ fn newer_format_is_refused_and_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     set_format(&path, 77);
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 77, known: 4, .. }), "{error:?}");
-    set_format(&path, 4);
+    assert!(matches!(error, StoreError::Format { found: 77, known: 5, .. }), "{error:?}");
+    set_format(&path, 5);
     SqliteStore::open(&path).unwrap();
 }
 

@@ -17,7 +17,7 @@ impl Service {
         self.call(method, &format!("{PROVIDERS}{path}"), body).await
     }
 
-    async fn provided(&self, name: &str) -> Value {
+    pub(crate) async fn provided(&self, name: &str) -> Value {
         let created = self.provider(Method::POST, "", provider(name, json!({}))).await;
         assert_eq!(created.status, 202, "{:#}", created.body);
         created.body["CapacityProvider"].clone()
@@ -46,7 +46,7 @@ fn provider(name: &str, members: Value) -> Value {
     request
 }
 
-fn managed(members: Value) -> Value {
+pub(crate) fn managed(members: Value) -> Value {
     let mut function = json!({ "Runtime": "python3.13", "CapacityProviderConfig": on(PROVIDER) });
     for (name, value) in members.as_object().unwrap() {
         function[name] = value.clone();

@@ -20,6 +20,7 @@ mod functions;
 mod fuzz;
 mod invoke;
 mod isolation;
+mod latest_published;
 mod layers;
 mod packages;
 mod permissions;

@@ -178,11 +178,7 @@ fn target(arn: &str) -> Result<DebugTarget, String> {
     let version = match parsed.qualifier() {
         None | Some(Qualifier::Latest) => Version::Latest,
         Some(Qualifier::Version(number)) => Version::Number(*number),
-        Some(Qualifier::LatestPublished) => {
-            return Err(
-                "`$LATEST.PUBLISHED` is one version today and another tomorrow: name the version".to_owned()
-            );
-        }
+        Some(Qualifier::LatestPublished) => Version::LatestPublished,
         Some(Qualifier::Alias(alias)) => {
             return Err(format!("`{alias}` is an alias: name the version that it points to"));
         }

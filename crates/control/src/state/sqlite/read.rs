@@ -9,6 +9,7 @@ use hothouse_api::name;
 use rusqlite::Connection;
 use serde::de::DeserializeOwned;
 
+use super::write::LATEST_PUBLISHED;
 use crate::{
     environments::Environments,
     state::{
@@ -96,11 +97,7 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
             }
         };
         let version = Arc::new(Version {
-            version: if number == 0 {
-                name::Version::Latest
-            } else {
-                name::Version::Number(number.cast_unsigned())
-            },
+            version: version_of(number),
             revision_id: parse("revision", text(2).map_err(read_error)?)?,
             last_modified: row.get(3).map_err(read_error)?,
             status: from_json("status", text(4).map_err(read_error)?)?,
@@ -117,6 +114,7 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
             None => {
                 stored.function = Some(Function {
                     latest: version,
+                    latest_published: None,
                     versions: Default::default(),
                     next_version: stored.next_version,
                     aliases: Default::default(),
@@ -128,6 +126,7 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
                     slots: Default::default(),
                 });
             }
+            Some(function) if number == LATEST_PUBLISHED => function.latest_published = Some(version),
             Some(function) => drop(function.versions.insert(number.cast_unsigned(), version)),
         }
     }
@@ -148,11 +147,7 @@ fn read_aliases(connection: &Connection, functions: &mut [StoredFunction]) -> Re
         let version: i64 = row.get(2).map_err(read_error)?;
         let additional = (row.get::<_, Option<i64>>(4), row.get::<_, Option<f64>>(5));
         let alias = Alias {
-            version: if version == 0 {
-                name::Version::Latest
-            } else {
-                name::Version::Number(version.cast_unsigned())
-            },
+            version: version_of(version),
             description: row.get(3).map_err(read_error)?,
             additional: match (additional.0.map_err(read_error)?, additional.1.map_err(read_error)?) {
                 (Some(number), Some(weight)) => {
@@ -228,6 +223,14 @@ fn read_resources(connection: &Connection, state: &mut State) -> Result<(), Stor
         state.put_resource(&scope, id, Arc::new(resource));
     }
     Ok(())
+}
+
+fn version_of(row_number: i64) -> name::Version {
+    match row_number {
+        0 => name::Version::Latest,
+        LATEST_PUBLISHED => name::Version::LatestPublished,
+        number => name::Version::Number(number.cast_unsigned()),
+    }
 }
 
 /// The function that a row belongs to.

@@ -72,10 +72,11 @@ fn write_event(transaction: &Transaction<'_>, key: &FunctionKey, event: &Event) 
         Event::Updated { latest } => write_version(run, latest),
         Event::Published { version } => {
             write_version(run, version)?;
+            let name::Version::Number(number) = version.version else { return Ok(()) };
             run(
                 "UPDATE function SET next_version = :next
                  WHERE account = :account AND region = :region AND name = :name",
-                named_params! { ":next": row_number(version.version) + 1 },
+                named_params! { ":next": number.cast_signed() + 1 },
             )
         }
         Event::Amended { version, status, revision_id } => run(
@@ -87,12 +88,12 @@ fn write_event(transaction: &Transaction<'_>, key: &FunctionKey, event: &Event) 
                 ":number": row_number(*version),
             },
         ),
-        Event::VersionDeleted { number } => {
-            delete_settings(run, &Qualifier::Version(*number))?;
+        Event::VersionDeleted { version } => {
+            delete_settings(run, &Qualifier::from(*version))?;
             run(
             "DELETE FROM version WHERE number = :number AND function =
                  (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
-            named_params! { ":number": number.cast_signed() },
+            named_params! { ":number": row_number(*version) },
             )
         }
         Event::Deleted => run(DELETE_FUNCTION, &[]),
@@ -211,9 +212,13 @@ fn write_version(
     )
 }
 
+/// `$LATEST.PUBLISHED` in tables: `$LATEST` is to come first of all.
+pub(super) const LATEST_PUBLISHED: i64 = i64::MAX;
+
 fn row_number(version: name::Version) -> i64 {
     match version {
         name::Version::Latest => 0,
+        name::Version::LatestPublished => LATEST_PUBLISHED,
         name::Version::Number(number) => number.cast_signed(),
     }
 }
