@@ -1,7 +1,9 @@
 """Capacity providers through boto3: their life, functions on them, scaling configurations."""
 
+import json
+
 import pytest
-from support.functions import Functions, error_of, unique
+from support.functions import Functions, archive, error_of, unique
 from support.service import ACCOUNT
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/operator"
@@ -9,6 +11,12 @@ PARAMETERS = {
     "VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]},
     "PermissionsConfig": {"CapacityProviderOperatorRoleArn": ROLE},
 }
+
+# Tells which of the versions it is, and which it is called.
+NUMBERED = """
+def handler(event, context):
+    return [{}, context.function_version]
+"""
 
 
 @pytest.fixture
@@ -97,6 +105,25 @@ def test_functions_run_on_a_provider_as_anywhere(client, functions, providers):
     )
     listed = [one["FunctionArn"].rpartition(":")[2] for page in pages for one in page["FunctionVersions"]]
     assert listed == ["$LATEST", version]
+
+
+def test_latest_published_is_what_is_invoked(client, functions, providers):
+    name = functions.create(archive({"main.py": NUMBERED.format(1)}), Handler="main.handler", **on(providers()))
+    nothing = error_of(client.invoke, FunctionName=name)
+    assert (nothing.code, nothing.status) == ("NoPublishedVersionException", 400)
+    published = client.publish_version(FunctionName=name, PublishTo="LATEST_PUBLISHED")
+    assert published["FunctionArn"].endswith(f":{name}:$LATEST.PUBLISHED")
+    for number in (1, 2):
+        for qualifier in ({}, {"Qualifier": "$LATEST.PUBLISHED"}):
+            answer = client.invoke(FunctionName=name, **qualifier)
+            told = json.loads(answer["Payload"].read())
+            assert (answer["ExecutedVersion"], told) == ("$LATEST.PUBLISHED", [number, "$LATEST.PUBLISHED"])
+        code = archive({"main.py": NUMBERED.format(number + 1)})
+        client.update_function_code(FunctionName=name, ZipFile=code, PublishTo="LATEST_PUBLISHED")
+    unpublished = error_of(client.invoke, FunctionName=name, Qualifier="$LATEST")
+    assert (unpublished.code, unpublished.status) == ("ResourceConflictException", 409)
+    versions = client.list_versions_by_function(FunctionName=name)["Versions"]
+    assert [version["Version"] for version in versions] == ["$LATEST", "$LATEST.PUBLISHED"]
 
 
 def test_scaling_is_kept(client, functions, providers):

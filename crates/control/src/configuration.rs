@@ -7,7 +7,7 @@ pub(crate) mod rules;
 use std::collections::BTreeMap;
 
 use hothouse_api::{
-    ApiError, ErrorKind, RequestContext,
+    ApiError, RequestContext,
     generated::{
         ApplicationLogLevel, CreateFunctionRequest, DeadLetterConfig, Environment, LogFormat, LoggingConfig,
         Runtime, SnapStartApplyOn, SystemLogLevel, TracingMode, UpdateFunctionConfigurationRequest,
@@ -38,10 +38,6 @@ pub(crate) fn create(
     input: &CreateFunctionRequest,
     image: bool,
 ) -> Result<Configuration, ApiError> {
-    check_built([
-        ("RuntimeConfig", input.runtime_config.is_some()),
-        ("Runtime `custom`", input.runtime == Some(Runtime::Custom)),
-    ])?;
     Packaged {
         managed: input.runtime.is_some() || input.handler.is_some() || input.layers.is_some(),
         image: input.image_config.is_some(),
@@ -65,6 +61,7 @@ pub(crate) fn create(
         accelerator: input.accelerator_config.clone(),
         managed: managed::chosen(input.capacity_provider_config.as_ref(), input.runtime)?,
         durable: durable::config::chosen(input.durable_config.as_ref())?,
+        runtime: runtime::config(&context.region, input.runtime, None, input.runtime_config.as_ref())?,
         tenancy: input.tenancy_config.clone(),
     };
     // Functions on a capacity provider have other defaults.
@@ -126,10 +123,6 @@ pub(crate) fn update(
     before: &Configuration,
     input: &UpdateFunctionConfigurationRequest,
 ) -> Result<Configuration, ApiError> {
-    check_built([
-        ("RuntimeConfig", input.runtime_config.is_some()),
-        ("Runtime `custom`", input.runtime == Some(Runtime::Custom)),
-    ])?;
     Packaged {
         managed: input.runtime.is_some() || input.handler.is_some() || input.layers.is_some(),
         image: input.image_config.is_some(),
@@ -170,6 +163,12 @@ pub(crate) fn update(
             input.runtime.or(before.runtime),
         )?,
         durable: durable::config::rechosen(old.durable, input.durable_config.as_ref())?,
+        runtime: runtime::config(
+            &context.region,
+            input.runtime.or(before.runtime),
+            old.runtime,
+            input.runtime_config.as_ref(),
+        )?,
         // Decided at creation.
         tenancy: old.tenancy,
     };
@@ -194,17 +193,6 @@ pub(crate) fn update(
     check(config, &configuration)?;
     rules::check(&configuration)?;
     Ok(configuration)
-}
-
-/// Refuses settings that change what a function is, and that nothing here acts on yet.
-pub(crate) fn check_built(members: impl IntoIterator<Item = (&'static str, bool)>) -> Result<(), ApiError> {
-    match members.into_iter().find(|(_, sent)| *sent) {
-        Some((name, _)) => Err(ApiError::new(
-            ErrorKind::NotImplemented,
-            format!("Hothouse does not implement {name} yet: leave it out of the request."),
-        )),
-        None => Ok(()),
-    }
 }
 
 /// No target is the same as an empty one.

@@ -6,7 +6,7 @@ use hothouse_api::{
     arn::FunctionArn,
     generated::{
         EnvironmentResponse, EphemeralStorage, FunctionConfiguration, ImageConfigResponse, LastUpdateStatus,
-        LastUpdateStatusReasonCode, LogFormat, LoggingConfig, PackageType, RuntimeVersionConfig,
+        LastUpdateStatusReasonCode, LogFormat, LoggingConfig, PackageType, Runtime, RuntimeVersionConfig,
         SnapStartApplyOn, SnapStartOptimizationStatus, SnapStartResponse, State, StateReasonCode,
         TracingConfigResponse, VpcConfigResponse,
     },
@@ -95,6 +95,7 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
         }),
         capacity_provider_config: rare.managed.map(capacity_provider::function::show),
         durable_config: rare.durable,
+        runtime_config: rare.runtime,
         tenancy_config: rare.tenancy,
         accelerator_config: rare.accelerator,
         logging_config: Some(logging(arn, &configuration.logging)),
@@ -103,14 +104,18 @@ pub(crate) fn version(arn: &FunctionArn, version: &Version, detail: Detail) -> F
     match detail {
         Detail::Listed => shown,
         Detail::Full => FunctionConfiguration {
-            runtime_version_config: configuration.runtime.map(|runtime| RuntimeVersionConfig {
-                runtime_version_arn: Some(runtime::version_arn(
-                    arn.region(),
-                    runtime,
-                    version.code.architecture,
-                )),
-                error: None,
-            }),
+            runtime_version_config: configuration
+                .runtime
+                // Nothing here knows what version of a customer's runtime an alias points to.
+                .filter(|runtime| *runtime != Runtime::Custom)
+                .map(|runtime| RuntimeVersionConfig {
+                    runtime_version_arn: Some(runtime::version_arn(
+                        arn.region(),
+                        runtime,
+                        version.code.architecture,
+                    )),
+                    error: None,
+                }),
             ..with_status(shown, version)
         },
     }

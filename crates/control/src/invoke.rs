@@ -30,8 +30,8 @@ use crate::{
     concurrency::{self, Permit},
     control::Control,
     describe::{self, default_log_group},
-    durable, error, event_queue, lifecycle, runtime,
-    state::model::{Function, FunctionKey, Package, Status, Version, queued::QueuedEvent},
+    durable, error, event_queue, lifecycle, runnable, runtime,
+    state::model::{Function, FunctionKey, Status, Version, queued::QueuedEvent},
     target::Target,
     tenancy,
 };
@@ -206,7 +206,7 @@ fn environments<'a>(
 ) -> Result<Option<&'a VersionHandle>, ApiError> {
     durable::config::check_target(version, target)?;
     tenancy::check_tenant(&version.configuration, tenant)?;
-    durable::config::check_can_run(version)?;
+    let runtime = runnable::runtime(version).map_err(|why| ApiError::new(ErrorKind::NotImplemented, why))?;
     match version.status {
         Status::Creating => return Err(error::still_pending()),
         Status::Failed => return Err(error::package_gone()),
@@ -215,12 +215,6 @@ fn environments<'a>(
         }
         Status::Updating | Status::Ready => {}
     }
-    let (Some(runtime), Package::Zip { .. }) = (version.configuration.runtime, &version.code.package) else {
-        return Err(ApiError::new(
-            ErrorKind::NotImplemented,
-            "Hothouse does not run functions of PackageType Image yet.",
-        ));
-    };
     let make = || control.engine().version(spec(control, &target.key, version, runtime));
     Ok(version.environments.handle(make))
 }

@@ -33,6 +33,7 @@ mod provisioned;
 mod recursion;
 mod resource_policy;
 mod response_stream;
+mod runnable;
 mod runtime;
 mod runtime_management;
 mod scaling;

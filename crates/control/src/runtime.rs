@@ -4,7 +4,7 @@
 
 use hothouse_api::{
     ApiError,
-    generated::{Architecture, Runtime},
+    generated::{Architecture, FunctionRuntimeConfig, Runtime},
     name::Region,
 };
 
@@ -22,6 +22,39 @@ pub(crate) fn check_not_blocked(runtime: Runtime) -> Result<(), ApiError> {
         )));
     }
     Ok(())
+}
+
+/// The customer-managed runtime of a function with this runtime: what was sent, else what it was before.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/cmr-using.html>
+///
+/// # Errors
+/// If one is due and not said, or said and not due, or if it is elsewhere.
+pub(crate) fn config(
+    region: &Region,
+    runtime: Option<Runtime>,
+    before: Option<FunctionRuntimeConfig>,
+    sent: Option<&FunctionRuntimeConfig>,
+) -> Result<Option<FunctionRuntimeConfig>, ApiError> {
+    // Unverified: all wordings.
+    match (runtime, sent.cloned().or_else(|| before.filter(|_| runtime == Some(Runtime::Custom)))) {
+        (Some(Runtime::Custom), None) => {
+            Err(invalid_parameter("RuntimeConfig is required when the runtime parameter is custom."))
+        }
+        (Some(Runtime::Custom), Some(config)) => {
+            let arn = config.runtime_arn.as_deref().unwrap_or_default();
+            if arn.split(':').nth(3) != Some(region.as_str()) {
+                return Err(invalid_parameter(format!(
+                    "The runtime {arn} is not in the same region as the function. Runtimes are expected to be in \
+                     region {region}."
+                )));
+            }
+            Ok(Some(config))
+        }
+        (_, None) => Ok(None),
+        (_, Some(_)) => {
+            Err(invalid_parameter("RuntimeConfig is only supported when the runtime parameter is custom."))
+        }
+    }
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/dg/lambda-runtimes.html#runtimes-deprecated>

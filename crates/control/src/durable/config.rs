@@ -2,7 +2,7 @@
 //!
 //! Must not make a durable function of one that is there already: AWS decides at creation.
 
-use hothouse_api::{ApiError, ErrorKind, generated::DurableConfig};
+use hothouse_api::{ApiError, generated::DurableConfig};
 
 use crate::{error::invalid_parameter, state::model::Version, target::Target};
 
@@ -55,21 +55,6 @@ pub(crate) fn rechosen(
 pub(crate) fn check_target(version: &Version, target: &Target) -> Result<(), ApiError> {
     if version.configuration.is_durable() && target.qualifier.is_none() {
         return Err(invalid_parameter("You cannot invoke a durable function using an unqualified ARN."));
-    }
-    Ok(())
-}
-
-/// Refuses to run a durable function. Run as a plain function it would get the caller's event, which the durable
-/// libraries refuse with a message about a missing `DurableConfig`: that would only lead astray.
-///
-/// # Errors
-/// If it is one.
-pub(crate) fn check_can_run(version: &Version) -> Result<(), ApiError> {
-    if version.configuration.is_durable() {
-        return Err(ApiError::new(
-            ErrorKind::NotImplemented,
-            "Hothouse does not run durable functions (DurableConfig) yet.",
-        ));
     }
     Ok(())
 }

@@ -16,10 +16,10 @@ use hothouse_execution::{StartFailure, VersionHandle};
 use super::{configs, of_version, setting_put, versions};
 use crate::{
     control::Control,
-    invoke,
+    invoke, runnable,
     state::{
         Change, Event, Setting, SettingKey, SettingKind, State,
-        model::{Function, FunctionKey, Package, Version, settings::ProvisionedConcurrency},
+        model::{Function, FunctionKey, Version, settings::ProvisionedConcurrency},
     },
 };
 
@@ -105,9 +105,7 @@ fn supply(control: &Control, key: &FunctionKey, anew: Option<&Qualifier>) {
 
 /// The version's handle, if it can be started and is not retired.
 fn handle<'a>(control: &Control, key: &FunctionKey, version: &'a Version) -> Option<&'a VersionHandle> {
-    let (Some(runtime), Package::Zip { .. }) = (version.configuration.runtime, &version.code.package) else {
-        return None;
-    };
+    let runtime = runnable::runtime(version).ok()?;
     version.environments.handle(|| control.engine().version(invoke::spec(control, key, version, runtime)))
 }
 
@@ -135,15 +133,17 @@ fn watch(
 
 /// Why the environments of a configuration could not all be started, if they could not.
 async fn outcome(control: &Control, key: &FunctionKey, qualifier: &Qualifier) -> Result<(), String> {
-    let handles: Vec<Option<VersionHandle>> = {
+    let handles: Vec<VersionHandle> = {
         let state = control.state();
         let Some(function) = state.function(key) else { return Ok(()) };
-        let versions = versions(function, qualifier);
-        let versions = versions.iter().filter_map(|number| function.versions.get(number));
-        versions.map(|version| handle(control, key, version).cloned()).collect()
-    };
-    let Some(handles) = handles.into_iter().collect::<Option<Vec<_>>>() else {
-        return Err("Hothouse does not run functions of PackageType Image yet.".into());
+        let mut handles = Vec::new();
+        for version in versions(function, qualifier).iter().filter_map(|number| function.versions.get(number))
+        {
+            runnable::runtime(version)?;
+            // A retired one is nobody's any more.
+            handles.extend(handle(control, key, version).cloned());
+        }
+        handles
     };
     let outcomes = join_all(handles.iter().map(VersionHandle::provisioning)).await;
     match outcomes.into_iter().find_map(|outcome| outcome.failure) {

@@ -19,8 +19,9 @@ use hothouse_api::{
     arn::FunctionArn,
     generated::{
         AcceleratorConfig, ApplicationLogLevel, Architecture, DeadLetterConfig, DurableConfig,
-        FileSystemConfig, ImageConfig, LambdaManagedInstancesCapacityProviderConfig, LogFormat,
-        ResolvedS3Object, Runtime, SnapStartApplyOn, SystemLogLevel, TenancyConfig, TracingMode, VpcConfig,
+        FileSystemConfig, FunctionRuntimeConfig, ImageConfig, LambdaManagedInstancesCapacityProviderConfig,
+        LogFormat, ResolvedS3Object, Runtime, SnapStartApplyOn, SystemLogLevel, TenancyConfig, TracingMode,
+        VpcConfig,
     },
     name::{self, AccountId, AliasName, FunctionName, Qualifier, Region, RequestId},
 };
@@ -313,6 +314,9 @@ pub struct Rare {
     /// `DurableConfig`, with defaults filled in.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub durable: Option<DurableConfig>,
+    /// `RuntimeConfig`, of functions with the runtime `custom`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<FunctionRuntimeConfig>,
     /// `TenancyConfig`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tenancy: Option<TenancyConfig>,

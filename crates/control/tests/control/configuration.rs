@@ -241,16 +241,72 @@ async fn what_only_capacity_providers_have_is_refused_without_one() {
 }
 
 #[tokio::test]
-async fn runtimes_of_customers_are_not_taken_silently() {
-    let service = service().await;
-    let runtime = "arn:aws:lambda:us-east-1:123456789012:runtime/mine";
-    for members in [
-        json!({ "Runtime": "custom" }),
-        json!({ "RuntimeConfig": { "RuntimeArn": runtime, "RuntimeAlias": "a" } }),
-    ] {
-        let error = service.create(members).await.error();
-        assert!(error.starts_with("501 NotImplementedException"), "{error}");
-    }
+async fn runtimes_of_customers_are_kept_and_shown() {
+    let directory = tempfile::tempdir().unwrap();
+    let service = durable(Default::default(), directory.path()).await;
+    let config = |region: &str, alias: &str| {
+        let arn = format!("arn:aws:lambda:{region}:210987654321:runtime/mine");
+        json!({ "RuntimeArn": arn, "RuntimeAlias": alias })
+    };
+    let prod = config("us-east-1", "prod");
+    let due = format!("{INVALID}: RuntimeConfig is required when the runtime parameter is custom.");
+    let not_due = format!("{INVALID}: RuntimeConfig is only supported when the runtime parameter is custom.");
+    assert_eq!(service.create(json!({ "Runtime": "custom" })).await.error(), due);
+    assert_eq!(service.create(json!({ "RuntimeConfig": prod })).await.error(), not_due);
+    assert_eq!(
+        service
+            .create(json!({ "Runtime": "custom", "RuntimeConfig": config("eu-west-1", "a") }))
+            .await
+            .error(),
+        format!(
+            "{INVALID}: The runtime arn:aws:lambda:eu-west-1:210987654321:runtime/mine is not in the same region as the \
+             function. Runtimes are expected to be in region us-east-1."
+        )
+    );
+    let half = json!({ "Runtime": "custom", "RuntimeConfig": { "RuntimeAlias": "a" } });
+    let half = service.create(half).await.error();
+    assert!(
+        half.contains("'runtimeConfig.runtimeArn' failed to satisfy constraint: Member must not be null"),
+        "{half}"
+    );
+    let snapped = json!({
+        "Runtime": "custom", "RuntimeConfig": prod, "SnapStart": { "ApplyOn": "PublishedVersions" },
+    });
+    assert_eq!(
+        service.create(snapped).await.error(),
+        format!("{INVALID}: custom is not supported for SnapStart enabled functions.")
+    );
+
+    let created =
+        service.created(json!({ "Runtime": "custom", "RuntimeConfig": prod, "Publish": true })).await;
+    assert_eq!((created.text("Runtime"), &created.body["RuntimeConfig"]), ("custom", &prod));
+    assert_eq!(created.body.get("RuntimeVersionConfig"), None);
+    let test = config("us-east-1", "test");
+    let updated = service.update_configuration(json!({ "RuntimeConfig": test })).await;
+    assert_eq!(updated.body["RuntimeConfig"], test);
+    let kept = service.update_configuration(json!({ "Timeout": 5 })).await;
+    assert_eq!(kept.body["RuntimeConfig"], test);
+    service.control.shut_down().await;
+    drop(service);
+    let service = durable(Default::default(), directory.path()).await;
+    assert_eq!(service.get("/f/configuration").await.body["RuntimeConfig"], test);
+    assert_eq!(service.get("/f:1/configuration").await.body["RuntimeConfig"], prod);
+
+    let invoked = service.post("/f/invocations", json!({})).await.error();
+    assert!(
+        invoked.starts_with(
+            "501 NotImplementedException: Hothouse cannot run functions with the runtime `custom`"
+        )
+    );
+    assert!(invoked.contains("provided.al2023"), "{invoked}");
+
+    // With another runtime it goes, and has to be said again.
+    let managed = service.update_configuration(json!({ "Runtime": "python3.13" })).await;
+    assert_eq!((managed.status, managed.body.get("RuntimeConfig")), (200, None));
+    assert_eq!(service.update_configuration(json!({ "RuntimeConfig": prod })).await.error(), not_due);
+    assert_eq!(service.update_configuration(json!({ "Runtime": "custom" })).await.error(), due);
+    let back = service.update_configuration(json!({ "Runtime": "custom", "RuntimeConfig": prod })).await;
+    assert_eq!(back.body["RuntimeConfig"], prod);
 }
 
 #[tokio::test]

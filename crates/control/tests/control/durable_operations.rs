@@ -75,7 +75,8 @@ async fn invocations_of_durable_functions_say_what_is_wrong() {
     for path in ["/f/invocations?Qualifier=$LATEST", &format!("/{ARN}:$LATEST/invocations")] {
         assert_eq!(
             service.post(path, json!({})).await.error(),
-            "501 NotImplementedException: Hothouse does not run durable functions (DurableConfig) yet."
+            "501 NotImplementedException: Hothouse does not run durable functions (DurableConfig) yet: nothing here keeps \
+             durable executions. To run the code as a plain function, create the function without DurableConfig."
         );
     }
 }
