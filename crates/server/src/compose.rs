@@ -18,7 +18,6 @@ use hothouse_api::{
 use hothouse_control::{
     Control, ControlConfig, OpenError,
     code::{CodeError, CodeStore},
-    delivery::NoDeliveries,
     state::{MemoryStore, SqliteStore, Store, StoreError},
 };
 use hothouse_execution::{
@@ -39,6 +38,7 @@ use crate::{
     auth::Verifier,
     companions::{
         Companions,
+        deliveries::Deliveries,
         forward::{EndpointError, Forwarder, ForwarderConfig, Keys},
         logs::{LogStore, LogStoreConfig, StoreError as LogStoreError},
         networks::Networks,
@@ -216,7 +216,7 @@ impl Service {
                 engine: engine.clone(),
                 store: store(&config)?,
                 code: code_store(&config)?,
-                deliveries: Arc::new(NoDeliveries),
+                deliveries: Arc::new(Deliveries::new(forwarder.clone(), clock.clone())),
                 networks: Arc::new(Networks::new(forwarder.clone())),
                 objects: Arc::new(Objects::new(forwarder.clone(), region.clone())),
                 sources: Arc::new(Sources::new(forwarder.clone())),

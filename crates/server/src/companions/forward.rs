@@ -201,12 +201,30 @@ impl Forwarder {
         let host = HeaderValue::from_str(target.authority.as_str()).map_err(http::Error::from)?;
         request.headers_mut().insert(header::HOST, host);
         *request.uri_mut() = target.join(request.uri())?;
-        let keys = self.keys.clone().unwrap_or_else(|| Keys::of_account(account));
-        let request = signing::sign_again(request, &credential, &keys, self.clock.now()).await?;
+        let request =
+            signing::sign_again(request, &credential, &self.keys_for(account), self.clock.now()).await?;
         self.exchange(request).await
     }
 
-    async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, ForwardError> {
+    /// What requests of our own are signed with.
+    pub(super) fn keys_for(&self, account: AccountId) -> Keys {
+        self.keys.clone().unwrap_or_else(|| Keys::of_account(account))
+    }
+
+    /// The URL of a service, without a final slash, for requests that are made and signed elsewhere.
+    pub(super) fn url(&self, service: &str, region: &Region) -> Result<String, ForwardError> {
+        let credential = Credential {
+            region: Some(region.clone()),
+            service: Some(service.to_owned()),
+            ..Credential::default()
+        };
+        let Target { scheme, authority, path } =
+            self.endpoint.as_ref().ok_or(ForwardError::NoEndpoint)?.of(&credential)?;
+        Ok(format!("{scheme}://{authority}{path}"))
+    }
+
+    /// Sends a request that is complete, and has an absolute URI.
+    pub(super) async fn exchange(&self, request: Request<Body>) -> Result<Response<Body>, ForwardError> {
         let url = origin(request.uri());
         match self.client.request(request).await {
             Ok(mut response) => {

@@ -4,6 +4,7 @@
 //! Must not know Lambda's rules; the door decides what is a request to Lambda before it asks here.
 
 pub(crate) mod caller;
+pub(crate) mod deliveries;
 pub(crate) mod forward;
 pub(crate) mod logs;
 pub(crate) mod networks;

@@ -59,6 +59,12 @@ impl Keys {
     pub(super) fn of_account(account: AccountId) -> Self {
         Keys::new(account.to_string(), "hothouse")
     }
+
+    /// The same for AWS's libraries.
+    pub(super) fn credentials(&self) -> Credentials {
+        let Keys { access_key_id, secret_access_key, session_token } = self;
+        Credentials::new(access_key_id, secret_access_key, session_token.clone(), None, "Hothouse")
+    }
 }
 
 impl fmt::Debug for Keys {
@@ -133,9 +139,7 @@ pub(super) async fn sign_again(
     if is_s3 || declared.is_some() {
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
     }
-    let token = keys.session_token.clone();
-    let identity =
-        Credentials::new(&keys.access_key_id, &keys.secret_access_key, token, None, "Hothouse").into();
+    let identity = keys.credentials().into();
     let parameters = v4::SigningParams::builder()
         .identity(&identity)
         .region(region)
