@@ -15,6 +15,7 @@ pub mod ports;
 mod runtime_api;
 pub mod runtimes;
 pub mod spec;
+mod telemetry;
 mod tenants;
 pub mod timeline;
 mod trace;

@@ -28,7 +28,7 @@ use crate::{
     executor::StartError,
     fault::{Exit, Fault},
     invocation::{Completed, Invocation, InvokeError, Outcome},
-    logs::platform::{Line, Status},
+    logs::platform::{Line, Phase, ResponseTiming, Status, Timing},
 };
 
 #[cfg(test)]
@@ -119,6 +119,8 @@ pub(crate) enum End {
 pub(crate) struct Running {
     pub(crate) job: Job,
     pub(crate) begun: Instant,
+    /// When the runtime was given the event.
+    delivered: Instant,
     pub(crate) init: Option<Duration>,
 }
 
@@ -129,6 +131,9 @@ pub(crate) struct Settled {
     /// Counts against the concurrency limit until the environment is free.
     _permit: Permit,
     begun: Instant,
+    delivered: Instant,
+    answered: Instant,
+    produced_bytes: u64,
     init: Option<Duration>,
     status: Status,
     /// With `LogType=Tail` the answer waits for the REPORT line.
@@ -280,8 +285,8 @@ pub(crate) fn step(
         (Initializing { begun, .. }, Event::Parked) => {
             let took = now - begun;
             // Where a REPORT will tell of it too, the log shows this only at level DEBUG.
-            let report = Action::Log(Line::init_report(took, Status::Success));
-            let actions = vec![report, Action::LimitCpu, Action::JoinIdle];
+            let [done, report] = init_lines(Phase::Init, took, Status::Success);
+            let actions = vec![done, report, Action::LimitCpu, Action::JoinIdle];
             let provisioned = limits.initialization == InitializationType::ProvisionedConcurrency;
             (idle((!provisioned).then_some(took), limits, now), actions)
         }
@@ -304,11 +309,11 @@ pub(crate) fn step(
                 Some(fault) => (Cold::InitFailed, End::StartFailed, Status::of(fault)),
                 None => (Cold::InitTimedOut, End::StartTimedOut, Status::Timeout),
             };
-            let report = Action::Log(Line::init_report(now - begun, status));
+            let lines = init_lines(Phase::Init, now - begun, status);
             let retried = limits.initialization == InitializationType::OnDemand;
             if retried && now >= until {
                 let (kill_at, mut actions) = end_process(false, limits, now);
-                actions.insert(0, report);
+                actions.splice(0..0, lines);
                 (Resetting { cold, kill_at }, actions)
             } else {
                 let error = match fault {
@@ -316,7 +321,7 @@ pub(crate) fn step(
                     None => StartError::TimedOut { limit: now - begun },
                 };
                 let (kill_at, mut actions) = end_process(false, limits, now);
-                actions.splice(0..0, [report, Action::FailStart(Arc::new(error))]);
+                actions.splice(0..0, lines.into_iter().chain([Action::FailStart(Arc::new(error))]));
                 (Stopping { end, kill_at }, actions)
             }
         }
@@ -327,13 +332,17 @@ pub(crate) fn step(
             if rest == Rest::Frozen {
                 actions.insert(0, Action::Thaw);
             }
-            let run = Running { job, begun: now, init };
+            let run = Running { job, begun: now, delivered: now, init };
             (Busy { run, until: now + limits.timeout }, actions)
         }
         (Idle { process: Process::Cold(_) }, Event::Invoke(job)) => {
             let start = Action::Log(Line::start(&job.invocation));
-            let run = Running { job, begun: now, init: None };
-            (Reinitializing { run, until: now + limits.timeout, fault: None }, vec![start, Action::Spawn])
+            let init = Action::Log(Line::InitStart { phase: Phase::Invoke });
+            let run = Running { job, begun: now, delivered: now, init: None };
+            (
+                Reinitializing { run, until: now + limits.timeout, fault: None },
+                vec![start, init, Action::Spawn],
+            )
         }
         // Idle ── Exited ──> Idle cold: nobody was waiting for it, the next invocation starts it again.
         (Idle { .. }, Event::Exited(_)) => (cold(Cold::Reset), vec![]),
@@ -346,23 +355,25 @@ pub(crate) fn step(
         (Idle { process }, Event::Released | Event::Stop) => leave(process, End::Stopped, limits, now),
 
         // --- suppressed INIT --------------------------------------------------------------------------------
-        (Reinitializing { run, until, .. }, Event::Parked) => {
-            (Busy { run, until }, vec![Action::LimitCpu, Action::Deliver])
+        (Reinitializing { mut run, until, .. }, Event::Parked) => {
+            let [done, report] = init_lines(Phase::Invoke, now - run.begun, Status::Success);
+            run.delivered = now;
+            (Busy { run, until }, vec![done, report, Action::LimitCpu, Action::Deliver])
         }
         (Reinitializing { run, until, .. }, Event::InitError(fault)) => {
             (Reinitializing { run, until: until.min(now + EXIT_GRACE), fault: Some(fault) }, vec![])
         }
         (Reinitializing { run, fault, .. }, Event::Exited(exit)) => {
             let fault = fault.unwrap_or_else(|| Fault::exited(exit));
-            (cold(Cold::InitFailed), then_idle(failed(run, &fault, now)))
+            (cold(Cold::InitFailed), then_idle(reinit_failed(run, &fault, now)))
         }
         (Reinitializing { run, .. }, Event::StartFailed(fault)) => {
-            (cold(Cold::InitFailed), then_idle(failed(run, &fault, now)))
+            (cold(Cold::InitFailed), then_idle(reinit_failed(run, &fault, now)))
         }
         (Reinitializing { run, until, fault }, Event::Tick) if now >= until => {
             let cold = if fault.is_some() { Cold::InitFailed } else { Cold::InitTimedOut };
             let fault = fault.unwrap_or_else(|| Fault::timed_out(limits.timeout));
-            reset(cold, failed(run, &fault, now), limits, now)
+            reset(cold, reinit_failed(run, &fault, now), limits, now)
         }
         (Reinitializing { run, .. }, Event::Broken(error)) => {
             let answer = Action::Complete(run.job.reply, Err(InvokeError::Start(error.clone())));
@@ -372,13 +383,13 @@ pub(crate) fn step(
         // --- the invocation ---------------------------------------------------------------------------------
         // Busy ── Response ──> Settling: the caller has its answer, but the runtime has not asked for more.
         (Busy { run, until }, Event::Response(body)) => {
-            let (run, actions) = settle(run, Outcome::Success(body), Status::Success, limits);
+            let (run, actions) = settle(run, Outcome::Success(body), Status::Success, limits, now);
             (Settling { run, until, parked: false }, actions)
         }
         (Busy { run, until }, Event::Failure(fault)) => {
             let payload = fault.payload(&run.job.invocation.request_id);
             let status = Status::HandlerError { error_type: fault.error_type };
-            let (run, actions) = settle(run, Outcome::Error(payload), status, limits);
+            let (run, actions) = settle(run, Outcome::Error(payload), status, limits, now);
             (Settling { run, until, parked: false }, actions)
         }
         // Busy ── Exited ──> Idle cold: the crash is the answer; the environment itself lives on.
@@ -393,20 +404,24 @@ pub(crate) fn step(
 
         // --- after the answer -------------------------------------------------------------------------------
         (Settling { run, parked: false, .. }, Event::Parked) if !limits.post_invoke_wait.is_zero() => {
-            (Settling { run, until: now + limits.post_invoke_wait, parked: true }, vec![])
+            let done = run.runtime_done(None, now);
+            (Settling { run, until: now + limits.post_invoke_wait, parked: true }, vec![done])
         }
         (Settling { run, parked: false, .. }, Event::Parked) => {
-            (idle(None, limits, now), then_idle(run.finish(None, now)))
+            let done = run.runtime_done(None, now);
+            (idle(None, limits, now), then_idle(run.finish(vec![done], None, now)))
         }
         (Settling { run, until, parked: true }, Event::Tick) if now >= until => {
-            (idle(None, limits, now), then_idle(run.finish(None, now)))
+            (idle(None, limits, now), then_idle(run.finish(vec![], None, now)))
         }
         (Settling { run, parked, .. }, Event::Exited(exit)) => {
             let status = (!parked).then(|| Status::of(&Fault::exited(exit)));
-            (cold(Cold::Reset), then_idle(run.finish(status, now)))
+            let done = status.clone().map(|status| run.runtime_done(Some(status), now));
+            (cold(Cold::Reset), then_idle(run.finish(done.into_iter().collect(), status, now)))
         }
         (Settling { run, until, parked: false }, Event::Tick) if now >= until => {
-            reset(Cold::Reset, run.finish(Some(Status::Timeout), now), limits, now)
+            let done = run.runtime_done(Some(Status::Timeout), now);
+            reset(Cold::Reset, run.finish(vec![done], Some(Status::Timeout), now), limits, now)
         }
 
         // --- the end ----------------------------------------------------------------------------------------
@@ -423,7 +438,7 @@ pub(crate) fn step(
             let answer = Action::Complete(run.job.reply, Err(InvokeError::ShuttingDown));
             stop(vec![answer], limits, now)
         }
-        (Settling { run, .. }, Event::Stop) => stop(run.finish(None, now), limits, now),
+        (Settling { run, .. }, Event::Stop) => stop(run.finish(vec![], None, now), limits, now),
         (Resetting { kill_at, .. }, Event::Stop) => (Stopping { end: End::Stopped, kill_at }, vec![]),
 
         // A deadline that has not passed, or has been moved.
@@ -481,14 +496,29 @@ fn end_process(frozen: bool, limits: &Limits, now: Instant) -> (Option<Instant>,
 }
 
 fn init_failed(fault: Fault, took: Duration, limits: &Limits) -> (State, Vec<Action>) {
-    let report = Action::Log(Line::init_report(took, Status::of(&fault)));
+    let [done, report] = init_lines(Phase::Init, took, Status::of(&fault));
     match limits.initialization {
-        InitializationType::OnDemand => (cold(Cold::InitFailed), vec![report, Action::JoinIdle]),
+        InitializationType::OnDemand => (cold(Cold::InitFailed), vec![done, report, Action::JoinIdle]),
         InitializationType::ProvisionedConcurrency => {
             let failure = Action::FailStart(Arc::new(StartError::Function(fault)));
-            (State::Stopped { end: End::StartFailed }, vec![report, failure])
+            (State::Stopped { end: End::StartFailed }, vec![done, report, failure])
         }
     }
+}
+
+/// How INIT ended: the runtime's part, and all of it.
+fn init_lines(phase: Phase, took: Duration, status: Status) -> [Action; 2] {
+    [
+        Action::Log(Line::init_runtime_done(phase, status.clone())),
+        Action::Log(Line::init_report(phase, took, status)),
+    ]
+}
+
+/// INIT inside an invocation failed, and so the invocation did.
+fn reinit_failed(run: Running, fault: &Fault, now: Instant) -> Vec<Action> {
+    let mut actions = Vec::from(init_lines(Phase::Invoke, now - run.begun, Status::of(fault)));
+    actions.extend(failed(run, fault, now));
+    actions
 }
 
 /// The environment stays, its process does not.
@@ -518,9 +548,26 @@ fn stop(mut actions: Vec<Action>, limits: &Limits, now: Instant) -> (State, Vec<
 }
 
 /// The runtime answered: the caller hears it now, or later if it is to see a log that is complete.
-fn settle(run: Running, outcome: Outcome, status: Status, limits: &Limits) -> (Settled, Vec<Action>) {
-    let Running { job: Job { invocation, reply, permit }, begun, init } = run;
-    let mut settled = Settled { request: invocation, _permit: permit, begun, init, status, held: None };
+fn settle(
+    run: Running,
+    outcome: Outcome,
+    status: Status,
+    limits: &Limits,
+    now: Instant,
+) -> (Settled, Vec<Action>) {
+    let Running { job: Job { invocation, reply, permit }, begun, delivered, init } = run;
+    let (Outcome::Success(body) | Outcome::Error(body)) = &outcome;
+    let mut settled = Settled {
+        request: invocation,
+        _permit: permit,
+        begun,
+        delivered,
+        answered: now,
+        produced_bytes: body.len() as u64,
+        init,
+        status,
+        held: None,
+    };
     if settled.request.tail || !limits.post_invoke_wait.is_zero() {
         settled.held = Some((reply, outcome));
         (settled, vec![])
@@ -531,11 +578,13 @@ fn settle(run: Running, outcome: Outcome, status: Status, limits: &Limits) -> (S
 
 /// The invocation ended without an answer of the runtime. Its log is complete before the caller hears of it.
 fn failed(run: Running, fault: &Fault, now: Instant) -> Vec<Action> {
-    let Running { job: Job { invocation, reply, .. }, begun, init } = run;
+    let Running { job: Job { invocation, reply, .. }, begun, delivered, init } = run;
     let outcome = Outcome::Error(fault.payload(&invocation.request_id));
+    let timing = Timing { duration: now - delivered, response: None };
     vec![
+        Action::Log(Line::runtime_done(&invocation, Status::of(fault), timing, 0)),
         Action::Log(Line::end(&invocation)),
-        Action::Log(Line::report(&invocation, now - begun, init, Status::of(fault))),
+        Action::Log(Line::report(invocation, now - begun, init, Status::of(fault))),
         Action::Complete(reply, Ok(outcome)),
     ]
 }
@@ -545,13 +594,23 @@ impl Settled {
         &self.request.request_id
     }
 
+    /// The runtime asks for more, or has ended in this way.
+    fn runtime_done(&self, status: Option<Status>, now: Instant) -> Action {
+        let status = status.unwrap_or_else(|| self.status.clone());
+        let response = ResponseTiming {
+            latency: self.answered - self.delivered,
+            duration: Duration::ZERO,
+            overhead: now - self.answered,
+        };
+        let timing = Timing { duration: now - self.delivered, response: Some(response) };
+        Action::Log(Line::runtime_done(&self.request, status, timing, self.produced_bytes))
+    }
+
     /// END and REPORT, then the answer if it was held back.
-    fn finish(self, status: Option<Status>, now: Instant) -> Vec<Action> {
+    fn finish(self, mut actions: Vec<Action>, status: Option<Status>, now: Instant) -> Vec<Action> {
         let status = status.unwrap_or(self.status);
-        let mut actions = vec![
-            Action::Log(Line::end(&self.request)),
-            Action::Log(Line::report(&self.request, now - self.begun, self.init, status)),
-        ];
+        actions.push(Action::Log(Line::end(&self.request)));
+        actions.push(Action::Log(Line::report(self.request, now - self.begun, self.init, status)));
         actions.extend(self.held.map(|(reply, outcome)| Action::Complete(reply, Ok(outcome))));
         actions
     }

@@ -25,7 +25,7 @@ use crate::{
     invocation::{Completed, InvokeError},
     logs::{
         Drained, EnvironmentLog, Read,
-        platform::{Line, Status as LineStatus},
+        platform::{Line, Phase, Status as LineStatus},
     },
     pool::{Idle, Order, Pool, StartSlot},
     ports::{InvocationRecord, LogStream},
@@ -193,7 +193,7 @@ impl Task {
     }
 
     async fn run(mut self) {
-        self.write_line(&Line::InitStart);
+        self.write_line(&Line::InitStart { phase: Phase::Init });
         if let Some(event) = self.spawn().await {
             self.handle(event).await;
         }
@@ -436,19 +436,26 @@ impl Task {
         let spec = self.pool.spec();
         let memory_mb = match line {
             Line::Report { .. } => self.instance.peak_memory().div_ceil(1024 * 1024).max(1) as u32,
-            Line::InitStart | Line::InitReport { .. } | Line::Start { .. } | Line::End { .. } => 0,
+            Line::InitStart { .. }
+            | Line::InitRuntimeDone { .. }
+            | Line::InitReport { .. }
+            | Line::Extension(_)
+            | Line::Subscription { .. }
+            | Line::Start(_)
+            | Line::RuntimeDone { .. }
+            | Line::End { .. } => 0,
         };
         self.log.line(line, memory_mb);
-        if let Line::InitReport { duration, status } = line {
+        if let Line::InitReport { phase: Phase::Init, duration, status } = line {
             self.tell_of_init(*duration, status);
         }
-        if let Line::Report { request, duration, init, status, .. } = line
+        if let Line::Report { about, duration, init, status, .. } = line
             && let Some(observer) = &self.pool.engine().observer
         {
             observer.finished(InvocationRecord {
                 function_name: spec.function_name.to_string(),
                 version: spec.version.to_string(),
-                request_id: request.clone(),
+                request_id: about.request.to_string(),
                 status: status.name(),
                 duration_ms: duration.as_secs_f64() * 1000.0,
                 init_duration_ms: init.map(|init| init.as_secs_f64() * 1000.0),

@@ -67,6 +67,8 @@ pub(crate) enum Drained {
 pub(crate) struct EnvironmentLog {
     spec: Arc<FunctionSpec>,
     initialization: InitializationType,
+    /// Name of the stream.
+    instance: String,
     appender: Box<dyn LogAppender>,
     clock: Arc<dyn Clock>,
     records: Records,
@@ -115,8 +117,9 @@ impl EnvironmentLog {
             full_until: None,
             dropped: LogsDropped::default(),
         };
+        let instance = stream.name.clone();
         let appender = sink.open(stream);
-        EnvironmentLog { spec, initialization, appender, clock, records: Records::default(), keep }
+        EnvironmentLog { spec, initialization, instance, appender, clock, records: Records::default(), keep }
     }
 
     /// An invocation begins: keep its tail, if the caller wants it, and its records, if someone watches.
@@ -197,7 +200,9 @@ impl EnvironmentLog {
     fn say(&mut self, line: &Line, max_memory_mb: u32) {
         let timestamp_ms = self.now_ms();
         let (keep, context) = self.speaker(timestamp_ms, max_memory_mb);
-        line.say(&context, |text| keep.platform(text, timestamp_ms));
+        if let Some(text) = line.say(&context) {
+            keep.platform(text, timestamp_ms);
+        }
     }
 
     /// The log tells what is not in it.
@@ -212,9 +217,9 @@ impl EnvironmentLog {
     }
 
     fn speaker(&mut self, timestamp_ms: i64, max_memory_mb: u32) -> (&mut Keep, Context<'_>) {
-        let EnvironmentLog { spec, initialization, keep, .. } = self;
+        let EnvironmentLog { spec, initialization, instance, keep, .. } = self;
         let now = Timestamp::from_millisecond(timestamp_ms).unwrap_or(Timestamp::UNIX_EPOCH);
-        (keep, Context { spec, initialization: *initialization, max_memory_mb, now })
+        (keep, Context { spec, initialization: *initialization, instance, max_memory_mb, now })
     }
 
     /// Hands the collected events to the sink.

@@ -1,41 +1,138 @@
-//! The platform's own log lines: START, END, REPORT, INIT_START, INIT_REPORT, as text or JSON.
+//! What the platform itself says of an environment and its invocations: START, END, REPORT, INIT_START, EXTENSION and
+//! their like, as text, as JSON, and as the records that subscribers of telemetry get.
 //!
 //! Must not know where lines go. Formats: AWS's "Lambda log formats", its telemetry schema, and recordings of real
 //! functions.
 
+mod records;
+
 use std::{fmt::Write, sync::Arc, time::Duration};
 
-use hothouse_api::generated::{LogFormat, SystemLogLevel};
+use hothouse_api::{
+    generated::{LogFormat, SystemLogLevel},
+    name::RequestId,
+};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use crate::{environment::InitializationType, fault::Fault, invocation::Invocation, spec::FunctionSpec};
+use crate::{
+    environment::InitializationType,
+    fault::Fault,
+    invocation::Invocation,
+    spec::FunctionSpec,
+    telemetry::{Api, Category},
+};
 
-/// A line about the life of an environment or an invocation.
+/// Something about the life of an environment or an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Line {
-    InitStart,
+    InitStart {
+        phase: Phase,
+    },
+    /// The runtime asked for its first event, or will not. Logs show it as JSON at level DEBUG only.
+    InitRuntimeDone {
+        phase: Phase,
+        status: Status,
+    },
     /// INIT ended. For an on-demand environment that came up, only JSON at level DEBUG says so.
     InitReport {
+        phase: Phase,
         duration: Duration,
         status: Status,
     },
-    Start {
-        request: String,
-        trace: Option<String>,
-        tenant: Option<Arc<str>>,
+    /// What became of an extension in INIT.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing can register or subscribe yet"))]
+    Extension(Extension),
+    /// An extension subscribed to telemetry or logs.
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing can register or subscribe yet"))]
+    Subscription {
+        api: Api,
+        name: String,
+        types: Vec<Category>,
+    },
+    Start(About),
+    /// The runtime is done with its event, or was ended over it. Logs show it as JSON at level DEBUG only.
+    RuntimeDone {
+        about: About,
+        status: Status,
+        timing: Timing,
+        /// Size of the response.
+        produced_bytes: u64,
     },
     End {
-        request: String,
+        request: RequestId,
     },
     Report {
-        request: String,
+        about: About,
         duration: Duration,
         init: Option<Duration>,
         status: Status,
-        trace: Option<String>,
-        tenant: Option<Arc<str>>,
+        /// How long extensions took after the runtime was done, and how long ago that began.
+        extensions: Option<Span>,
     },
+}
+
+/// Whether INIT runs before any invocation, or inside one that found no process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    Init,
+    Invoke,
+}
+
+/// The invocation that a line is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct About {
+    pub(crate) request: RequestId,
+    pub(crate) trace: Option<String>,
+    pub(crate) tenant: Option<Arc<str>>,
+}
+
+/// An extension, as INIT left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Extension {
+    pub(crate) name: String,
+    /// `Ready`, `LaunchError` and the like: AWS's names of its states.
+    pub(crate) state: &'static str,
+    /// `INVOKE` and `SHUTDOWN`, if it wants them.
+    pub(crate) events: Vec<&'static str>,
+    pub(crate) error_type: Option<String>,
+}
+
+/// What the runtime's part of an invocation was made of. It ended when the line is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Timing {
+    /// All of it.
+    pub(crate) duration: Duration,
+    /// Its parts, if the runtime answered at all.
+    pub(crate) response: Option<ResponseTiming>,
+}
+
+/// The parts of an invocation that was answered.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct ResponseTiming {
+    /// From the event to the beginning of the response.
+    pub(crate) latency: Duration,
+    /// From there to its end.
+    pub(crate) duration: Duration,
+    /// From there until the runtime asked for the next event.
+    pub(crate) overhead: Duration,
+}
+
+/// A part of a phase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Span {
+    /// It began so long before the line is written.
+    pub(crate) ago: Duration,
+    pub(crate) duration: Duration,
+}
+
+impl Phase {
+    fn name(self) -> &'static str {
+        match self {
+            Phase::Init => "init",
+            Phase::Invoke => "invoke",
+        }
+    }
 }
 
 /// Records of the function that came faster than they could be stored.
@@ -65,6 +162,8 @@ pub(crate) enum Status {
 pub(crate) struct Context<'a> {
     pub(crate) spec: &'a FunctionSpec,
     pub(crate) initialization: InitializationType,
+    /// Name of the log stream, by which AWS names environments.
+    pub(crate) instance: &'a str,
     pub(crate) max_memory_mb: u32,
     pub(crate) now: Timestamp,
 }
@@ -94,55 +193,71 @@ impl Status {
     }
 }
 
-impl Line {
-    pub(crate) fn start(invocation: &Invocation) -> Line {
-        Line::Start {
-            request: invocation.request_id.to_string(),
+impl About {
+    pub(crate) fn of(invocation: &Invocation) -> About {
+        About {
+            request: invocation.request_id,
             trace: invocation.trace_id.clone(),
             tenant: invocation.tenant_id.clone(),
         }
     }
+}
 
-    pub(crate) fn end(invocation: &Invocation) -> Line {
-        Line::End { request: invocation.request_id.to_string() }
+impl From<Invocation> for About {
+    fn from(invocation: Invocation) -> About {
+        About { request: invocation.request_id, trace: invocation.trace_id, tenant: invocation.tenant_id }
+    }
+}
+
+impl Line {
+    pub(crate) fn start(invocation: &Invocation) -> Line {
+        Line::Start(About::of(invocation))
     }
 
-    pub(crate) fn report(
+    pub(crate) fn runtime_done(
         invocation: &Invocation,
+        status: Status,
+        timing: Timing,
+        produced_bytes: u64,
+    ) -> Line {
+        Line::RuntimeDone { about: About::of(invocation), status, timing, produced_bytes }
+    }
+
+    pub(crate) fn end(invocation: &Invocation) -> Line {
+        Line::End { request: invocation.request_id }
+    }
+
+    /// The last line of an invocation.
+    pub(crate) fn report(
+        invocation: Invocation,
         duration: Duration,
         init: Option<Duration>,
         status: Status,
     ) -> Line {
-        Line::Report {
-            request: invocation.request_id.to_string(),
-            duration,
-            init,
-            status,
-            trace: invocation.trace_id.clone(),
-            tenant: invocation.tenant_id.clone(),
-        }
+        Line::Report { about: invocation.into(), duration, init, status, extensions: None }
     }
 
-    pub(crate) fn init_report(duration: Duration, status: Status) -> Line {
-        Line::InitReport { duration, status }
+    pub(crate) fn init_runtime_done(phase: Phase, status: Status) -> Line {
+        Line::InitRuntimeDone { phase, status }
     }
 
-    /// Gives the records that say this, each without final newline: none, one or two, as the function's log format
-    /// and system log level have it.
-    pub(crate) fn say(&self, context: &Context<'_>, mut give: impl FnMut(String)) {
+    pub(crate) fn init_report(phase: Phase, duration: Duration, status: Status) -> Line {
+        Line::InitReport { phase, duration, status }
+    }
+
+    /// Gives the record that says this in the log, without final newline, if the function's log format and system log
+    /// level have one.
+    pub(crate) fn say(&self, context: &Context<'_>) -> Option<String> {
         match context.spec.logging.format {
-            LogFormat::Text => {
-                if let Some(text) = self.text(context) {
-                    give(text);
-                }
-            }
+            LogFormat::Text => self.text(context),
             LogFormat::Json => {
                 let least = detail(context.spec.logging.system_level.unwrap_or(SystemLogLevel::Info));
-                self.json(context, |level, kind, record| {
-                    if detail(level) <= least {
-                        give(json_line(context, kind, &record));
-                    }
-                });
+                // Building a record costs more than an invocation's other lines: first whether it is wanted.
+                if detail(self.level(context.initialization)?) > least {
+                    return None;
+                }
+                let record = self.record(context);
+                Some(json_line(context, record.kind, &record.content))
             }
         }
     }
@@ -150,7 +265,12 @@ impl Line {
     fn text(&self, context: &Context<'_>) -> Option<String> {
         let Context { spec, initialization, max_memory_mb, .. } = *context;
         Some(match self {
-            Line::InitStart => format!(
+            // INIT inside an invocation is not shown (AWS: "suppressed init").
+            Line::InitStart { phase: Phase::Invoke } | Line::InitReport { phase: Phase::Invoke, .. } => {
+                return None;
+            }
+            Line::InitRuntimeDone { .. } | Line::RuntimeDone { .. } => return None,
+            Line::InitStart { phase: Phase::Init } => format!(
                 "INIT_START Runtime Version: {}\tRuntime Version ARN: {}",
                 runtime_version(spec),
                 spec.runtime_version_arn
@@ -160,16 +280,35 @@ impl Line {
             {
                 return None;
             }
-            Line::InitReport { duration, status } => {
+            Line::InitReport { duration, status, .. } => {
                 let mut line = format!("INIT_REPORT Init Duration: {:.2} ms\tPhase: init", millis(*duration));
                 push_status(&mut line, "\t", status);
                 line
             }
-            Line::Start { request, .. } => format!("START RequestId: {request} Version: {}", spec.version),
+            Line::Extension(Extension { name, state, events, error_type }) => {
+                let events = events.join(", ");
+                let mut line = format!("EXTENSION\tName: {name}\tState: {state}\tEvents: [{events}]");
+                if let Some(error_type) = error_type {
+                    write!(line, "\tError Type: {error_type}").expect("writing to a string");
+                }
+                line
+            }
+            Line::Subscription { api, name, types } => {
+                let types: Vec<_> = types.iter().map(|category| category.title()).collect();
+                let what = match api {
+                    Api::Telemetry => "TELEMETRY",
+                    Api::Logs => "LOGS",
+                };
+                format!("{what}\tName: {name}\tState: Subscribed\tTypes: [{}]", types.join(", "))
+            }
+            Line::Start(about) => {
+                format!("START RequestId: {} Version: {}", about.request, spec.version)
+            }
             Line::End { request } => format!("END RequestId: {request}"),
-            Line::Report { request, duration, init, status, trace, .. } => {
+            Line::Report { about, duration, init, status, .. } => {
                 let mut line = format!(
-                    "REPORT RequestId: {request}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {max_memory_mb} MB\t",
+                    "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {max_memory_mb} MB\t",
+                    about.request,
                     millis(*duration),
                     billed_ms(*duration, *init),
                     spec.memory_mb,
@@ -180,7 +319,7 @@ impl Line {
                 if !matches!(status, Status::HandlerError { .. }) && push_status(&mut line, "", status) {
                     line.push('\t');
                 }
-                if let Some((root, parent)) = trace.as_deref().and_then(sampled_segment) {
+                if let Some((root, parent)) = about.trace.as_deref().and_then(sampled_segment) {
                     write!(line, "\nXRAY TraceId: {root}\tSegmentId: {parent}\tSampled: true\t")
                         .expect("writing to a string");
                 }
@@ -189,78 +328,37 @@ impl Line {
         })
     }
 
-    /// The records with their levels, after AWS's "System log level event mapping". Unverified in its details: which
-    /// records stand beside a failed report, for one.
-    fn json(&self, context: &Context<'_>, mut give: impl FnMut(SystemLogLevel, &'static str, Value)) {
+    /// The level of its JSON record, after AWS's "System log level event mapping"; `None` for what JSON logs do not have.
+    /// Unverified in its details: which records stand beside a failed report, for one.
+    fn level(&self, initialization: InitializationType) -> Option<SystemLogLevel> {
         use SystemLogLevel::{Debug, Info, Warn};
-        let Context { spec, initialization, max_memory_mb, .. } = *context;
-        match self {
+        let unless_failed = |status: &Status, level| if *status == Status::Success { level } else { Warn };
+        Some(match self {
+            // As in text.
+            Line::InitStart { phase: Phase::Invoke }
+            | Line::InitRuntimeDone { phase: Phase::Invoke, .. }
+            | Line::InitReport { phase: Phase::Invoke, .. } => return None,
             // DEBUG where no runtime version is known; we always name one.
-            Line::InitStart => give(
-                Info,
-                "platform.initStart",
-                json!({
-                    "initializationType": initialization.as_str(),
-                    "phase": "init",
-                    "runtimeVersion": runtime_version(spec),
-                    "runtimeVersionArn": spec.runtime_version_arn,
-                    "functionName": spec.function_name.to_string(),
-                    "functionVersion": spec.version.to_string(),
-                }),
-            ),
-            Line::InitReport { duration, status } => {
-                let mut record = json!({
-                    "initializationType": initialization.as_str(),
-                    "phase": "init",
-                    "status": status.name(),
-                });
-                add_error_type(&mut record, status);
-                let level = if *status == Status::Success { Debug } else { Warn };
-                give(level, "platform.initRuntimeDone", record.clone());
-                record["metrics"] = json!({ "durationMs": rounded(*duration) });
-                // AWS lists "any but on-demand: INFO" before the status; a failure is told at WARN here all the same.
-                let level = match (initialization, status) {
-                    (InitializationType::ProvisionedConcurrency, Status::Success) => Info,
-                    (InitializationType::OnDemand, Status::Success) => Debug,
-                    (_, Status::HandlerError { .. } | Status::Timeout | Status::Error { .. }) => Warn,
-                };
-                give(level, "platform.initReport", record);
+            Line::InitStart { phase: Phase::Init } | Line::Start(_) => Info,
+            Line::InitRuntimeDone { status, .. } | Line::RuntimeDone { status, .. } => {
+                unless_failed(status, Debug)
             }
-            Line::Start { request, trace, tenant } => {
-                let mut record = json!({ "requestId": request, "version": spec.version.to_string() });
-                add_tenant(&mut record, tenant.as_deref());
-                add_tracing(&mut record, trace.as_deref());
-                give(Info, "platform.start", record);
-            }
-            // There is no `platform.end` in JSON logs.
-            Line::End { .. } => {}
-            Line::Report { request, duration, init, status, trace, tenant } => {
-                let succeeded = *status == Status::Success;
-                let mut record = json!({ "requestId": request, "status": status.name() });
-                add_error_type(&mut record, status);
-                record["metrics"] = json!({ "durationMs": rounded(*duration) });
-                add_tracing(&mut record, trace.as_deref());
-                add_tenant(&mut record, tenant.as_deref());
-                give(if succeeded { Debug } else { Warn }, "platform.runtimeDone", record);
-
-                let mut metrics = json!({
-                    "durationMs": rounded(*duration),
-                    "billedDurationMs": billed_ms(*duration, *init),
-                    "memorySizeMB": spec.memory_mb,
-                    "maxMemoryUsedMB": max_memory_mb,
-                });
-                if let Some(init) = init {
-                    metrics["initDurationMs"] = json!(rounded(*init));
+            // AWS lists "any but on-demand: INFO" before the status; a failure is told at WARN here all the same.
+            Line::InitReport { status, .. } => match initialization {
+                InitializationType::ProvisionedConcurrency => unless_failed(status, Info),
+                InitializationType::OnDemand => unless_failed(status, Debug),
+            },
+            Line::Extension(extension) => {
+                if extension.error_type.is_none() {
+                    Debug
+                } else {
+                    Warn
                 }
-                let mut record = json!({ "requestId": request, "metrics": metrics });
-                // Where between the others is unverified.
-                add_tracing(&mut record, trace.as_deref());
-                record["status"] = json!(status.name());
-                add_error_type(&mut record, status);
-                add_tenant(&mut record, tenant.as_deref());
-                give(if succeeded { Info } else { Warn }, "platform.report", record);
             }
-        }
+            Line::Subscription { .. } => Debug,
+            Line::End { .. } => return None,
+            Line::Report { status, .. } => unless_failed(status, Info),
+        })
     }
 }
 
@@ -273,12 +371,13 @@ impl LogsDropped {
             LogFormat::Text => {
                 format!("LOGS_DROPPED Records: {records}\tBytes: {bytes}\tReason: {DROP_REASON}")
             }
-            LogFormat::Json => {
-                let record =
-                    json!({ "droppedBytes": bytes, "droppedRecords": records, "reason": DROP_REASON });
-                json_line(context, "platform.logsDropped", &record)
-            }
+            LogFormat::Json => json_line(context, "platform.logsDropped", &self.record()),
         }
+    }
+
+    /// `platform.logsDropped`.
+    pub(crate) fn record(self) -> Value {
+        json!({ "droppedBytes": self.bytes, "droppedRecords": self.records, "reason": DROP_REASON })
     }
 }
 
@@ -297,27 +396,6 @@ fn detail(level: SystemLogLevel) -> u8 {
 
 fn json_line(context: &Context<'_>, kind: &str, record: &Value) -> String {
     json!({ "time": format!("{:.3}", context.now), "type": kind, "record": record }).to_string()
-}
-
-fn add_error_type(record: &mut Value, status: &Status) {
-    if let Some(error_type) = status.error_type() {
-        record["errorType"] = json!(error_type);
-    }
-}
-
-/// Text lines do not name tenants.
-fn add_tenant(record: &mut Value, tenant: Option<&str>) {
-    if let Some(tenant) = tenant {
-        record["tenantId"] = json!(tenant);
-    }
-}
-
-fn add_tracing(record: &mut Value, trace: Option<&str>) {
-    if let Some(trace) = trace
-        && let Some((_, parent)) = sampled_segment(trace)
-    {
-        record["tracing"] = json!({ "spanId": parent, "type": "X-Amzn-Trace-Id", "value": trace });
-    }
 }
 
 /// Adds how a phase ended, if it did not end well; says whether it did.
@@ -353,11 +431,6 @@ fn sampled_segment(header: &str) -> Option<(&str, &str)> {
 
 fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
-}
-
-/// Milliseconds with microsecond precision, as telemetry has them.
-fn rounded(duration: Duration) -> f64 {
-    duration.as_micros() as f64 / 1000.0
 }
 
 /// Since August 2025 INIT of on-demand environments is billed too.

@@ -82,6 +82,7 @@ fn name(action: &Action) -> &'static str {
         Action::FailStart(_) => "fail start",
         Action::Deliver => "deliver",
         Action::Complete(..) => "complete",
+        Action::Log(Line::InitRuntimeDone { .. } | Line::RuntimeDone { .. }) => "done",
         Action::Log(_) => "log",
     }
 }
@@ -89,7 +90,7 @@ fn name(action: &Action) -> &'static str {
 #[test]
 fn an_idle_environment_freezes_and_thaws_with_the_next_event() {
     let mut machine = Machine::new(LIMITS);
-    assert_eq!(machine.take(Event::Parked), ["log", "limit cpu", "join idle"]);
+    assert_eq!(machine.take(Event::Parked), ["done", "log", "limit cpu", "join idle"]);
     assert_eq!(machine.tick(Duration::from_millis(9)), [""; 0]);
     assert_eq!(machine.tick(Duration::from_millis(1)), ["freeze"]);
     assert!(machine.state.is_frozen());
@@ -128,7 +129,7 @@ fn extensions_have_time_for_their_shutdown_phase() {
     let mut machine = Machine::new(Limits { shutdown: Duration::from_secs(2), ..LIMITS });
     machine.take(Event::Parked);
     machine.take(Event::Invoke(job(false).0));
-    assert_eq!(machine.tick(LIMITS.timeout), ["log", "log", "complete", "promise idle", "terminate"]);
+    assert_eq!(machine.tick(LIMITS.timeout), ["done", "log", "log", "complete", "promise idle", "terminate"]);
     assert_eq!(machine.take(Event::Exited(exit())), ["join idle"]);
     assert_eq!(machine.state.status(), UserStatus::Inactive);
 }
@@ -136,12 +137,12 @@ fn extensions_have_time_for_their_shutdown_phase() {
 #[test]
 fn the_ceiling_ends_a_start_where_the_limit_of_init_only_repeats_it() {
     let mut machine = Machine::new(LIMITS);
-    assert_eq!(machine.tick(Duration::from_secs(10)), ["log", "kill"]);
+    assert_eq!(machine.tick(Duration::from_secs(10)), ["done", "log", "kill"]);
     assert_eq!(machine.state.status(), UserStatus::StartupTimedOut);
     assert_eq!(machine.take(Event::Exited(exit())), ["join idle"]);
 
     let mut machine = Machine::new(Limits { ceiling: Duration::from_secs(5), ..LIMITS });
-    assert_eq!(machine.tick(Duration::from_secs(5)), ["log", "fail start", "kill"]);
+    assert_eq!(machine.tick(Duration::from_secs(5)), ["done", "log", "fail start", "kill"]);
     assert_eq!(machine.state.status(), UserStatus::StartupTimedOut);
     assert_eq!(machine.take(Event::Exited(exit())), [""; 0]);
     assert!(matches!(machine.state, State::Stopped { end: End::StartTimedOut }));
@@ -151,15 +152,15 @@ fn the_ceiling_ends_a_start_where_the_limit_of_init_only_repeats_it() {
 fn provisioned_concurrency_reports_its_init_and_does_not_repeat_it() {
     let limits = Limits { initialization: InitializationType::ProvisionedConcurrency, ..LIMITS };
     let mut machine = Machine::new(limits);
-    assert_eq!(machine.take(Event::Parked), ["log", "limit cpu", "join idle"]);
+    assert_eq!(machine.take(Event::Parked), ["done", "log", "limit cpu", "join idle"]);
     assert!(matches!(machine.state, State::Idle { process: Process::Warm { init: None, .. } }));
 
     let mut machine = Machine::new(limits);
-    assert_eq!(machine.take(Event::Exited(exit())), ["log", "fail start"]);
+    assert_eq!(machine.take(Event::Exited(exit())), ["done", "log", "fail start"]);
     assert_eq!(machine.state.status(), UserStatus::StartupFailed);
 
     let mut machine = Machine::new(limits);
-    assert_eq!(machine.tick(limits.init), ["log", "fail start", "kill"]);
+    assert_eq!(machine.tick(limits.init), ["done", "log", "fail start", "kill"]);
 }
 
 #[test]
@@ -168,7 +169,7 @@ fn lingering_holds_the_answer_back_and_keeps_the_environment_busy() {
     machine.take(Event::Parked);
     machine.take(Event::Invoke(job(false).0));
     assert_eq!(machine.take(Event::Response(Bytes::new())), [""; 0]);
-    assert_eq!(machine.take(Event::Parked), [""; 0]);
+    assert_eq!(machine.take(Event::Parked), ["done"]);
     assert_eq!(machine.state.status(), UserStatus::Invoking);
     assert_eq!(machine.tick(Duration::from_millis(50)), ["log", "log", "complete", "join idle"]);
 }

@@ -12,7 +12,10 @@ use hothouse_api::generated::{ApplicationLogLevel, LogFormat};
 
 use super::*;
 use crate::{
-    logs::{platform::Status, records::EVENT_BYTES},
+    logs::{
+        platform::{Phase, Status},
+        records::EVENT_BYTES,
+    },
     ports::SystemClock,
 };
 
@@ -80,10 +83,11 @@ fn text() -> (EnvironmentLog, Sink) {
 }
 
 fn end() -> Line {
-    Line::End { request: "r".to_owned() }
+    Line::End { request: REQUEST.parse().unwrap() }
 }
 
-const END: &str = "END RequestId: r\n";
+const REQUEST: &str = "8d3e4a25-9c43-4c8f-8d43-0d7d4b1b2f6a";
+const END: &str = "END RequestId: 8d3e4a25-9c43-4c8f-8d43-0d7d4b1b2f6a\n";
 
 #[tokio::test]
 async fn a_pipe_is_read_up_to_the_limit_and_to_its_end() {
@@ -113,7 +117,7 @@ async fn half_a_line_belongs_to_its_invocation() {
     log.begin(true, false);
     log.feed(b"whole\nhalf");
     log.line(&end(), 0);
-    assert_eq!(log.tail().unwrap(), "whole\nhalf\nEND RequestId: r\n");
+    assert_eq!(log.tail().unwrap(), "whole\nhalf\nEND RequestId: 8d3e4a25-9c43-4c8f-8d43-0d7d4b1b2f6a\n");
     log.feed(b" of the next\n");
     log.flush();
     assert_eq!(sink.take(), ["whole\n", "half", END, " of the next\n"]);
@@ -226,9 +230,9 @@ async fn nothing_grows_while_there_is_no_room() {
 async fn a_failed_start_shows_its_log() {
     let (mut log, _sink) = text();
     log.keep.start = Some(Start::default());
-    log.line(&Line::InitStart, 0);
+    log.line(&Line::InitStart { phase: Phase::Init }, 0);
     log.feed(b"cannot import\n");
-    log.line(&Line::init_report(Duration::ZERO, Status::Timeout), 0);
+    log.line(&Line::init_report(Phase::Init, Duration::ZERO, Status::Timeout), 0);
     let lines: Vec<_> = log.start_lines().collect();
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[1], "cannot import");
