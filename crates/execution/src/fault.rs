@@ -34,8 +34,13 @@ pub enum ExitStatus {
     Code(i32),
     /// This signal ended it.
     Signal(i32),
-    /// It could not be executed at all; what the system said.
-    NotExecuted(String),
+    /// It could not be executed at all.
+    NotExecuted {
+        /// What the system said.
+        why: String,
+        /// It may not be executed.
+        denied: bool,
+    },
 }
 
 impl Fault {
@@ -43,7 +48,7 @@ impl Fault {
     pub fn exited(exit: Exit) -> Fault {
         let message = match exit.status {
             ExitStatus::Code(0) => "Runtime exited without providing a reason".to_owned(),
-            ExitStatus::NotExecuted(why) => {
+            ExitStatus::NotExecuted { why, .. } => {
                 return Fault {
                     error_type: "Runtime.InvalidEntrypoint".to_owned(),
                     message: why,
@@ -96,7 +101,7 @@ impl fmt::Display for ExitStatus {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ExitStatus::Code(code) => write!(f, "exit status {code}"),
-            ExitStatus::NotExecuted(why) => f.write_str(why),
+            ExitStatus::NotExecuted { why, .. } => f.write_str(why),
             ExitStatus::Signal(signal) => match signal_name(*signal) {
                 Some(name) => write!(f, "signal: {name}"),
                 None => write!(f, "signal: signal {signal}"),

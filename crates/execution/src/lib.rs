@@ -7,6 +7,7 @@ pub mod debug;
 mod engine;
 pub mod environment;
 pub mod executor;
+mod extensions;
 pub mod fault;
 pub mod invocation;
 mod logs;

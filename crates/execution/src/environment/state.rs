@@ -5,8 +5,8 @@
 //!
 //! ```text
 //!  Initializing ──Parked──▶ Idle{warm} ──Invoke──▶ Busy ──Response──▶ Settling ──Parked──▶ Idle{warm}
-//!       │ InitError, Exited,   │ Exited             │ Exited, Tick       │ Exited, Tick
-//!       ▼ Tick                 ▼                    ▼                    ▼
+//!       │ InitError, Exited,   │ Exited             │ Exited, Tick,      │ Exited, Tick,
+//!       ▼ Tick, Crashed        ▼                    ▼ Crashed            ▼ Crashed
 //!    Idle{cold} ──Invoke──▶ Reinitializing ──Parked──▶ Busy           Resetting ──Exited──▶ Idle{cold}
 //!
 //!  Idle ──KeepAlivePassed, Released──▶ Stopping ──Exited──▶ Stopped          (any) ──Stop──▶ Stopping
@@ -15,6 +15,9 @@
 //! A cold environment has no process. AWS keeps such an environment after a timeout, a crash or a failed INIT, and
 //! repeats INIT inside the next invocation, under the function's own timeout ("suppressed init"). One of provisioned
 //! concurrency that fails its INIT is over instead.
+//!
+//! Where there are extensions, `Parked` is when they and the runtime wait, `Exited` when all processes are gone, and
+//! `Crashed` when one is that should not be: the others then have their SHUTDOWN phase, which is in [`ending`].
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -26,13 +29,17 @@ use super::{InitializationType, Status as UserStatus, limits::Limits};
 use crate::{
     concurrency::Permit,
     executor::StartError,
+    extensions::ShutdownReason,
     fault::{Exit, Fault},
     invocation::{Completed, Invocation, InvokeError, Outcome},
     logs::platform::{Line, Phase, ResponseTiming, Status, Timing},
 };
 
+mod ending;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use ending::Ending;
 
 /// After `init/error` a runtime is expected to exit; this long it may take before it is ended.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
@@ -63,9 +70,9 @@ pub(crate) enum State {
     /// stays only where the user wants invocations to linger.
     Settling { run: Settled, until: Instant, parked: bool },
     /// The process tree is being ended; once it is gone the environment is idle and cold.
-    Resetting { cold: Cold, kill_at: Option<Instant> },
+    Resetting { cold: Cold, ending: Ending },
     /// The process tree is being ended; once it is gone the environment is over.
-    Stopping { end: End, kill_at: Option<Instant> },
+    Stopping { end: End, ending: Ending },
     /// Over. Nothing happens any more.
     Stopped { end: End },
 }
@@ -144,20 +151,24 @@ pub(crate) struct Settled {
 pub(crate) enum Event {
     /// A job came through the token. Only while idle.
     Invoke(Job),
-    /// The runtime waits in `next` for an event that it has not been given yet.
+    /// The runtime waits in `next` for an event that it has not been given yet, and so does every extension.
     Parked,
     /// `POST …/response`; the Runtime API checked that the id is the current one.
     Response(Bytes),
     /// `POST …/error`, or a streamed response that ended in an error.
     Failure(Fault),
-    /// `POST …/init/error`.
+    /// `POST …/init/error`, of the runtime or of an extension.
     InitError(Fault),
     /// The process could not be started, by the function's own fault (no bootstrap, for example).
     StartFailed(Fault),
     /// The process could not be started, and not by the function's fault. The environment is over.
     Broken(Arc<StartError>),
-    /// The process is gone, and all that it wrote has been read.
+    /// The processes are gone, and all that they wrote has been read.
     Exited(Exit),
+    /// A process is gone while others are left, and nobody asked it to end; or it could not be started.
+    Crashed(Fault),
+    /// In the SHUTDOWN phase: the runtime's process is gone, or there was none, and extensions are left.
+    RuntimeEnded,
     /// A deadline may have passed.
     Tick,
     /// The pool took the token back because it was idle for too long.
@@ -172,8 +183,12 @@ pub(crate) enum Event {
 pub(crate) enum Action {
     /// Start the runtime process.
     Spawn,
-    /// Ask the runtime process to end.
+    /// Ask the runtime process to end; `RuntimeEnded` or `Exited` follows.
     Terminate,
+    /// End the runtime process.
+    KillRuntime,
+    /// Tell the extensions that subscribed to it of the end, and end the others.
+    ShutDownExtensions { reason: ShutdownReason, until: Instant },
     /// End the process tree; `Exited` follows.
     Kill,
     /// Stop the processes' clock.
@@ -225,7 +240,7 @@ impl State {
             | State::Busy { until, .. }
             | State::Settling { until, .. }
             | State::Idle { process: Process::Warm { rest: Rest::AwakeUntil(until), .. } } => Some(*until),
-            State::Resetting { kill_at, .. } | State::Stopping { kill_at, .. } => *kill_at,
+            State::Resetting { ending, .. } | State::Stopping { ending, .. } => ending.deadline(),
             State::Idle { .. } | State::Stopped { .. } => None,
         }
     }
@@ -263,6 +278,11 @@ impl State {
                 End::StartTimedOut => UserStatus::StartupTimedOut,
             },
         }
+    }
+
+    /// Whether INIT is under way.
+    pub(crate) fn is_starting(&self) -> bool {
+        matches!(self, State::Initializing { .. } | State::Reinitializing { .. })
     }
 
     /// Whether its processes stand still.
@@ -305,25 +325,11 @@ pub(crate) fn step(
         // Initializing ── Tick ──> Resetting: 10 seconds passed, or the runtime lingers after `init/error`. One that
         // is not tried again is over, and so is one that meets the ceiling.
         (Initializing { begun, until, ceiling, fault }, Event::Tick) if now >= until.min(ceiling) => {
-            let (cold, end, status) = match &fault {
-                Some(fault) => (Cold::InitFailed, End::StartFailed, Status::of(fault)),
-                None => (Cold::InitTimedOut, End::StartTimedOut, Status::Timeout),
-            };
-            let lines = init_lines(Phase::Init, now - begun, status);
-            let retried = limits.initialization == InitializationType::OnDemand;
-            if retried && now >= until {
-                let (kill_at, mut actions) = end_process(false, limits, now);
-                actions.splice(0..0, lines);
-                (Resetting { cold, kill_at }, actions)
-            } else {
-                let error = match fault {
-                    Some(fault) => StartError::Function(fault),
-                    None => StartError::TimedOut { limit: now - begun },
-                };
-                let (kill_at, mut actions) = end_process(false, limits, now);
-                actions.splice(0..0, lines.into_iter().chain([Action::FailStart(Arc::new(error))]));
-                (Stopping { end, kill_at }, actions)
-            }
+            end_init(fault, now - begun, now >= until, limits, now)
+        }
+        // Initializing ── Crashed ──> Resetting: of several processes one failed.
+        (Initializing { begun, fault, .. }, Event::Crashed(crash)) => {
+            end_init(Some(fault.unwrap_or(crash)), now - begun, true, limits, now)
         }
 
         // --- an invocation arrives --------------------------------------------------------------------------
@@ -371,9 +377,16 @@ pub(crate) fn step(
             (cold(Cold::InitFailed), then_idle(reinit_failed(run, &fault, now)))
         }
         (Reinitializing { run, until, fault }, Event::Tick) if now >= until => {
-            let cold = if fault.is_some() { Cold::InitFailed } else { Cold::InitTimedOut };
+            let (cold, reason) = match &fault {
+                Some(_) => (Cold::InitFailed, ShutdownReason::Failure),
+                None => (Cold::InitTimedOut, ShutdownReason::Timeout),
+            };
             let fault = fault.unwrap_or_else(|| Fault::timed_out(limits.timeout));
-            reset(cold, reinit_failed(run, &fault, now), limits, now)
+            reset(cold, reason, reinit_failed(run, &fault, now), limits, now)
+        }
+        (Reinitializing { run, fault, .. }, Event::Crashed(crash)) => {
+            let actions = reinit_failed(run, &fault.unwrap_or(crash), now);
+            reset(Cold::InitFailed, ShutdownReason::Failure, actions, limits, now)
         }
         (Reinitializing { run, .. }, Event::Broken(error)) => {
             let answer = Action::Complete(run.job.reply, Err(InvokeError::Start(error.clone())));
@@ -399,7 +412,11 @@ pub(crate) fn step(
         // Busy ── Tick ──> Resetting: the function's timeout.
         (Busy { run, until }, Event::Tick) if now >= until => {
             let actions = failed(run, &Fault::timed_out(limits.timeout), now);
-            reset(Cold::Reset, actions, limits, now)
+            reset(Cold::Reset, ShutdownReason::Timeout, actions, limits, now)
+        }
+        // Busy ── Crashed ──> Resetting: the crash is the answer, and what is left is ended.
+        (Busy { run, .. }, Event::Crashed(fault)) => {
+            reset(Cold::Reset, ShutdownReason::Failure, failed(run, &fault, now), limits, now)
         }
 
         // --- after the answer -------------------------------------------------------------------------------
@@ -421,15 +438,32 @@ pub(crate) fn step(
         }
         (Settling { run, until, parked: false }, Event::Tick) if now >= until => {
             let done = run.runtime_done(Some(Status::Timeout), now);
-            reset(Cold::Reset, run.finish(vec![done], Some(Status::Timeout), now), limits, now)
+            let actions = run.finish(vec![done], Some(Status::Timeout), now);
+            reset(Cold::Reset, ShutdownReason::Timeout, actions, limits, now)
+        }
+        (Settling { run, parked, .. }, Event::Crashed(fault)) => {
+            let status = (!parked).then(|| Status::of(&fault));
+            let done = status.clone().map(|status| run.runtime_done(Some(status), now));
+            let actions = run.finish(done.into_iter().collect(), status, now);
+            reset(Cold::Reset, ShutdownReason::Failure, actions, limits, now)
         }
 
         // --- the end ----------------------------------------------------------------------------------------
-        (Resetting { cold, kill_at: Some(at) }, Event::Tick) if now >= at => {
-            (Resetting { cold, kill_at: None }, vec![Action::Kill])
+        (Resetting { cold, ending }, Event::Tick) => {
+            let (ending, actions) = ending.tick(now);
+            (Resetting { cold, ending }, actions)
         }
-        (Stopping { end, kill_at: Some(at) }, Event::Tick) if now >= at => {
-            (Stopping { end, kill_at: None }, vec![Action::Kill])
+        (Stopping { end, ending }, Event::Tick) => {
+            let (ending, actions) = ending.tick(now);
+            (Stopping { end, ending }, actions)
+        }
+        (Resetting { cold, ending }, Event::RuntimeEnded) => {
+            let (ending, actions) = ending.runtime_ended();
+            (Resetting { cold, ending }, actions)
+        }
+        (Stopping { end, ending }, Event::RuntimeEnded) => {
+            let (ending, actions) = ending.runtime_ended();
+            (Stopping { end, ending }, actions)
         }
         (Resetting { cold: why, .. }, Event::Exited(_)) => (cold(why), vec![Action::JoinIdle]),
         (Stopping { end, .. }, Event::Exited(_)) => (Stopped { end }, vec![]),
@@ -439,7 +473,7 @@ pub(crate) fn step(
             stop(vec![answer], limits, now)
         }
         (Settling { run, .. }, Event::Stop) => stop(run.finish(vec![], None, now), limits, now),
-        (Resetting { kill_at, .. }, Event::Stop) => (Stopping { end: End::Stopped, kill_at }, vec![]),
+        (Resetting { ending, .. }, Event::Stop) => (Stopping { end: End::Stopped, ending }, vec![]),
 
         // A deadline that has not passed, or has been moved.
         (state, Event::Tick) => (state, vec![]),
@@ -459,6 +493,8 @@ fn refuse(state: State, event: Event) -> (State, Result<Vec<Action>, Refused>) {
         Event::StartFailed(_) => ("start failed", None),
         Event::Broken(_) => ("start broken", None),
         Event::Exited(_) => ("exit", None),
+        Event::Crashed(_) => ("crash", None),
+        Event::RuntimeEnded => ("end of the runtime", None),
         Event::Tick => ("tick", None),
         Event::KeepAlivePassed => ("keep-alive passed", None),
         Event::Released => ("release", None),
@@ -481,18 +517,6 @@ fn cold(why: Cold) -> State {
 fn then_idle(mut actions: Vec<Action>) -> Vec<Action> {
     actions.push(Action::JoinIdle);
     actions
-}
-
-/// Ends the process tree: at once, or with the time that extensions have for their SHUTDOWN phase.
-fn end_process(frozen: bool, limits: &Limits, now: Instant) -> (Option<Instant>, Vec<Action>) {
-    if limits.shutdown.is_zero() {
-        return (None, vec![Action::Kill]);
-    }
-    let mut actions = vec![Action::Terminate];
-    if frozen {
-        actions.insert(0, Action::Thaw);
-    }
-    (Some(now + limits.shutdown), actions)
 }
 
 fn init_failed(fault: Fault, took: Duration, limits: &Limits) -> (State, Vec<Action>) {
@@ -521,20 +545,54 @@ fn reinit_failed(run: Running, fault: &Fault, now: Instant) -> Vec<Action> {
     actions
 }
 
-/// The environment stays, its process does not.
-fn reset(cold: Cold, mut actions: Vec<Action>, limits: &Limits, now: Instant) -> (State, Vec<Action>) {
-    let (kill_at, ending) = end_process(false, limits, now);
+/// INIT failed, or took too long (without a fault), while there are processes. One that is `retried`, if it is at all,
+/// stays.
+fn end_init(
+    fault: Option<Fault>,
+    took: Duration,
+    retried: bool,
+    limits: &Limits,
+    now: Instant,
+) -> (State, Vec<Action>) {
+    let (cold, end, status, reason) = match &fault {
+        Some(fault) => (Cold::InitFailed, End::StartFailed, Status::of(fault), ShutdownReason::Failure),
+        None => (Cold::InitTimedOut, End::StartTimedOut, Status::Timeout, ShutdownReason::Timeout),
+    };
+    let mut actions = Vec::from(init_lines(Phase::Init, took, status));
+    let retried = retried && limits.initialization == InitializationType::OnDemand;
+    if !retried {
+        let error = match fault {
+            Some(fault) => StartError::Function(fault),
+            None => StartError::TimedOut { limit: took },
+        };
+        actions.push(Action::FailStart(Arc::new(error)));
+    }
+    let (ending, end_processes) = Ending::begin(false, reason, limits.shutdown, now);
+    actions.extend(end_processes);
+    (if retried { State::Resetting { cold, ending } } else { State::Stopping { end, ending } }, actions)
+}
+
+/// The environment stays, its processes do not.
+fn reset(
+    cold: Cold,
+    reason: ShutdownReason,
+    mut actions: Vec<Action>,
+    limits: &Limits,
+    now: Instant,
+) -> (State, Vec<Action>) {
+    let (ending, end_processes) = Ending::begin(false, reason, limits.shutdown, now);
     actions.push(Action::PromiseIdle);
-    actions.extend(ending);
-    (State::Resetting { cold, kill_at }, actions)
+    actions.extend(end_processes);
+    (State::Resetting { cold, ending }, actions)
 }
 
 /// An idle environment goes.
 fn leave(process: Process, end: End, limits: &Limits, now: Instant) -> (State, Vec<Action>) {
     match process {
         Process::Warm { rest, .. } => {
-            let (kill_at, actions) = end_process(rest == Rest::Frozen, limits, now);
-            (State::Stopping { end, kill_at }, actions)
+            let frozen = rest == Rest::Frozen;
+            let (ending, actions) = Ending::begin(frozen, ShutdownReason::Spindown, limits.shutdown, now);
+            (State::Stopping { end, ending }, actions)
         }
         Process::Cold(_) => (State::Stopped { end }, vec![]),
     }
@@ -542,9 +600,9 @@ fn leave(process: Process, end: End, limits: &Limits, now: Instant) -> (State, V
 
 /// The service ends, and with it an environment that works.
 fn stop(mut actions: Vec<Action>, limits: &Limits, now: Instant) -> (State, Vec<Action>) {
-    let (kill_at, ending) = end_process(false, limits, now);
-    actions.extend(ending);
-    (State::Stopping { end: End::Stopped, kill_at }, actions)
+    let (ending, end_processes) = Ending::begin(false, ShutdownReason::Spindown, limits.shutdown, now);
+    actions.extend(end_processes);
+    (State::Stopping { end: End::Stopped, ending }, actions)
 }
 
 /// The runtime answered: the caller hears it now, or later if it is to see a log that is complete.

@@ -3,6 +3,7 @@
 //! Must not decide: [`state::step`] does. The task turns what happens into events and performs the actions.
 
 mod calls;
+mod extensions;
 
 use std::{collections::VecDeque, io, pin::pin, sync::Arc, time::Duration};
 
@@ -14,6 +15,7 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
+use self::extensions::Extensions;
 use super::{
     EnvironmentId, InitializationType, Shared, Status,
     limits::Limits,
@@ -24,7 +26,7 @@ use crate::{
     fault::{Exit, ExitStatus},
     invocation::{Completed, InvokeError},
     logs::{
-        Drained, EnvironmentLog, Read,
+        Drained, EnvironmentLog, Read, Source,
         platform::{Line, Phase, Status as LineStatus},
     },
     pool::{Idle, Order, Pool, StartSlot},
@@ -144,6 +146,7 @@ struct Task {
     calls_in: mpsc::Sender<Call>,
     calls: mpsc::Receiver<Call>,
     session: Session,
+    extensions: Extensions,
     parked: VecDeque<runtime_api::Reply>,
     exited: Option<oneshot::Receiver<Exit>>,
     output: Option<Receiver>,
@@ -155,6 +158,7 @@ enum Woken {
     Stop,
     Call(Call),
     Exited(Exit),
+    ExtensionExited(usize, Exit),
     Order(Option<Order>),
     Output,
     Connection(io::Result<tokio::net::TcpStream>),
@@ -185,6 +189,7 @@ impl Task {
             calls_in,
             calls,
             session: Session::Started,
+            extensions: Extensions::default(),
             parked: VecDeque::new(),
             exited: None,
             output: None,
@@ -216,6 +221,9 @@ impl Task {
                 // What the runtime said before it ended comes before its end.
                 call = self.calls.recv() => Woken::Call(call.expect("the task holds a sender")),
                 exit = wait(&mut self.exited) => Woken::Exited(exit),
+                (index, exit) = extensions::ended(&mut self.extensions.exits), if !self.extensions.exits.is_empty() => {
+                    Woken::ExtensionExited(index, exit)
+                }
                 order = wait_order(&mut self.orders) => Woken::Order(order),
                 Some(_) = self.connections.join_next() => continue,
                 connection = accept(self.listener.as_ref()), if self.connections.len() < CONNECTIONS => {
@@ -224,6 +232,9 @@ impl Task {
                 () = alarm.as_mut(), if armed => Woken::Deadline,
                 // Last, since a flood is always ready.
                 _ = readable(self.output.as_ref()) => Woken::Output,
+                () = extensions::written(&self.extensions.outputs), if !self.extensions.outputs.is_empty() => {
+                    Woken::Output
+                }
             };
             match woken {
                 Woken::Stop => {
@@ -236,10 +247,19 @@ impl Task {
                     if let Some(event) = self.call(call) {
                         self.handle(event).await;
                     }
+                    if let Some(event) = self.start_runtime_if_due().await {
+                        self.handle(event).await;
+                    }
                 }
                 Woken::Exited(exit) => {
-                    self.process_ended();
-                    self.handle(Event::Exited(exit)).await;
+                    if let Some(event) = self.runtime_ended(exit) {
+                        self.handle(event).await;
+                    }
+                }
+                Woken::ExtensionExited(index, exit) => {
+                    if let Some(event) = self.extension_ended(index, exit) {
+                        self.handle(event).await;
+                    }
                 }
                 Woken::Order(order) => {
                     self.orders = None;
@@ -301,6 +321,7 @@ impl Task {
         while let Some(event) = next.take() {
             let placeholder = State::Stopped { end: state::End::Stopped };
             let state = std::mem::replace(&mut self.state, placeholder);
+            let starting = state.is_starting();
             let (state, actions) = state::step(state, event, &self.limits, Instant::now());
             self.state = state;
             self.shared.set(self.state.status(), self.state.is_frozen());
@@ -314,11 +335,18 @@ impl Task {
                     return;
                 }
             };
+            if starting && !self.state.is_starting() {
+                self.report_extensions();
+            }
             for action in actions {
                 match action {
                     Action::Spawn => next = self.spawn().await,
-                    Action::Terminate => self.instance.terminate(),
-                    Action::Kill => self.instance.kill(),
+                    Action::Terminate => next = self.terminate(),
+                    Action::KillRuntime => self.instance.kill_runtime(),
+                    Action::ShutDownExtensions { reason, until } => {
+                        next = self.shut_down_extensions(reason, until);
+                    }
+                    Action::Kill => next = self.kill(),
                     Action::Freeze => self.instance.freeze(),
                     Action::Thaw => self.instance.thaw(),
                     Action::LimitCpu => self.instance.limit_cpu(),
@@ -335,7 +363,10 @@ impl Task {
                             slot.fail(InvokeError::Start(error));
                         }
                     }
-                    Action::Deliver => self.deliver(),
+                    Action::Deliver => {
+                        self.tell_extensions();
+                        self.deliver();
+                    }
                     Action::Complete(reply, outcome) => {
                         let completed =
                             outcome.map(|outcome| Completed { outcome, log_tail: self.log.tail() });
@@ -351,8 +382,7 @@ impl Task {
     // === the process ===
 
     /// Starts the runtime process; what went wrong comes back as an event.
-    async fn spawn(&mut self) -> Option<Event> {
-        self.session = Session::Started;
+    async fn start_runtime(&mut self) -> Option<Event> {
         let started = self.instance.start().await.and_then(|runtime| {
             let Runtime { connection, output, exited } = runtime;
             let output = Receiver::from_owned_fd(output)
@@ -377,14 +407,15 @@ impl Task {
         }
     }
 
-    /// The process is gone: read what it left, forget its connections.
+    /// The processes are gone: read what they left, forget their connections.
     fn process_ended(&mut self) {
         self.exited = None;
-        // Whatever it left running in the background ends with it.
+        // Whatever they left running in the background ends with them.
         self.instance.kill();
         self.read_output(Read::Unannounced, PIPE_MAXIMUM);
-        self.log.process_ended();
+        self.log.processes_ended();
         self.output = None;
+        self.forget_extensions();
         self.parked.clear();
         self.connections.abort_all();
         while self.calls.try_recv().is_ok() {}
@@ -392,13 +423,14 @@ impl Task {
 
     /// Reads from the log pipe what is there, up to `limit` bytes; says whether there may be more.
     fn read_output(&mut self, how: Read, limit: usize) -> bool {
-        let Some(output) = &self.output else { return false };
-        match self.log.read(output, how, limit) {
-            Drained::Empty => false,
+        let more = !self.extensions.outputs.is_empty() && self.read_extensions(how, limit);
+        let Some(output) = &self.output else { return more };
+        match self.log.read(Source::Runtime, output, how, limit) {
+            Drained::Empty => more,
             Drained::More => true,
             Drained::Closed => {
                 self.output = None;
-                false
+                more
             }
         }
     }

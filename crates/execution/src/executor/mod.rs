@@ -77,8 +77,24 @@ pub trait Instance: Send + fmt::Debug {
     fn thaw(&mut self) {}
     /// INIT, which has all the CPU it can get, is over: from now on the function has the share that its memory buys.
     fn limit_cpu(&mut self) {}
+    /// Names of the external extensions that are to be started before the runtime, in this order.
+    fn extensions(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// Starts the external extension of this number, where the runtime will run, too.
+    fn start_extension(&mut self, index: usize) -> BoxFuture<'_, Result<ExtensionProcess, StartError>> {
+        let source = io::Error::other(format!("there is no extension {index}"));
+        let none = StartError::Machine { step: "start an extension", source };
+        Box::pin(std::future::ready(Err(none)))
+    }
     /// Asks the runtime process to end (`SIGTERM`): the SHUTDOWN phase of environments with extensions.
     fn terminate(&mut self) {}
+    /// Ends the runtime process, and not the extensions.
+    fn kill_runtime(&mut self) {}
+    /// Ends the external extension of this number, and nobody else.
+    fn kill_extension(&mut self, index: usize) {
+        let _ = index;
+    }
     /// Ends the whole process tree at once, frozen or not.
     fn kill(&mut self);
     /// Peak memory of the process tree, in bytes, as far as it is known.
@@ -105,6 +121,15 @@ impl fmt::Debug for Runtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Runtime").field("connected", &self.connection.is_some()).finish_non_exhaustive()
     }
+}
+
+/// A started external extension, as its environment sees it.
+#[derive(Debug)]
+pub struct ExtensionProcess {
+    /// The reading end of the pipe that the process writes its output to; non-blocking.
+    pub output: OwnedFd,
+    /// Says how the process ended.
+    pub exited: oneshot::Receiver<Exit>,
 }
 
 /// One end of a Runtime API connection.

@@ -52,6 +52,14 @@ pub(crate) enum Read {
     Unannounced,
 }
 
+/// Whose output it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    Runtime,
+    /// The external extension of this number.
+    Extension(usize),
+}
+
 /// What a read left in the pipe.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Drained {
@@ -71,16 +79,24 @@ pub(crate) struct EnvironmentLog {
     instance: String,
     appender: Box<dyn LogAppender>,
     clock: Arc<dyn Clock>,
-    records: Records,
+    runtime: Stream,
+    /// By number. Grows with the extensions that write.
+    extensions: Vec<Stream>,
     keep: Keep,
+}
+
+/// What one pipe has given of records that are not complete.
+#[derive(Debug, Default)]
+struct Stream {
+    records: Records,
+    /// The present record is hidden, and so is the rest of it.
+    hidden: bool,
 }
 
 /// What becomes of a record.
 #[derive(Debug)]
 struct Keep {
     filter: Filter,
-    /// The present record is hidden, and so is the rest of it.
-    hidden: bool,
     batch: Vec<LogEvent>,
     /// Where in the batch the platform's lines are.
     lines: Vec<usize>,
@@ -108,7 +124,6 @@ impl EnvironmentLog {
     ) -> EnvironmentLog {
         let keep = Keep {
             filter: Filter::new(&spec.logging),
-            hidden: false,
             batch: Vec::new(),
             lines: Vec::new(),
             tail: None,
@@ -119,7 +134,16 @@ impl EnvironmentLog {
         };
         let instance = stream.name.clone();
         let appender = sink.open(stream);
-        EnvironmentLog { spec, initialization, instance, appender, clock, records: Records::default(), keep }
+        EnvironmentLog {
+            spec,
+            initialization,
+            instance,
+            appender,
+            clock,
+            runtime: Stream::default(),
+            extensions: Vec::new(),
+            keep,
+        }
     }
 
     /// An invocation begins: keep its tail, if the caller wants it, and its records, if someone watches.
@@ -130,7 +154,7 @@ impl EnvironmentLog {
 
     /// Reads from the log pipe what is there, up to about `limit` bytes. What nobody waits for is read in smaller
     /// portions: a flood of short lines is much work, and others have their turn between two portions.
-    pub(crate) fn read(&mut self, pipe: &Receiver, how: Read, limit: usize) -> Drained {
+    pub(crate) fn read(&mut self, from: Source, pipe: &Receiver, how: Read, limit: usize) -> Drained {
         let limit = match how {
             Read::Announced => limit.min(CHUNK),
             Read::Unannounced => limit,
@@ -146,7 +170,7 @@ impl EnvironmentLog {
                     Ok(0) => return Drained::Closed,
                     Ok(count) => {
                         total += count;
-                        self.feed(&scratch[..count]);
+                        self.feed(from, &scratch[..count]);
                         if count < CHUNK && matches!(how, Read::Unannounced) {
                             return Drained::Empty;
                         }
@@ -159,15 +183,24 @@ impl EnvironmentLog {
         })
     }
 
-    fn feed(&mut self, bytes: &[u8]) {
+    fn feed(&mut self, from: Source, bytes: &[u8]) {
         if self.keep.full_until.is_some_and(|until| until <= Instant::now()) {
             self.keep.full_until = None;
             self.say_drops();
         }
         let timestamp_ms = self.now_ms();
-        let EnvironmentLog { records, keep, appender, .. } = self;
+        let EnvironmentLog { runtime, extensions, keep, appender, .. } = self;
+        let Stream { records, hidden } = match from {
+            Source::Runtime => runtime,
+            Source::Extension(number) => {
+                if extensions.len() <= number {
+                    extensions.resize_with(number + 1, Stream::default);
+                }
+                &mut extensions[number]
+            }
+        };
         records.feed(bytes, &mut |piece| {
-            keep.record(&piece, timestamp_ms);
+            keep.record(&piece, hidden, timestamp_ms);
             if keep.batch.len() >= BATCH {
                 keep.flush(&mut **appender);
             }
@@ -175,15 +208,17 @@ impl EnvironmentLog {
     }
 
     /// Half a line, or what there is of a frame: its writer waits for the next invocation, or is gone.
-    fn finish_record(&mut self) {
+    fn finish_records(&mut self) {
         let timestamp_ms = self.now_ms();
-        let EnvironmentLog { records, keep, .. } = self;
-        records.finish(&mut |piece| keep.record(&piece, timestamp_ms));
+        let EnvironmentLog { runtime, extensions, keep, .. } = self;
+        for Stream { records, hidden } in std::iter::once(runtime).chain(extensions) {
+            records.finish(&mut |piece| keep.record(&piece, hidden, timestamp_ms));
+        }
     }
 
-    /// The process is gone and its output has been read.
-    pub(crate) fn process_ended(&mut self) {
-        self.finish_record();
+    /// The processes are gone and their output has been read.
+    pub(crate) fn processes_ended(&mut self) {
+        self.finish_records();
         self.say_drops();
     }
 
@@ -191,7 +226,7 @@ impl EnvironmentLog {
     pub(crate) fn line(&mut self, line: &Line, max_memory_mb: u32) {
         if matches!(line, Line::End { .. }) {
             // What the function wrote belongs to the invocation, with a newline or without.
-            self.finish_record();
+            self.finish_records();
         }
         self.say_drops();
         self.say(line, max_memory_mb);
@@ -254,11 +289,11 @@ impl EnvironmentLog {
 
 impl Keep {
     /// A record of the function, or a part of one.
-    fn record(&mut self, piece: &Piece<'_>, timestamp_ms: i64) {
+    fn record(&mut self, piece: &Piece<'_>, hidden: &mut bool, timestamp_ms: i64) {
         if !piece.continued {
-            self.hidden = self.filter.hides(piece);
+            *hidden = self.filter.hides(piece);
         }
-        if self.hidden {
+        if *hidden {
             return;
         }
         let full = self.full_until.is_some();

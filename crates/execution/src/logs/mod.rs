@@ -6,4 +6,4 @@ pub(crate) mod platform;
 mod recent;
 mod records;
 
-pub(crate) use log::{Drained, EnvironmentLog, Read};
+pub(crate) use log::{Drained, EnvironmentLog, Read, Source};

@@ -41,10 +41,9 @@ pub(crate) enum Line {
         status: Status,
     },
     /// What became of an extension in INIT.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing can register or subscribe yet"))]
     Extension(Extension),
     /// An extension subscribed to telemetry or logs.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing can register or subscribe yet"))]
+    #[cfg_attr(not(test), expect(dead_code, reason = "nothing can subscribe yet"))]
     Subscription {
         api: Api,
         name: String,

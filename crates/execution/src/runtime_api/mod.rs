@@ -1,8 +1,10 @@
-//! The Runtime API (2018-06-01) of one environment: HTTP on one side, [`Call`]s to the environment's task on the other.
+//! The Runtime API (2018-06-01) and the Extensions API (2020-01-01) of one environment: HTTP on one side, [`Call`]s to the
+//! environment's task on the other.
 //!
 //! Must not decide anything about invocations: `session` knows which call is allowed when, the environment's
 //! state machine knows the rest. The connection *is* the environment, there is no lookup.
 
+mod extensions;
 mod routes;
 mod session;
 
@@ -10,7 +12,9 @@ use bytes::Bytes;
 use http::{Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
 use tokio::sync::oneshot;
+use uuid::Uuid;
 
+pub(crate) use extensions::registered;
 pub(crate) use routes::{serve, too_large, truncated};
 pub(crate) use session::{Session, Transition};
 
@@ -25,6 +29,26 @@ pub(crate) enum Call {
     Error { id: String, report: ErrorReport, reply: Reply },
     /// `POST /runtime/init/error`.
     InitError { report: ErrorReport, reply: Reply },
+    /// A call of the Extensions API.
+    Extension { call: ExtensionCall, reply: Reply },
+}
+
+/// What an extension asks for.
+#[derive(Debug)]
+pub(crate) enum ExtensionCall {
+    /// `POST /extension/register`.
+    Register {
+        name: String,
+        events: Vec<String>,
+        /// Whether the answer is to name the account.
+        account: bool,
+    },
+    /// `GET /extension/event/next`: answered when there is an event.
+    Next { id: Uuid },
+    /// `POST /extension/init/error`.
+    InitError { id: Uuid, error_type: String },
+    /// `POST /extension/exit/error`.
+    ExitError { id: Uuid, error_type: String },
 }
 
 /// The place for an HTTP answer.
@@ -79,7 +103,7 @@ impl Refusal {
     }
 }
 
-fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
+pub(crate) fn json_response(status: StatusCode, body: Bytes) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(body));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, http::HeaderValue::from_static("application/json"));

@@ -9,7 +9,7 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Body, Call, ErrorReport, Refusal};
+use super::{Body, Call, ErrorReport, Refusal, extensions};
 use crate::executor::Connection;
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -80,6 +80,12 @@ async fn answer(
             },
         };
         (call, place)
+    } else if let Some(rest) = path.strip_prefix("/2020-01-01/extension/") {
+        let Ok(place) = calls.reserve().await else { return going_away() };
+        match extensions::call(rest, &parts.method, &parts.headers, body, limit).await {
+            Ok(call) => (Call::Extension { call, reply }, place),
+            Err(refused) => return refused,
+        }
     } else if path == "/2018-06-01/ping" && parts.method == Method::GET {
         return Response::new(Full::new(Bytes::from_static(b"pong")));
     } else {
@@ -96,7 +102,7 @@ fn going_away() -> Response<Full<Bytes>> {
 
 /// Reads a body up to the payload limit. What is over the limit is read too, and thrown away, since a client that is
 /// still writing does not read the answer.
-async fn read(mut body: Incoming, limit: usize) -> Body {
+pub(super) async fn read(mut body: Incoming, limit: usize) -> Body {
     let mut first: Option<Bytes> = None;
     let mut collected = BytesMut::new();
     let mut length = 0;
@@ -180,7 +186,7 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
-fn unreadable(problem: &Body, limit: usize) -> Response<Full<Bytes>> {
+pub(super) fn unreadable(problem: &Body, limit: usize) -> Response<Full<Bytes>> {
     match problem {
         Body::TooLarge => too_large(limit),
         Body::Whole(_) | Body::Failed(_) | Body::Truncated | Body::InvalidMode(_) => truncated(),
@@ -203,13 +209,13 @@ pub(crate) fn truncated() -> Response<Full<Bytes>> {
         .response()
 }
 
-fn not_found() -> Response<Full<Bytes>> {
+pub(super) fn not_found() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(b"404 page not found\n")));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response
 }
 
-fn empty(status: StatusCode) -> Response<Full<Bytes>> {
+pub(super) fn empty(status: StatusCode) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::new()));
     *response.status_mut() = status;
     response

@@ -3,14 +3,14 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{concurrency::Concurrency, fault::ExitStatus};
+use crate::{concurrency::Concurrency, environment::limits::ShutdownTime, fault::ExitStatus};
 
 const LIMITS: Limits = Limits {
     initialization: InitializationType::OnDemand,
     init: Duration::from_secs(10),
     ceiling: Duration::from_secs(20),
     timeout: Duration::from_secs(3),
-    shutdown: Duration::ZERO,
+    shutdown: ShutdownTime::NONE,
     freeze_after: Some(Duration::from_millis(10)),
     post_invoke_wait: Duration::ZERO,
 };
@@ -73,6 +73,8 @@ fn name(action: &Action) -> &'static str {
     match action {
         Action::Spawn => "spawn",
         Action::Terminate => "terminate",
+        Action::KillRuntime => "kill runtime",
+        Action::ShutDownExtensions { .. } => "shut down extensions",
         Action::Kill => "kill",
         Action::Freeze => "freeze",
         Action::Thaw => "thaw",
@@ -115,7 +117,7 @@ fn keep_alive_shows_as_timing_out_and_a_frozen_environment_can_be_ended() {
 
 #[test]
 fn extensions_have_time_for_their_shutdown_phase() {
-    let mut machine = Machine::new(Limits { shutdown: Duration::from_millis(500), ..LIMITS });
+    let mut machine = Machine::new(Limits { shutdown: ShutdownTime::with(true, false), ..LIMITS });
     machine.take(Event::Parked);
     machine.tick(Duration::from_millis(10));
     assert_eq!(machine.take(Event::Released), ["thaw", "terminate"]);
@@ -125,13 +127,75 @@ fn extensions_have_time_for_their_shutdown_phase() {
     machine.take(Event::Exited(exit()));
     assert_eq!(machine.state.status(), UserStatus::Stopped);
 
-    // A timeout resets with the same patience, and one that obeys needs no killing.
-    let mut machine = Machine::new(Limits { shutdown: Duration::from_secs(2), ..LIMITS });
+    // A timeout resets with patience, too, and one that obeys needs no killing.
+    let mut machine = Machine::new(Limits { shutdown: ShutdownTime::with(true, true), ..LIMITS });
     machine.take(Event::Parked);
     machine.take(Event::Invoke(job(false).0));
     assert_eq!(machine.tick(LIMITS.timeout), ["done", "log", "log", "complete", "promise idle", "terminate"]);
     assert_eq!(machine.take(Event::Exited(exit())), ["join idle"]);
     assert_eq!(machine.state.status(), UserStatus::Inactive);
+}
+
+#[test]
+fn external_extensions_are_told_after_the_runtime_has_ended_or_used_up_its_share() {
+    let limits = Limits { shutdown: ShutdownTime::with(true, true), ..LIMITS };
+    let mut machine = Machine::new(limits);
+    machine.take(Event::Parked);
+    assert_eq!(machine.take(Event::KeepAlivePassed), ["terminate"]);
+    assert_eq!(machine.tick(Duration::from_millis(599)), [""; 0]);
+    assert_eq!(machine.tick(Duration::from_millis(1)), ["kill runtime", "shut down extensions"]);
+    assert_eq!(machine.take(Event::RuntimeEnded), [""; 0], "as it was told");
+    assert_eq!(machine.tick(Duration::from_millis(1399)), [""; 0]);
+    assert_eq!(machine.tick(Duration::from_millis(1)), ["kill"]);
+    assert_eq!(machine.take(Event::Exited(exit())), [""; 0]);
+
+    let mut machine = Machine::new(limits);
+    machine.take(Event::Parked);
+    machine.take(Event::Released);
+    assert_eq!(machine.take(Event::RuntimeEnded), ["shut down extensions"]);
+    // What the runtime has not used is theirs.
+    assert_eq!(machine.tick(Duration::from_millis(1999)), [""; 0]);
+    assert_eq!(machine.tick(Duration::from_millis(1)), ["kill"]);
+}
+
+#[test]
+fn what_crashes_among_several_processes_ends_the_others() {
+    let limits = Limits { shutdown: ShutdownTime::with(true, true), ..LIMITS };
+    let reason = |machine: &Machine| match machine.state {
+        State::Resetting { ending: Ending::Runtime { reason, .. }, .. }
+        | State::Stopping { ending: Ending::Runtime { reason, .. }, .. } => reason,
+        ref state => panic!("{state:?}"),
+    };
+    // In INIT, which is then repeated in the next invocation.
+    let mut machine = Machine::new(limits);
+    assert_eq!(machine.take(Event::Crashed(fault())), ["done", "log", "terminate"]);
+    assert_eq!(reason(&machine), ShutdownReason::Failure);
+    assert_eq!(machine.take(Event::Exited(exit())), ["join idle"]);
+    assert_eq!(machine.state.status(), UserStatus::StartupFailed);
+    assert_eq!(machine.take(Event::Invoke(job(false).0)), ["log", "log", "spawn"]);
+    let crashed = machine.take(Event::Crashed(fault()));
+    let init_and_invocation = ["done", "log", "done", "log", "log", "complete", "promise idle", "terminate"];
+    assert_eq!(crashed, init_and_invocation);
+    // In an invocation, before the answer and after it.
+    for answered in [false, true] {
+        let mut machine = Machine::new(limits);
+        machine.take(Event::Parked);
+        machine.take(Event::Invoke(job(false).0));
+        if answered {
+            assert_eq!(machine.take(Event::Response(Bytes::new())), ["complete"]);
+        }
+        let crashed = machine.take(Event::Crashed(fault()));
+        let expected = ["done", "log", "log", "complete", "promise idle", "terminate"];
+        let expected = expected.into_iter().filter(|action| !answered || *action != "complete");
+        assert_eq!(crashed, expected.collect::<Vec<_>>());
+        assert_eq!(reason(&machine), ShutdownReason::Failure);
+    }
+    // Provisioned concurrency does not try again.
+    let provisioned = InitializationType::ProvisionedConcurrency;
+    let mut machine = Machine::new(Limits { initialization: provisioned, ..limits });
+    assert_eq!(machine.take(Event::Crashed(fault())), ["done", "log", "fail start", "terminate"]);
+    assert_eq!(machine.take(Event::Exited(exit())), [""; 0]);
+    assert_eq!(machine.state.status(), UserStatus::StartupFailed);
 }
 
 #[test]
@@ -196,6 +260,8 @@ enum Happening {
     StartFailed,
     Broken,
     Exited,
+    Crashed,
+    RuntimeEnded,
     Tick { after_ms: u64 },
     KeepAlivePassed,
     Released,
@@ -212,6 +278,8 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => Just(Happening::StartFailed),
         1 => Just(Happening::Broken),
         2 => Just(Happening::Exited),
+        1 => Just(Happening::Crashed),
+        1 => Just(Happening::RuntimeEnded),
         2 => (0..12_000_u64).prop_map(|after_ms| Happening::Tick { after_ms }),
         2 => (0..20_u64).prop_map(|after_ms| Happening::Tick { after_ms }),
         1 => Just(Happening::KeepAlivePassed),
@@ -223,11 +291,11 @@ fn happening() -> impl Strategy<Value = Happening> {
 fn limits() -> impl Strategy<Value = Limits> {
     let initializations =
         prop_oneof![Just(InitializationType::OnDemand), Just(InitializationType::ProvisionedConcurrency)];
-    (initializations, any::<bool>(), any::<bool>(), any::<bool>(), 1..30_u64).prop_map(
+    (initializations, 0..3_u8, any::<bool>(), any::<bool>(), 1..30_u64).prop_map(
         |(initialization, shutdown, freeze, linger, ceiling)| Limits {
             initialization,
             ceiling: Duration::from_secs(ceiling),
-            shutdown: Duration::from_millis(if shutdown { 500 } else { 0 }),
+            shutdown: ShutdownTime::with(shutdown > 0, shutdown > 1),
             freeze_after: freeze.then_some(Duration::from_millis(10)),
             post_invoke_wait: Duration::from_millis(if linger { 50 } else { 0 }),
             ..LIMITS
@@ -274,6 +342,10 @@ proptest! {
                 Happening::StartFailed => Event::StartFailed(fault()),
                 Happening::Broken => Event::Broken(Arc::new(StartError::Runtime { message: String::new() })),
                 Happening::Exited => Event::Exited(exit()),
+                // While it is idle, the task ends the others itself.
+                Happening::Crashed if matches!(state, State::Idle { .. }) => continue,
+                Happening::Crashed => Event::Crashed(fault()),
+                Happening::RuntimeEnded => Event::RuntimeEnded,
                 Happening::Tick { after_ms } => {
                     now += Duration::from_millis(after_ms);
                     Event::Tick
@@ -318,7 +390,10 @@ proptest! {
                     }
                     Action::Deliver => prop_assert!(matches!(state, State::Busy { .. }), "delivered while not busy"),
                     Action::Spawn => prop_assert!(matches!(state, State::Reinitializing { .. }), "started twice"),
-                    Action::Kill | Action::Terminate => {
+                    Action::Kill
+                    | Action::Terminate
+                    | Action::KillRuntime
+                    | Action::ShutDownExtensions { .. } => {
                         let ending = matches!(state, State::Resetting { .. } | State::Stopping { .. });
                         prop_assert!(ending, "ended and yet not ending");
                     }

@@ -31,10 +31,10 @@ impl Task {
                 }
                 Ok(session) => {
                     let first = self.session != Session::Ready;
-                    self.log.started();
                     self.session = session;
                     self.park(reply);
-                    first.then_some(Event::Parked)
+                    self.extensions.registry.close_registration();
+                    if first { self.all_parked() } else { None }
                 }
                 Err(refusal) => refuse(reply, &refusal),
             },
@@ -59,6 +59,7 @@ impl Task {
                 }
                 Err(refusal) => refuse(reply, &refusal),
             },
+            Call::Extension { call, reply } => self.extension_call(call, reply),
         }
     }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use hothouse_sandbox::{Command, Ending, Process, Sandbox};
+use hothouse_sandbox::{Command, Ending, ExecErrorKind, Process, Sandbox};
 use tokio::{io::unix::AsyncFd, net::UnixStream, sync::oneshot, task::spawn_blocking, time::Instant};
 use tokio_util::sync::DropGuard;
 
@@ -273,7 +273,10 @@ async fn watch(ended: AsyncFd<OwnedFd>, process: Arc<Mutex<Process>>, exit: ones
                 let status = match how.ending {
                     Ending::Exited(code) => ExitStatus::Code(code),
                     Ending::Signaled(signal) => ExitStatus::Signal(signal),
-                    Ending::NotExecuted(error) => ExitStatus::NotExecuted(error.to_string()),
+                    Ending::NotExecuted(error) => ExitStatus::NotExecuted {
+                        why: error.to_string(),
+                        denied: error.kind == ExecErrorKind::NotExecutable,
+                    },
                     Ending::NotSetUp { step, source } => {
                         tracing::error!(%step, error = %source, "failed to enter a sandbox");
                         ExitStatus::Signal(9)

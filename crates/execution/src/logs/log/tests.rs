@@ -95,17 +95,17 @@ async fn a_pipe_is_read_up_to_the_limit_and_to_its_end() {
     let (reader, writer) = io::pipe().unwrap();
     let pipe = Receiver::from_owned_fd(reader.into()).unwrap();
     let mut writer = writer;
-    assert_eq!(log.read(&pipe, Read::Unannounced, 1 << 20), Drained::Empty);
+    assert_eq!(log.read(Source::Runtime, &pipe, Read::Unannounced, 1 << 20), Drained::Empty);
     writer.write_all(&[b'\n'; 40_000]).unwrap();
-    assert_eq!(log.read(&pipe, Read::Unannounced, CHUNK), Drained::More);
+    assert_eq!(log.read(Source::Runtime, &pipe, Read::Unannounced, CHUNK), Drained::More);
     pipe.readable().await.unwrap();
-    assert_eq!(log.read(&pipe, Read::Announced, 1 << 20), Drained::More);
-    assert_eq!(log.read(&pipe, Read::Announced, 1 << 20), Drained::Empty);
+    assert_eq!(log.read(Source::Runtime, &pipe, Read::Announced, 1 << 20), Drained::More);
+    assert_eq!(log.read(Source::Runtime, &pipe, Read::Announced, 1 << 20), Drained::Empty);
     writer.write_all(b"last").unwrap();
     drop(writer);
-    assert_eq!(log.read(&pipe, Read::Unannounced, 1 << 20), Drained::Empty);
-    assert_eq!(log.read(&pipe, Read::Unannounced, 1 << 20), Drained::Closed);
-    log.process_ended();
+    assert_eq!(log.read(Source::Runtime, &pipe, Read::Unannounced, 1 << 20), Drained::Empty);
+    assert_eq!(log.read(Source::Runtime, &pipe, Read::Unannounced, 1 << 20), Drained::Closed);
+    log.processes_ended();
     log.flush();
     let found = sink.take();
     assert_eq!((found.len(), found[40_000].as_str()), (40_001, "last"));
@@ -115,10 +115,10 @@ async fn a_pipe_is_read_up_to_the_limit_and_to_its_end() {
 async fn half_a_line_belongs_to_its_invocation() {
     let (mut log, sink) = text();
     log.begin(true, false);
-    log.feed(b"whole\nhalf");
+    log.feed(Source::Runtime, b"whole\nhalf");
     log.line(&end(), 0);
     assert_eq!(log.tail().unwrap(), "whole\nhalf\nEND RequestId: 8d3e4a25-9c43-4c8f-8d43-0d7d4b1b2f6a\n");
-    log.feed(b" of the next\n");
+    log.feed(Source::Runtime, b" of the next\n");
     log.flush();
     assert_eq!(sink.take(), ["whole\n", "half", END, " of the next\n"]);
 }
@@ -127,13 +127,13 @@ async fn half_a_line_belongs_to_its_invocation() {
 async fn levels_filter_in_json_only() {
     const LINES: &[u8] = b"plain\n{\"level\":\"DEBUG\",\"time\":\"2024-11-02T16:51:31Z\"}\n";
     let (mut log, sink) = text();
-    log.feed(LINES);
+    log.feed(Source::Runtime, LINES);
     log.flush();
     assert_eq!(sink.take().len(), 2);
 
     let (mut log, sink) = self::log(LogFormat::Json, None);
     log.begin(true, true);
-    log.feed(LINES);
+    log.feed(Source::Runtime, LINES);
     log.flush();
     assert_eq!(sink.take(), ["plain\n"]);
     assert_eq!(log.tail().unwrap(), "plain\n");
@@ -141,8 +141,8 @@ async fn levels_filter_in_json_only() {
 
     let (mut log, sink) = self::log(LogFormat::Json, Some(ApplicationLogLevel::Warn));
     // A hidden record stays hidden to its end, however long it is.
-    log.feed(&[b'x'; EVENT_BYTES + 100]);
-    log.feed(b"\n");
+    log.feed(Source::Runtime, &[b'x'; EVENT_BYTES + 100]);
+    log.feed(Source::Runtime, b"\n");
     log.flush();
     assert_eq!(sink.take(), [""; 0]);
     let hidden = self::log(LogFormat::Json, Some(ApplicationLogLevel::Trace));
@@ -153,9 +153,9 @@ async fn levels_filter_in_json_only() {
 async fn what_finds_no_room_is_dropped_counted_and_said() {
     let (mut log, sink) = text();
     sink.set_full(true);
-    log.feed(b"one\ntwo\n");
+    log.feed(Source::Runtime, b"one\ntwo\n");
     log.flush();
-    log.feed(b"three\n");
+    log.feed(Source::Runtime, b"three\n");
     log.flush();
     log.line(&end(), 0);
     log.flush();
@@ -163,7 +163,7 @@ async fn what_finds_no_room_is_dropped_counted_and_said() {
 
     // The platform's lines come through as soon as there is room, the function's when the spell is over.
     sink.set_full(false);
-    log.feed(b"four\n");
+    log.feed(Source::Runtime, b"four\n");
     log.flush();
     let said = |records: u32, bytes: u32| {
         format!(
@@ -172,7 +172,7 @@ async fn what_finds_no_room_is_dropped_counted_and_said() {
     };
     assert_eq!(sink.take(), [said(3, 14), END.to_owned()]);
     tokio::time::advance(SPELL).await;
-    log.feed(b"five\n");
+    log.feed(Source::Runtime, b"five\n");
     log.flush();
     assert_eq!(sink.take(), [said(1, 5), "five\n".to_owned()]);
     assert_eq!(*sink.0.dropped.lock().unwrap(), (4, 19));
@@ -182,10 +182,10 @@ async fn what_finds_no_room_is_dropped_counted_and_said() {
 async fn the_tail_misses_nothing_while_there_is_no_room() {
     let (mut log, sink) = text();
     sink.set_full(true);
-    log.feed(b"one\n");
+    log.feed(Source::Runtime, b"one\n");
     log.flush();
     log.begin(true, true);
-    log.feed(b"two\n");
+    log.feed(Source::Runtime, b"two\n");
     assert_eq!(log.tail().unwrap(), "two\n");
     assert_eq!(log.observed(), ["two\n"]);
 }
@@ -194,11 +194,11 @@ async fn the_tail_misses_nothing_while_there_is_no_room() {
 async fn what_an_observer_is_told_is_bounded() {
     let (mut log, _sink) = text();
     log.begin(false, true);
-    log.feed(&b"\n".repeat(2 * OBSERVED));
+    log.feed(Source::Runtime, &b"\n".repeat(2 * OBSERVED));
     assert_eq!(log.observed().len(), OBSERVED);
     log.begin(false, true);
     for _ in 0..100 {
-        log.feed(&[b'x'; EVENT_BYTES]);
+        log.feed(Source::Runtime, &[b'x'; EVENT_BYTES]);
     }
     let told: usize = log.observed().iter().map(Bytes::len).sum();
     assert!(told < OBSERVED_BYTES + EVENT_BYTES, "{told}");
@@ -209,7 +209,7 @@ async fn nothing_grows_while_there_is_no_room() {
     let (mut log, sink) = text();
     sink.set_full(true);
     for _ in 0..10 * WAITING {
-        log.feed(b"flood\n");
+        log.feed(Source::Runtime, b"flood\n");
         log.line(&end(), 0);
         log.flush();
         assert!(log.keep.batch.len() <= WAITING + 2);
@@ -218,7 +218,7 @@ async fn nothing_grows_while_there_is_no_room() {
     // Whatever was lost, the count says it.
     sink.set_full(false);
     tokio::time::advance(SPELL).await;
-    log.feed(b"end\n");
+    log.feed(Source::Runtime, b"end\n");
     log.flush();
     let found = sink.take();
     assert_eq!(found.last().unwrap(), "end\n");
@@ -231,7 +231,7 @@ async fn a_failed_start_shows_its_log() {
     let (mut log, _sink) = text();
     log.keep.start = Some(Start::default());
     log.line(&Line::InitStart { phase: Phase::Init }, 0);
-    log.feed(b"cannot import\n");
+    log.feed(Source::Runtime, b"cannot import\n");
     log.line(&Line::init_report(Phase::Init, Duration::ZERO, Status::Timeout), 0);
     let lines: Vec<_> = log.start_lines().collect();
     assert_eq!(lines.len(), 3);
