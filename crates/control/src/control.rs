@@ -5,10 +5,7 @@
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, PoisonError, RwLock, RwLockReadGuard,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
     time::Duration,
 };
 
@@ -30,7 +27,8 @@ use crate::{
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
     delivery::Deliveries,
-    error, event_queue,
+    error,
+    event_queue::{self, EventCounts},
     event_source_mapping::{self, EventSources},
     lifecycle,
     network::NetworkSource,
@@ -61,8 +59,6 @@ struct Inner {
     /// Changes of a function's queue share its turn, so that many events are kept by one flush: each is about another
     /// event, and none about the function.
     turns: [Turn<()>; 64],
-    /// Asynchronous invocations that were given up since the service started.
-    discarded_events: AtomicU64,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -143,7 +139,6 @@ impl Control {
                 ports,
                 state: RwLock::new(state),
                 turns: [const { Turn::const_new(()) }; 64],
-                discarded_events: AtomicU64::new(0),
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
             }),
@@ -191,6 +186,14 @@ impl Control {
 
     pub(crate) fn networks(&self) -> &dyn NetworkSource {
         &*self.inner.ports.networks
+    }
+
+    pub(crate) fn store(&self) -> &dyn Store {
+        &*self.inner.ports.store
+    }
+
+    pub(crate) fn deliveries(&self) -> &dyn Deliveries {
+        &*self.inner.ports.deliveries
     }
 
     pub(crate) fn engine(&self) -> &Engine {
@@ -303,22 +306,25 @@ impl Control {
         Ok(answer)
     }
 
-    /// Changes a function's queue: `decide` says what happens to one event, which nobody else may change meanwhile. The
-    /// function stays as it is until that has happened.
-    pub(crate) async fn change_queue(
+    /// Changes the queues of functions: `decide` says what happens to their events, each of which nobody else may change
+    /// meanwhile, and what to answer. The functions stay as they are until that has happened.
+    pub(crate) async fn change_queues<T>(
         &self,
-        key: &FunctionKey,
-        decide: impl FnOnce(&State) -> Result<Event, ApiError>,
-    ) -> Result<(), ApiError> {
-        let _turn = self.inner.turns[self.turn_of(&Subject::Function(key))].read().await;
-        let event = decide(&self.state())?;
-        self.commit(vec![Change::Function { key: key.clone(), event }]).await.map_err(error::store)?;
-        Ok(())
+        keys: &[&FunctionKey],
+        decide: impl FnOnce(&State) -> Result<(Vec<Change>, T), ApiError>,
+    ) -> Result<T, ApiError> {
+        let mut turns = Vec::with_capacity(keys.len());
+        for index in self.turn_indexes(keys.iter().map(|key| Subject::Function(key))) {
+            turns.push(self.inner.turns[index].read().await);
+        }
+        let (changes, answer) = decide(&self.state())?;
+        self.commit(changes).await.map_err(error::store)?;
+        Ok(answer)
     }
 
-    /// Counts an asynchronous invocation that was given up; returns how many those are by now.
-    pub(crate) fn count_discarded_event(&self) -> u64 {
-        self.inner.discarded_events.fetch_add(1, Ordering::Relaxed) + 1
+    /// What has become of the events of each function since the service started.
+    pub fn event_counts(&self) -> Vec<(FunctionKey, EventCounts)> {
+        self.state().all_functions().map(|(key, function)| (key, function.counters.read())).collect()
     }
 
     fn turn_of(&self, subject: &Subject<'_>) -> usize {
@@ -327,14 +333,18 @@ impl Control {
         hasher.hash_one(subject) as usize % self.inner.turns.len()
     }
 
-    async fn turns(&self, subjects: &[Subject<'_>]) -> Vec<RwLockWriteGuard<'_, ()>> {
-        let turns = &self.inner.turns;
-        let mut indexes: Vec<_> = subjects.iter().map(|subject| self.turn_of(subject)).collect();
-        // All wait in the same order, so that no two wait for each other.
+    /// The turns of these subjects, once each. All wait in the same order, so that no two wait for each other.
+    fn turn_indexes<'a>(&self, subjects: impl Iterator<Item = Subject<'a>>) -> Vec<usize> {
+        let mut indexes: Vec<_> = subjects.map(|subject| self.turn_of(&subject)).collect();
         indexes.sort_unstable();
         indexes.dedup();
-        let mut held = Vec::with_capacity(indexes.len());
-        for index in indexes {
+        indexes
+    }
+
+    async fn turns(&self, subjects: &[Subject<'_>]) -> Vec<RwLockWriteGuard<'_, ()>> {
+        let turns = &self.inner.turns;
+        let mut held = Vec::with_capacity(subjects.len());
+        for index in self.turn_indexes(subjects.iter().copied()) {
             held.push(turns[index].write().await);
         }
         held
@@ -406,6 +416,23 @@ impl Control {
             biased;
             result = work => Some(result),
             () = self.inner.stop.cancelled() => None,
+        }
+    }
+
+    /// As [`Control::unless_stopped`], but it is given so much of the machine's time when the service ends.
+    pub(crate) async fn unless_stopped_for<T>(
+        &self,
+        grace: Duration,
+        work: impl Future<Output = T>,
+    ) -> Option<T> {
+        let stopped = async {
+            self.inner.stop.cancelled().await;
+            tokio::time::sleep(grace).await;
+        };
+        tokio::select! {
+            biased;
+            result = work => Some(result),
+            () = stopped => None,
         }
     }
 

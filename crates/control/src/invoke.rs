@@ -24,14 +24,18 @@ use hothouse_execution::{
     executor::StartError,
     invocation::{Completed, Invocation, InvokeError, Outcome},
     spec::{FunctionSpec, Logging},
+    trace::TracedFunction,
 };
 
 use crate::{
     concurrency::{self, Permit},
     control::Control,
     describe::{self, default_log_group},
-    durable, error, event_queue, lifecycle, runnable, runtime,
-    state::model::{Function, FunctionKey, Status, Version, queued::QueuedEvent},
+    durable, error, event_queue, lifecycle, recursion, runnable, runtime,
+    state::model::{
+        Function, FunctionKey, Status, Version,
+        queued::{Content, QueuedEvent},
+    },
     target::Target,
     tenancy,
 };
@@ -115,31 +119,29 @@ async fn accept(
     let event = QueuedEvent {
         qualifier: target.qualifier,
         tenant_id,
-        payload,
+        payload: Content::Here(payload),
         trace,
         accepted: now,
         attempts: 0,
         due: now,
+        answer: None,
+        outcome: None,
+        recipients: Vec::new(),
     };
     event_queue::accept(control, target.key, context.request_id, event).await
 }
 
-/// How an attempt with a queued event ended.
-pub(crate) enum Answer {
-    Success,
-    FunctionError,
-}
-
-/// Invokes a function with a queued event.
+/// Invokes a function with a queued event; returns which version ran, and what it made of the event.
 pub(crate) async fn attempt(
     control: &Control,
     target: &Target,
     request_id: RequestId,
     event: &QueuedEvent,
-) -> Result<Answer, Failure> {
+    payload: Bytes,
+) -> Result<(name::Version, Outcome), Failure> {
     let make = |_: &VersionHandle| Invocation {
         request_id,
-        payload: event.payload.clone(),
+        payload: payload.clone(),
         invoked_arn: target.arn(),
         // AWS passes none with events.
         client_context: None,
@@ -147,11 +149,8 @@ pub(crate) async fn attempt(
         trace_id: Some(event.trace.clone()),
         tail: false,
     };
-    let (_, completed) = run(control, target, event.tenant_id.as_deref(), make).await?;
-    Ok(match completed.outcome {
-        Outcome::Success(_) => Answer::Success,
-        Outcome::Error(_) => Answer::FunctionError,
-    })
+    let (version, completed) = run(control, target, event.tenant_id.as_deref(), make).await?;
+    Ok((version.version, completed.outcome))
 }
 
 /// Why no function was reached.
@@ -188,7 +187,11 @@ async fn run(
         let _permit =
             permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
         let Some(handle) = environments(control, target, tenant, &version)? else { continue };
-        match handle.invoke(make(handle)).await {
+        let invocation = make(handle);
+        if let Some(header) = &invocation.trace_id {
+            recursion::check(control, &target.key, handle.repetitions(header))?;
+        }
+        match handle.invoke(invocation).await {
             Ok(completed) => return Ok((version, completed)),
             Err(InvokeError::Retired) => {}
             Err(error @ InvokeError::ShuttingDown) => return Err(Failure::ShuttingDown(error)),
@@ -222,6 +225,17 @@ fn environments<'a>(
 /// The trace header of an invocation. Which function it is decides; whoever answers the caller tells it too.
 fn trace(control: &Control, context: &RequestContext, handle: &VersionHandle) -> String {
     context.trace.get_or_init(|| handle.trace(context.trace_id.as_deref(), now(control))).clone()
+}
+
+/// The trace header of an invocation that Lambda makes because of another, which had this header.
+pub(crate) fn trace_onwards(control: &Control, key: &FunctionKey, version: &Version, header: &str) -> String {
+    let function = TracedFunction {
+        account: key.scope.account,
+        region: &key.scope.region,
+        name: &key.name,
+        tracing: version.configuration.tracing,
+    };
+    function.header(Some(header), now(control))
 }
 
 /// What to tell about an invocation that did not reach the function.

@@ -17,7 +17,7 @@ mod durable;
 mod environments;
 mod error;
 mod event_invoke;
-mod event_queue;
+pub mod event_queue;
 pub mod event_source_mapping;
 mod function;
 mod function_url;

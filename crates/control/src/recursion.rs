@@ -1,11 +1,11 @@
-//! Whether a function may invoke itself in circles.
+//! Functions that invoke themselves in circles: whether they may, and stopping those that may not.
 //!
-//! Must not look for circles.
+//! Must not look for circles: the trace header's lineage tells of them.
 
 use std::sync::Arc;
 
 use hothouse_api::{
-    ApiError, RequestContext,
+    ApiError, ErrorKind, RequestContext,
     generated::{
         GetFunctionRecursionConfigRequest, GetFunctionRecursionConfigResponse,
         PutFunctionRecursionConfigRequest, PutFunctionRecursionConfigResponse, RecursiveLoop,
@@ -15,7 +15,11 @@ use hothouse_api::{
 use crate::{
     control::Control,
     error,
-    state::{Event, Setting, SettingKind},
+    event_queue::Count,
+    state::{
+        Event, Setting, SettingKind,
+        model::{Function, FunctionKey},
+    },
     target::Target,
 };
 
@@ -48,9 +52,43 @@ pub(crate) fn get(
     let key = Target::function(control, context, &input.function_name)?;
     let state = control.state();
     let function = state.function(&key).ok_or_else(|| error::function_not_found(key.arn()))?;
-    let recursive_loop = match function.setting(SettingKind::Recursion, None) {
+    Ok(GetFunctionRecursionConfigResponse { recursive_loop: Some(recursive_loop(function)) })
+}
+
+/// Stops a function that was invoked so often before in one chain of invocations, unless it is allowed to go on.
+///
+/// # Errors
+/// If it is stopped.
+pub(crate) fn check(control: &Control, key: &FunctionKey, repetitions: u32) -> Result<(), ApiError> {
+    if repetitions < MOST {
+        return Ok(());
+    }
+    let state = control.state();
+    let Some(function) = state.function(key) else { return Ok(()) };
+    match recursive_loop(function) {
+        RecursiveLoop::Allow => Ok(()),
+        RecursiveLoop::Terminate => {
+            let dropped = function.counters.count(Count::RecursiveDropped);
+            tracing::warn!(
+                function = %key.arn(),
+                dropped,
+                "stopped a function that invokes itself in circles (hint: PutFunctionRecursionConfig can allow it)"
+            );
+            Err(ApiError::new(ErrorKind::RecursiveInvocation, STOPPED))
+        }
+    }
+}
+
+/// A function runs so often in one chain of invocations. AWS says about 16 times.
+const MOST: u32 = 16;
+
+/// Unverified: AWS's documents describe the error so.
+const STOPPED: &str = "Lambda has detected your function being invoked in a recursive loop with other Amazon Web Services \
+                       resources and stopped your function's invocation.";
+
+fn recursive_loop(function: &Function) -> RecursiveLoop {
+    match function.setting(SettingKind::Recursion, None) {
         Some(Setting::Recursion(recursive_loop)) => *recursive_loop,
         _ => RecursiveLoop::Terminate,
-    };
-    Ok(GetFunctionRecursionConfigResponse { recursive_loop: Some(recursive_loop) })
+    }
 }

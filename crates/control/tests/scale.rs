@@ -11,11 +11,13 @@ mod support;
 use std::{collections::BTreeMap, fs, sync::Arc};
 
 use futures_util::future::BoxFuture;
-use hothouse_api::name;
+use hothouse_api::name::{self, RequestId};
 use hothouse_control::{
     ControlConfig,
     code::CodeStore,
-    state::{Change, Event, MemoryStore, SqliteStore, State, Store, StoreError},
+    state::{
+        Change, Event, EventContent, MemoryStore, SqliteStore, State, Store, StoreError, model::FunctionKey,
+    },
 };
 use hothouse_execution::executor::fake::FakeExecutor;
 use serde_json::json;
@@ -33,7 +35,15 @@ impl Store for Given {
     }
 
     fn commit(&self, changes: Arc<[Change]>) -> BoxFuture<'static, Result<(), StoreError>> {
-        MemoryStore.commit(changes)
+        MemoryStore::default().commit(changes)
+    }
+
+    fn event_content(
+        &self,
+        key: FunctionKey,
+        id: RequestId,
+    ) -> BoxFuture<'static, Result<Option<EventContent>, StoreError>> {
+        MemoryStore::default().event_content(key, id)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod executor;
 mod extensions;
 pub mod fault;
 pub mod invocation;
+mod lineage;
 mod logs;
 mod pool;
 pub mod ports;
@@ -19,7 +20,7 @@ pub mod spec;
 mod telemetry;
 mod tenants;
 pub mod timeline;
-mod trace;
+pub mod trace;
 
 pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};
 pub use pool::{ProvisionedConcurrency, StartFailure, VersionHandle};

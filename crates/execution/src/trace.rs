@@ -8,9 +8,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use hothouse_api::generated::TracingMode;
+use hothouse_api::{
+    generated::TracingMode,
+    name::{AccountId, FunctionName, Region},
+};
 
-use crate::{pool::VersionHandle, spec::FunctionSpec};
+use crate::{lineage::Link, pool::VersionHandle};
 
 /// Of the invocations of `Active` functions beyond one a second, this part is sampled: X-Ray's default rule.
 const SAMPLED_PART: f64 = 0.05;
@@ -18,11 +21,58 @@ const SAMPLED_PART: f64 = 0.05;
 /// X-Ray counts the invocations of all functions together.
 static SAMPLER: Sampler = Sampler { last: AtomicU64::new(0) };
 
+/// The part of the header that tells the chain of invocations.
+const LINEAGE: &str = "Lineage";
+
+/// What trace headers of a function depend on.
+#[derive(Debug, Clone, Copy)]
+pub struct TracedFunction<'a> {
+    /// Account that owns the function.
+    pub account: AccountId,
+    /// Region that the function lives in.
+    pub region: &'a Region,
+    /// The function's name.
+    pub name: &'a FunctionName,
+    /// `TracingConfig.Mode`.
+    pub tracing: TracingMode,
+}
+
+impl TracedFunction<'_> {
+    /// The trace header that one invocation sees: the caller's, completed by the function's own rules, with the function
+    /// at the end of the lineage.
+    pub fn header(&self, header: Option<&str>, now: SystemTime) -> String {
+        of_function(header, self, &SAMPLER, now)
+    }
+
+    /// How often the function was invoked before in the chain of invocations that led to the one with this header.
+    pub fn repetitions(&self, header: &str) -> u32 {
+        self.link().count_in(value(header, LINEAGE).unwrap_or_default()).unwrap_or_default()
+    }
+
+    fn link(&self) -> Link {
+        Link::of(self.account, self.region, self.name)
+    }
+}
+
 impl VersionHandle {
-    /// The trace header that an invocation of this version sees: the caller's, completed by the function's own rules
-    /// (`TracingConfig`), with its lineage. Completing it again changes nothing.
+    /// The trace header that one invocation of this version sees ([`TracedFunction::header`]).
     pub fn trace(&self, header: Option<&str>, now: SystemTime) -> String {
-        of_function(header, self.spec(), &SAMPLER, now)
+        self.traced().header(header, now)
+    }
+
+    /// How often the function was invoked before in the chain that a header tells ([`TracedFunction::repetitions`]).
+    pub fn repetitions(&self, header: &str) -> u32 {
+        self.traced().repetitions(header)
+    }
+
+    fn traced(&self) -> TracedFunction<'_> {
+        let spec = self.spec();
+        TracedFunction {
+            account: spec.account,
+            region: &spec.region,
+            name: &spec.function_name,
+            tracing: spec.tracing,
+        }
     }
 }
 
@@ -47,24 +97,26 @@ pub(crate) fn complete(header: Option<&str>, now: SystemTime) -> String {
     fill(header.unwrap_or_default(), now, || false)
 }
 
-fn of_function(header: Option<&str>, spec: &FunctionSpec, sampler: &Sampler, now: SystemTime) -> String {
-    let header = header.unwrap_or_default();
-    let active = match spec.tracing {
+fn of_function(
+    header: Option<&str>,
+    function: &TracedFunction<'_>,
+    sampler: &Sampler,
+    now: SystemTime,
+) -> String {
+    let active = match function.tracing {
         TracingMode::Active => true,
         TracingMode::PassThrough => false,
     };
-    let mut out = fill(header, now, || active && sampler.samples(now));
+    let out = fill(header.unwrap_or_default(), now, || active && sampler.samples(now));
     // A traced function has a segment of its own, and what it does hangs below that, not below the caller's.
-    if active && out.split(';').any(|part| part == "Sampled=1") {
-        let own = format!("Parent={:016x}", fastrand::u64(..));
-        let parts = out.split(';').map(|part| if part.starts_with("Parent=") { own.as_str() } else { part });
-        out = parts.collect::<Vec<_>>().join(";");
-    }
-    if !has(header, "Lineage") {
-        // Unverified: `1` is a weight, and the last number counts how often the function was in the chain before.
-        write!(out, ";Lineage=1:{:08x}:0", function_hash(spec)).expect("writing to a string cannot fail");
-    }
-    out
+    let has_segment = active && out.split(';').any(|part| part == "Sampled=1");
+    let own = format!("Parent={:016x}", fastrand::u64(..));
+    let lineage = function.link().appended_to(value(&out, LINEAGE).unwrap_or_default());
+    let parts = out.split(';').filter(|part| !part.starts_with("Lineage="));
+    let parts = parts.map(|part| if has_segment && part.starts_with("Parent=") { &own } else { part });
+    let mut header = parts.collect::<Vec<_>>().join(";");
+    write!(header, ";{LINEAGE}={lineage}").expect("writing to a string cannot fail");
+    header
 }
 
 fn fill(header: &str, now: SystemTime, decide: impl FnOnce() -> bool) -> String {
@@ -96,23 +148,13 @@ fn fill(header: &str, now: SystemTime, decide: impl FnOnce() -> bool) -> String 
 
 /// Whether the header has a part of this name with a value.
 fn has(header: &str, name: &str) -> bool {
-    let value = |part: &str| part.trim().strip_prefix(name)?.strip_prefix('=').map(|value| !value.is_empty());
-    header.split(';').any(|part| value(part).unwrap_or(false))
+    value(header, name).is_some()
 }
 
-/// The same for every invocation of a function. Unverified: what AWS hashes is not told.
-fn function_hash(spec: &FunctionSpec) -> u32 {
-    // FNV-1a: stable from one release to the next, unlike the standard library's hashes.
-    let mut hash = 0x811c_9dc5_u32;
-    let mut add = |text: &str| {
-        for byte in text.bytes().chain([b':']) {
-            hash = (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193);
-        }
-    };
-    add(spec.region.as_str());
-    add(&spec.account.to_string());
-    add(spec.function_name.as_str());
-    hash
+/// The value of the first part of this name that has one.
+fn value<'a>(header: &'a str, name: &str) -> Option<&'a str> {
+    let value = |part: &'a str| part.trim().strip_prefix(name)?.strip_prefix('=');
+    header.split(';').find_map(|part| value(part).filter(|value| !value.is_empty()))
 }
 
 fn seconds(time: SystemTime) -> u64 {
@@ -124,7 +166,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::runtimes::fixtures;
 
     const ROOT: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700";
     const WHOLE: &str = "Root=1-5bef4de7-ad49b0e87f6ef6c87fc2e700;Parent=9a9197af755a6419;Sampled=1";
@@ -154,39 +195,62 @@ mod tests {
     }
 
     #[test]
-    fn a_function_sees_its_lineage_once() {
-        let spec = fixtures::spec("python3.13");
+    fn a_function_is_at_the_end_of_the_lineage_that_it_sees() {
+        let (region, name, other) = (region(), name("f"), name("g"));
+        let function = TracedFunction { name: &name, ..function(&region, &name) };
+        let other = TracedFunction { name: &other, ..function };
         let sampler = Sampler { last: AtomicU64::new(0) };
-        let seen = of_function(Some(WHOLE), &spec, &sampler, now());
-        let lineage = seen.strip_prefix(&format!("{WHOLE};Lineage=1:")).expect("the caller's header is kept");
+        let invoked = |function: &TracedFunction<'_>, header: &str| {
+            of_function(Some(header), function, &sampler, now())
+        };
+        let first = invoked(&function, WHOLE);
+        let lineage =
+            first.strip_prefix(&format!("{WHOLE};Lineage=1:")).expect("the caller's header is kept");
         let (hash, count) = lineage.split_once(':').expect("three parts");
         assert!(
             hash.len() == 8 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) && count == "0",
             "{lineage}"
         );
-        assert_eq!(of_function(Some(&seen), &spec, &sampler, now()), seen);
-        let mut other = spec.clone();
-        other.function_name = "another".parse().unwrap();
-        assert_ne!(of_function(Some(WHOLE), &other, &sampler, now()), seen);
+        assert_eq!(function.repetitions(&first), 0);
+        let second = invoked(&function, &first);
+        assert_eq!(second, format!("{WHOLE};Lineage=1:{hash}:1"));
+        assert_eq!((function.repetitions(&second), other.repetitions(&second)), (1, 0));
+        let third = invoked(&function, &invoked(&other, &second));
+        assert_eq!((function.repetitions(&third), other.repetitions(&third)), (2, 0));
+        assert_eq!(third.matches("Lineage=").count(), 1, "{third}");
     }
 
     #[test]
     fn who_decides_is_the_caller_then_the_function() {
-        let mut spec = fixtures::spec("python3.13");
+        let (region, name) = (region(), name("f"));
+        let mut function = function(&region, &name);
         let sampler = Sampler { last: AtomicU64::new(0) };
-        let sampled = |header: Option<&str>, spec: &FunctionSpec| {
-            of_function(header, spec, &sampler, now()).contains(";Sampled=1")
+        let sampled = |header: Option<&str>, function: &TracedFunction<'_>| {
+            of_function(header, function, &sampler, now()).contains(";Sampled=1")
         };
-        assert!(!sampled(None, &spec), "PassThrough");
-        assert!(sampled(Some(WHOLE), &spec), "the caller's yes");
-        spec.tracing = TracingMode::Active;
-        assert!(sampled(Some(ROOT), &spec), "the first of a second");
-        let seen = of_function(Some(WHOLE), &spec, &sampler, now());
+        assert!(!sampled(None, &function), "PassThrough");
+        assert!(sampled(Some(WHOLE), &function), "the caller's yes");
+        function.tracing = TracingMode::Active;
+        assert!(sampled(Some(ROOT), &function), "the first of a second");
+        let seen = of_function(Some(WHOLE), &function, &sampler, now());
         assert!(seen.starts_with(ROOT) && !seen.contains("9a9197af755a6419"), "a segment of its own: {seen}");
         assert!(
-            !sampled(Some(&WHOLE.replace("=1", "=0").replace("Root=0", "Root=1")), &spec),
+            !sampled(Some(&WHOLE.replace("=1", "=0").replace("Root=0", "Root=1")), &function),
             "the caller's no"
         );
+    }
+
+    fn region() -> Region {
+        "us-east-1".parse().unwrap()
+    }
+
+    fn name(name: &str) -> FunctionName {
+        name.parse().unwrap()
+    }
+
+    fn function<'a>(region: &'a Region, name: &'a FunctionName) -> TracedFunction<'a> {
+        let account = "123456789012".parse().unwrap();
+        TracedFunction { account, region, name, tracing: TracingMode::PassThrough }
     }
 
     #[test]

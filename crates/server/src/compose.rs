@@ -482,7 +482,7 @@ fn event_limit(response_limit: u64) -> usize {
 
 fn store(config: &ServiceConfig) -> Result<Arc<dyn Store>, StoreError> {
     Ok(if config.ephemeral {
-        Arc::new(MemoryStore)
+        Arc::<MemoryStore>::default()
     } else {
         Arc::new(SqliteStore::open(&config.data_dir.join("state.db"))?)
     })

@@ -1,8 +1,10 @@
-//! What becomes of an event after an attempt: the rules alone.
+//! What becomes of an event after an attempt, and of the record that tells of it: the rules alone.
 //!
 //! Must not look at clocks, state or store.
 
-use std::{fmt, time::Duration};
+use std::time::Duration;
+
+use crate::state::model::queued::Condition;
 
 /// How an attempt ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +21,8 @@ pub(crate) enum Ended {
     NothingReserved,
     /// The version or alias is not there any more.
     TargetGone,
+    /// The function has invoked itself in circles, and may not.
+    Loop,
 }
 
 /// What an event has been through.
@@ -53,58 +57,51 @@ impl Patience {
 /// What to do with an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Next {
-    /// Nothing more.
-    Done,
     /// Try again after this time: the attempt counted.
     Retry(Duration),
     /// Try again after this time, as if nothing had been.
     BackOff(Duration),
-    /// Give it up.
-    Discard(Reason),
-}
-
-/// Why an event was given up.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reason {
-    /// The function failed as often as it may.
-    RetriesExhausted,
-    /// The next attempt would be too late.
-    EventAgeExceeded,
-    /// The function's reserved concurrency is zero.
-    ZeroReservedConcurrency,
-    /// The version or alias was deleted, and the function was not.
-    TargetDeleted,
-    /// The function was deleted.
-    FunctionDeleted,
-}
-
-/// The first three are AWS's `condition`s.
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
+    /// It is over.
+    Over(Condition),
 }
 
 const FIRST_BACK_OFF: Duration = Duration::from_secs(1);
 const LONGEST_BACK_OFF: Duration = Duration::from_secs(300);
 
+/// A record that does not arrive is given up when its event has been over for so long: as long as events may wait, if
+/// nothing is set.
+const PATIENCE_FOR_RECORDS: Duration = Patience::MAXIMUM_AGE;
+
+/// Whether an event is over before it is attempted once more.
+pub(crate) fn before(age: Duration, patience: Patience) -> Option<Condition> {
+    (age >= patience.maximum_age).then_some(Condition::EventAgeExceeded)
+}
+
 /// What to do with an event after an attempt that ended so.
 pub(crate) fn next(ended: Ended, past: Past, patience: Patience) -> Next {
-    let again = |next: fn(Duration) -> Next, delay: Duration| {
-        if past.age.saturating_add(delay) >= patience.maximum_age {
-            Next::Discard(Reason::EventAgeExceeded)
-        } else {
-            next(delay)
-        }
+    let again = |next: fn(Duration) -> Next, delay: Duration| match before(
+        past.age.saturating_add(delay),
+        patience,
+    ) {
+        Some(condition) => Next::Over(condition),
+        None => next(delay),
     };
     match ended {
-        Ended::Success => Next::Done,
-        Ended::NothingReserved => Next::Discard(Reason::ZeroReservedConcurrency),
-        Ended::TargetGone => Next::Discard(Reason::TargetDeleted),
-        Ended::FunctionError if past.attempts > patience.retries => Next::Discard(Reason::RetriesExhausted),
+        Ended::Success => Next::Over(Condition::Success),
+        Ended::NothingReserved => Next::Over(Condition::ZeroReservedConcurrency),
+        Ended::TargetGone => Next::Over(Condition::TargetDeleted),
+        Ended::Loop => Next::Over(Condition::LoopDetected),
+        Ended::FunctionError if past.attempts > patience.retries => Next::Over(Condition::RetriesExhausted),
         Ended::FunctionError => again(Next::Retry, patience.base_delay.saturating_mul(past.attempts)),
         Ended::Throttled | Ended::SystemError => again(Next::BackOff, back_off(past.refusals)),
     }
+}
+
+/// How long to wait before a record is sent once more; none if it is given up. So many attempts in a row have failed, and
+/// so long ago the event was over.
+pub(crate) fn send_again(failures: u32, age: Duration) -> Option<Duration> {
+    let delay = back_off(failures);
+    (age.saturating_add(delay) < PATIENCE_FOR_RECORDS).then_some(delay)
 }
 
 /// A second, then twice as long each time.
@@ -124,22 +121,22 @@ mod tests {
         let seconds = Duration::from_secs;
         // How it ended; attempts, refusals and age in seconds; retries and maximum age in seconds that are set.
         let table = [
-            (Success, (1, 0, 0), (2, 21_600), Done),
-            (Success, (3, 9, 90_000), (0, 60), Done),
+            (Success, (1, 0, 0), (2, 21_600), Over(Condition::Success)),
+            (Success, (3, 9, 90_000), (0, 60), Over(Condition::Success)),
             (FunctionError, (1, 0, 0), (2, 21_600), Retry(seconds(60))),
             (FunctionError, (2, 0, 60), (2, 21_600), Retry(seconds(120))),
-            (FunctionError, (3, 0, 180), (2, 21_600), Discard(Reason::RetriesExhausted)),
-            (FunctionError, (1, 0, 0), (0, 21_600), Discard(Reason::RetriesExhausted)),
+            (FunctionError, (3, 0, 180), (2, 21_600), Over(Condition::RetriesExhausted)),
+            (FunctionError, (1, 0, 0), (0, 21_600), Over(Condition::RetriesExhausted)),
             (FunctionError, (1, 0, 0), (1, 21_600), Retry(seconds(60))),
-            (FunctionError, (2, 0, 0), (1, 21_600), Discard(Reason::RetriesExhausted)),
+            (FunctionError, (2, 0, 0), (1, 21_600), Over(Condition::RetriesExhausted)),
             // The retries were lowered meanwhile.
-            (FunctionError, (2, 0, 0), (0, 21_600), Discard(Reason::RetriesExhausted)),
+            (FunctionError, (2, 0, 0), (0, 21_600), Over(Condition::RetriesExhausted)),
             // The age that counts is the one at which the retry would be.
-            (FunctionError, (1, 0, 0), (2, 60), Discard(Reason::EventAgeExceeded)),
+            (FunctionError, (1, 0, 0), (2, 60), Over(Condition::EventAgeExceeded)),
             (FunctionError, (1, 0, 0), (2, 61), Retry(seconds(60))),
-            (FunctionError, (2, 0, 61), (2, 181), Discard(Reason::EventAgeExceeded)),
+            (FunctionError, (2, 0, 61), (2, 181), Over(Condition::EventAgeExceeded)),
             // Who has no retries left has not become too old.
-            (FunctionError, (3, 0, 90_000), (2, 60), Discard(Reason::RetriesExhausted)),
+            (FunctionError, (3, 0, 90_000), (2, 60), Over(Condition::RetriesExhausted)),
             (Throttled, (0, 1, 0), (2, 21_600), BackOff(seconds(1))),
             (Throttled, (0, 2, 1), (2, 21_600), BackOff(seconds(2))),
             (Throttled, (0, 9, 255), (2, 21_600), BackOff(seconds(256))),
@@ -148,16 +145,48 @@ mod tests {
             // Refusals use up no retries.
             (Throttled, (2, 10, 511), (0, 21_600), BackOff(seconds(300))),
             (Throttled, (0, 10, 21_299), (2, 21_600), BackOff(seconds(300))),
-            (Throttled, (0, 10, 21_300), (2, 21_600), Discard(Reason::EventAgeExceeded)),
+            (Throttled, (0, 10, 21_300), (2, 21_600), Over(Condition::EventAgeExceeded)),
             (SystemError, (1, 3, 70), (2, 21_600), BackOff(seconds(4))),
-            (SystemError, (1, 3, 70), (2, 70), Discard(Reason::EventAgeExceeded)),
-            (NothingReserved, (0, 0, 0), (2, 21_600), Discard(Reason::ZeroReservedConcurrency)),
-            (TargetGone, (1, 0, 60), (2, 21_600), Discard(Reason::TargetDeleted)),
+            (SystemError, (1, 3, 70), (2, 70), Over(Condition::EventAgeExceeded)),
+            (NothingReserved, (0, 0, 0), (2, 21_600), Over(Condition::ZeroReservedConcurrency)),
+            (Loop, (0, 0, 0), (2, 21_600), Over(Condition::LoopDetected)),
+            (TargetGone, (1, 0, 60), (2, 21_600), Over(Condition::TargetDeleted)),
         ];
         for (ended, (attempts, refusals, age), (retries, maximum_age), expected) in table {
             let past = Past { attempts, refusals, age: seconds(age) };
             let patience = Patience { retries, maximum_age: seconds(maximum_age), base_delay: seconds(60) };
             assert_eq!(next(ended, past, patience), expected, "{ended:?} {past:?} {patience:?}");
+        }
+    }
+
+    #[test]
+    fn event_that_is_too_old_is_not_attempted() {
+        let patience = Patience {
+            retries: 2,
+            maximum_age: Duration::from_secs(60),
+            base_delay: Duration::from_secs(60),
+        };
+        for (age, expected) in [(0, None), (59, None), (60, Some(Condition::EventAgeExceeded))] {
+            assert_eq!(before(Duration::from_secs(age), patience), expected, "{age}");
+        }
+    }
+
+    #[test]
+    fn record_is_sent_again_for_six_hours() {
+        // Failed attempts, age of the outcome, pause.
+        let table = [
+            (1, 0, Some(1)),
+            (2, 1, Some(2)),
+            (9, 255, Some(256)),
+            (10, 511, Some(300)),
+            (4_000_000_000, 21_299, Some(300)),
+            (80, 21_300, None),
+            (1, 21_598, Some(1)),
+            (1, 21_599, None),
+        ];
+        for (failures, age, pause) in table {
+            let expected = pause.map(Duration::from_secs);
+            assert_eq!(send_again(failures, Duration::from_secs(age)), expected, "{failures} {age}");
         }
     }
 }

@@ -53,6 +53,8 @@ pub(crate) fn follow(control: &Control, changes: &[Change]) {
             | Event::ConcurrencyReserved { .. }
             | Event::Queued { .. }
             | Event::Postponed { .. }
+            | Event::Concluded { .. }
+            | Event::Reported { .. }
             | Event::Dequeued { .. } => {}
         }
     }

@@ -13,9 +13,16 @@ use uuid::Uuid;
 
 use super::{
     Resource, ResourceId, ScopeState, Setting, SettingKey, SettingKind, State,
-    model::{Alias, Function, FunctionKey, Scope, Status, Version, queued::QueuedEvent},
+    model::{
+        Alias, Function, FunctionKey, Scope, Status, Version,
+        queued::{Answer, Outcome, QueuedEvent, Recipient},
+    },
 };
-use crate::{code::CodeHash, concurrency::Running, event_queue::Slots};
+use crate::{
+    code::CodeHash,
+    concurrency::Running,
+    event_queue::{Counters, Slots},
+};
 
 /// What happens to one thing.
 #[derive(Debug, Clone, PartialEq)]
@@ -145,10 +152,32 @@ pub enum Event {
     Postponed {
         /// The event's request id.
         id: RequestId,
-        /// How often the function failed with it.
+        /// How often the function ran with it.
         attempts: u32,
+        /// What it answered.
+        answer: Answer,
         /// When the next attempt may be, in milliseconds since the epoch.
         due: i64,
+    },
+    /// What becomes of a queued event is decided: it is not attempted any more, and there is someone to tell.
+    Concluded {
+        /// The event's request id.
+        id: RequestId,
+        /// How often the function ran with it.
+        attempts: u32,
+        /// What it answered; none if nothing new.
+        answer: Option<Answer>,
+        /// How it ended.
+        outcome: Outcome,
+        /// Who is to hear of it.
+        recipients: Vec<Recipient>,
+    },
+    /// Somebody has heard of an event's outcome, or will not.
+    Reported {
+        /// The event's request id.
+        id: RequestId,
+        /// Who is still to hear of it: at least one.
+        left: Vec<Recipient>,
     },
     /// A queued event is done with.
     Dequeued {
@@ -219,6 +248,7 @@ impl State {
                         queue: HashMap::new(),
                         running: Running::default(),
                         slots: Slots::default(),
+                        counters: Counters::default(),
                     },
                 );
             }
@@ -313,15 +343,38 @@ impl State {
             }
             Event::Queued { id, event } => {
                 if let Some(function) = self.function_mut(key) {
-                    function.queue.insert(*id, Arc::clone(event));
+                    let held = event.payload.held();
+                    let event = if held == event.payload {
+                        Arc::clone(event)
+                    } else {
+                        Arc::new(QueuedEvent { payload: held, ..QueuedEvent::clone(event) })
+                    };
+                    function.queue.insert(*id, event);
                 }
             }
-            Event::Postponed { id, attempts, due } => {
+            Event::Postponed { id, attempts, answer, due } => {
                 if let Some(event) = self.function_mut(key).and_then(|function| function.queue.get_mut(id)) {
                     // Whoever attempts it may hold it as it was.
                     let event = Arc::make_mut(event);
                     event.attempts = *attempts;
+                    event.answer = Some(answer.held());
                     event.due = *due;
+                }
+            }
+            Event::Concluded { id, attempts, answer, outcome, recipients } => {
+                if let Some(event) = self.function_mut(key).and_then(|function| function.queue.get_mut(id)) {
+                    let event = Arc::make_mut(event);
+                    event.attempts = *attempts;
+                    if let Some(answer) = answer {
+                        event.answer = Some(answer.held());
+                    }
+                    event.outcome = Some(outcome.clone());
+                    event.recipients.clone_from(recipients);
+                }
+            }
+            Event::Reported { id, left } => {
+                if let Some(event) = self.function_mut(key).and_then(|function| function.queue.get_mut(id)) {
+                    Arc::make_mut(event).recipients.clone_from(left);
                 }
             }
             Event::Dequeued { id } => {

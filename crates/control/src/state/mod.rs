@@ -24,7 +24,7 @@ pub use change::{Change, Event, Gone, ResourceEvent};
 pub use resource::{Resource, ResourceId};
 pub use setting::{Setting, SettingKey, SettingKind};
 pub use sqlite::SqliteStore;
-pub use store::{MemoryStore, Store, StoreError};
+pub use store::{EventContent, MemoryStore, Store, StoreError};
 
 use crate::code::CodeHash;
 use model::{Function, FunctionKey, Scope};

@@ -29,7 +29,12 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::setting::{Setting, SettingKey, SettingKind};
-use crate::{code::CodeHash, concurrency::Running, environments::Environments, event_queue::Slots};
+use crate::{
+    code::CodeHash,
+    concurrency::Running,
+    environments::Environments,
+    event_queue::{Counters, Slots},
+};
 use layer::UsedLayer;
 use queued::QueuedEvent;
 
@@ -83,6 +88,8 @@ pub struct Function {
     pub running: Running,
     /// How many of the queue's events are attempted at once.
     pub slots: Slots,
+    /// What the queue has been through.
+    pub counters: Counters,
 }
 
 impl Function {

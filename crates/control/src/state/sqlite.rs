@@ -14,16 +14,17 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
+use hothouse_api::name::RequestId;
 use rusqlite::{Connection, ErrorCode};
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Change, State, Store, StoreError};
+use super::{Change, EventContent, State, Store, StoreError, model::FunctionKey};
 
 /// The format that this program writes. A change of tables or of what is in them appends a step to [`UPGRADES`].
 const FORMAT: u32 = UPGRADES.len() as u32;
 
 /// Step `n` turns format `n` into format `n + 1`; an empty database has format 0.
-const UPGRADES: [&str; 5] = [
+const UPGRADES: [&str; 6] = [
     "
     CREATE TABLE function (
         id INTEGER PRIMARY KEY,
@@ -96,6 +97,15 @@ const UPGRADES: [&str; 5] = [
     "
     -- The tables stay. From here on number 9223372036854775807, the highest, is $LATEST.PUBLISHED.
 ",
+    "
+    -- What the function answered last: all three or none.
+    ALTER TABLE event ADD COLUMN answer_version INTEGER;
+    ALTER TABLE event ADD COLUMN answer_failed INTEGER;
+    ALTER TABLE event ADD COLUMN answer BLOB;
+    -- NULL as long as it is attempted.
+    ALTER TABLE event ADD COLUMN outcome TEXT;
+    ALTER TABLE event ADD COLUMN recipients TEXT NOT NULL DEFAULT '[]';
+",
 ];
 
 /// So many commits may wait; more wait to be let in.
@@ -111,8 +121,11 @@ pub struct SqliteStore {
 
 enum Request {
     Commit { changes: Arc<[Change]>, reply: oneshot::Sender<Result<(), StoreError>> },
+    EventContent { key: FunctionKey, id: RequestId, reply: oneshot::Sender<ContentResult> },
     Load { reply: std::sync::mpsc::SyncSender<Result<State, StoreError>> },
 }
+
+type ContentResult = Result<Option<EventContent>, StoreError>;
 
 impl SqliteStore {
     /// Opens a database, making it if need be, and brings it to the newest format. Blocks.
@@ -160,6 +173,17 @@ impl Store for SqliteStore {
             let (reply, answer) = oneshot::channel();
             let requests = requests.ok_or(StoreError::Closed)?;
             requests.send(Request::Commit { changes, reply }).await.map_err(|_| StoreError::Closed)?;
+            answer.await.map_err(|_| StoreError::Closed)?
+        })
+    }
+
+    fn event_content(&self, key: FunctionKey, id: RequestId) -> BoxFuture<'static, ContentResult> {
+        let requests = self.requests.clone();
+        Box::pin(async move {
+            let (reply, answer) = oneshot::channel();
+            let requests = requests.ok_or(StoreError::Closed)?;
+            let request = Request::EventContent { key, id, reply };
+            requests.send(request).await.map_err(|_| StoreError::Closed)?;
             answer.await.map_err(|_| StoreError::Closed)?
         })
     }
@@ -237,10 +261,12 @@ fn serve(mut connection: Connection, mut inbox: mpsc::Receiver<Request>) {
     let mut batch = Vec::new();
     while inbox.blocking_recv_many(&mut batch, QUEUE) > 0 {
         let mut waiting = Vec::new();
+        let mut reads = Vec::new();
         let mut loads = Vec::new();
         for request in batch.drain(..) {
             match request {
                 Request::Commit { changes, reply } => waiting.push((changes, reply)),
+                Request::EventContent { key, id, reply } => reads.push((key, id, reply)),
                 Request::Load { reply } => loads.push(reply),
             }
         }
@@ -252,6 +278,9 @@ fn serve(mut connection: Connection, mut inbox: mpsc::Receiver<Request>) {
                 // Whoever stopped waiting does not need to know.
                 let _ = reply.send(result.clone());
             }
+        }
+        for (key, id, reply) in reads {
+            let _ = reply.send(read::event_content(&connection, &key, id));
         }
         for reply in loads {
             let _ = reply.send(read::read(&connection));

@@ -2,11 +2,18 @@
 //!
 //! Must not interpret changes beyond writing them down.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{
+    collections::HashMap,
+    fmt,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
 
+use bytes::Bytes;
 use futures_util::future::BoxFuture;
+use hothouse_api::name::RequestId;
 
-use super::{Change, State};
+use super::{Change, Event, State, model::FunctionKey};
 
 /// Keeps the state across restarts.
 pub trait Store: Send + Sync + fmt::Debug {
@@ -22,6 +29,25 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// # Errors
     /// If they could not be kept; then they did not happen.
     fn commit(&self, changes: Arc<[Change]>) -> BoxFuture<'static, Result<(), StoreError>>;
+
+    /// The bytes of a queued event, some of which the state may not have; none if there is no such event.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    fn event_content(
+        &self,
+        key: FunctionKey,
+        id: RequestId,
+    ) -> BoxFuture<'static, Result<Option<EventContent>, StoreError>>;
+}
+
+/// The bytes of a queued event.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventContent {
+    /// The event.
+    pub payload: Bytes,
+    /// What the function answered last, if that is kept.
+    pub answer: Option<Bytes>,
 }
 
 /// Why the state could not be read or written.
@@ -84,16 +110,57 @@ pub enum StoreError {
     Closed,
 }
 
-/// Keeps nothing: the state ends with the process.
-#[derive(Debug, Default, Clone, Copy)]
-pub struct MemoryStore;
+/// Keeps what the state leaves to it, and ends with the process.
+#[derive(Debug, Default)]
+pub struct MemoryStore {
+    contents: Mutex<HashMap<FunctionKey, HashMap<RequestId, EventContent>>>,
+}
 
 impl Store for MemoryStore {
     fn load(&self) -> Result<State, StoreError> {
         Ok(State::default())
     }
 
-    fn commit(&self, _: Arc<[Change]>) -> BoxFuture<'static, Result<(), StoreError>> {
-        Box::pin(async { Ok(()) })
+    fn commit(&self, changes: Arc<[Change]>) -> BoxFuture<'static, Result<(), StoreError>> {
+        let mut contents = self.contents();
+        for change in &*changes {
+            let Change::Function { key, event } = change else { continue };
+            match event {
+                Event::Queued { id, event } => {
+                    let payload = event.payload.bytes().cloned().unwrap_or_default();
+                    let content = EventContent { payload, answer: None };
+                    contents.entry(key.clone()).or_default().insert(*id, content);
+                }
+                Event::Postponed { id, answer, .. } | Event::Concluded { id, answer: Some(answer), .. } => {
+                    if let Some(content) = contents.get_mut(key).and_then(|events| events.get_mut(id)) {
+                        content.answer = answer.payload.bytes().cloned();
+                    }
+                }
+                Event::Dequeued { id } => {
+                    if let Some(events) = contents.get_mut(key) {
+                        events.remove(id);
+                    }
+                }
+                Event::Created { .. } | Event::Deleted => drop(contents.remove(key)),
+                _ => {}
+            }
+        }
+        Box::pin(std::future::ready(Ok(())))
+    }
+
+    fn event_content(
+        &self,
+        key: FunctionKey,
+        id: RequestId,
+    ) -> BoxFuture<'static, Result<Option<EventContent>, StoreError>> {
+        let content = self.contents().get(&key).and_then(|events| events.get(&id)).cloned();
+        Box::pin(std::future::ready(Ok(content)))
+    }
+}
+
+impl MemoryStore {
+    fn contents(&self) -> MutexGuard<'_, HashMap<FunctionKey, HashMap<RequestId, EventContent>>> {
+        // Nothing that is done under this lock can leave the map half-changed.
+        self.contents.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -18,7 +18,7 @@ use super::{
         layer::{Layer, LayerVersion, UsedLayer},
         mapping::{EventSourceMapping, Settings, Source, Transition},
         policy::{Policy, Statement},
-        queued::QueuedEvent,
+        queued::{Answer, Condition, Content, Outcome, QueuedEvent, Recipient, Refusal},
     },
 };
 use crate::{code::CodeHash, environments::Environments};
@@ -145,8 +145,18 @@ fn events() -> impl Strategy<Value = Event> {
         }),
         3 => (request_ids(), queued_events())
             .prop_map(|(id, event)| Event::Queued { id, event: Arc::new(event) }),
-        1 => (request_ids(), 0..4u32, any::<i64>())
-            .prop_map(|(id, attempts, due)| Event::Postponed { id, attempts, due }),
+        1 => (request_ids(), 0..4u32, answers(), any::<i64>())
+            .prop_map(|(id, attempts, answer, due)| Event::Postponed { id, attempts, answer, due }),
+        2 => (request_ids(), 0..4u32, prop::option::of(answers()), outcomes(), recipients()).prop_map(
+            |(id, attempts, answer, outcome, recipients)| Event::Concluded {
+                id,
+                attempts,
+                answer,
+                outcome,
+                recipients,
+            },
+        ),
+        1 => (request_ids(), recipients()).prop_map(|(id, left)| Event::Reported { id, left }),
         1 => request_ids().prop_map(|id| Event::Dequeued { id }),
     ]
 }
@@ -155,18 +165,54 @@ fn request_ids() -> impl Strategy<Value = RequestId> {
     (0..4u128).prop_map(|id| Uuid::from_u128(id).to_string().parse().unwrap())
 }
 
-fn queued_events() -> impl Strategy<Value = QueuedEvent> {
-    (qualifiers(), prop::collection::vec(any::<u8>(), 0..5), any::<i64>()).prop_map(
-        |(qualifier, payload, accepted)| QueuedEvent {
-            qualifier,
-            tenant_id: (payload.len() > 2).then(|| "blue".into()),
-            payload: payload.into(),
-            trace: "Root=1".into(),
-            accepted,
-            attempts: 0,
-            due: accepted,
+/// Some that the state holds, and some that only the store has.
+fn contents() -> impl Strategy<Value = Content> {
+    (any::<u8>(), prop::sample::select(vec![0, 3, Content::LARGEST_HELD, Content::LARGEST_HELD + 1]))
+        .prop_map(|(byte, length)| Content::Here(vec![byte; length].into()))
+}
+
+fn answers() -> impl Strategy<Value = Answer> {
+    (versions(), any::<bool>(), contents()).prop_map(|(version, failed, payload)| Answer {
+        version,
+        failed,
+        payload,
+    })
+}
+
+fn outcomes() -> impl Strategy<Value = Outcome> {
+    let refusals = (any::<u16>(), ".{0,3}").prop_map(|(status, message)| Refusal { status, message });
+    let conditions = prop::sample::select(vec![Condition::Success, Condition::EventAgeExceeded]);
+    (conditions, any::<i64>(), any::<u128>(), prop::option::of(refusals)).prop_map(
+        |(condition, at, record, refusal)| Outcome {
+            condition,
+            at,
+            record: Uuid::from_u128(record),
+            refusal,
         },
     )
+}
+
+fn recipients() -> impl Strategy<Value = Vec<Recipient>> {
+    prop::sample::select(vec![
+        vec![Recipient::Destination("arn:1".into())],
+        vec![Recipient::DeadLetter("arn:2".into())],
+        vec![Recipient::Destination("arn:1".into()), Recipient::DeadLetter("arn:2".into())],
+    ])
+}
+
+fn queued_events() -> impl Strategy<Value = QueuedEvent> {
+    (qualifiers(), contents(), any::<i64>()).prop_map(|(qualifier, payload, accepted)| QueuedEvent {
+        qualifier,
+        tenant_id: (payload.bytes().is_some_and(|bytes| bytes.len() > 2)).then(|| "blue".into()),
+        payload,
+        trace: "Root=1".into(),
+        accepted,
+        attempts: 0,
+        due: accepted,
+        answer: None,
+        outcome: None,
+        recipients: Vec::new(),
+    })
 }
 
 fn qualifiers() -> impl Strategy<Value = Option<Qualifier>> {
@@ -334,8 +380,8 @@ fn newer_format_is_refused_and_left_alone() {
     drop(SqliteStore::open(&path).unwrap());
     set_format(&path, 77);
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::Format { found: 77, known: 5, .. }), "{error:?}");
-    set_format(&path, 5);
+    assert!(matches!(error, StoreError::Format { found: 77, known: 6, .. }), "{error:?}");
+    set_format(&path, 6);
     SqliteStore::open(&path).unwrap();
 }
 
@@ -362,11 +408,14 @@ fn database_of_the_first_format_is_upgraded() {
     let queued = Arc::new(QueuedEvent {
         qualifier: None,
         tenant_id: Some("blue".into()),
-        payload: "{}".into(),
+        payload: Content::Here("{}".into()),
         trace: "Root=1".into(),
         accepted: 1,
         attempts: 0,
         due: 2,
+        answer: None,
+        outcome: None,
+        recipients: Vec::new(),
     });
     let queuing = Event::Queued { id, event: Arc::clone(&queued) };
     commit(&store, &[event, queuing].map(|event| Change::Function { key: key.clone(), event })).unwrap();

@@ -10,10 +10,11 @@ use std::{
 };
 
 use futures_util::future::{BoxFuture, poll_fn};
+use hothouse_api::name::RequestId;
 use hothouse_control::{
     ControlConfig,
     code::CodeStore,
-    state::{Change, State, Store, StoreError},
+    state::{Change, EventContent, State, Store, StoreError, model::FunctionKey},
 };
 use hothouse_execution::executor::fake::FakeExecutor;
 use serde_json::{Value, json};
@@ -85,6 +86,14 @@ impl Store for FullStore {
 
     fn commit(&self, _: Arc<[Change]>) -> BoxFuture<'static, Result<(), StoreError>> {
         Box::pin(async { Err(StoreError::Closed) })
+    }
+
+    fn event_content(
+        &self,
+        _: FunctionKey,
+        _: RequestId,
+    ) -> BoxFuture<'static, Result<Option<EventContent>, StoreError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Asynchronous invocation, on a clock that goes as fast as the tests.
 
+mod records;
+
 use std::{
     collections::BTreeMap,
     path::Path,
@@ -115,7 +117,7 @@ async fn service() -> (Service, Attempts) {
     let config = ControlConfig::default();
     let code = CodeStore::ephemeral(&std::env::temp_dir(), config.limits.code_size_unzipped).unwrap();
     let executor = attempts.executor();
-    let service = open_at(config, Arc::new(MemoryStore), code, executor, PausedClock::new()).await;
+    let service = open_at(config, Arc::<MemoryStore>::default(), code, executor, PausedClock::new()).await;
     service.created(json!({ "Timeout": 900 })).await;
     (service, attempts)
 }

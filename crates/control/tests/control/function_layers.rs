@@ -222,7 +222,7 @@ async fn looking(directory: &Path) -> (Service, Seen) {
         })
     };
     let code = CodeStore::open(directory.join("code"), 1000).unwrap();
-    (open(ControlConfig::default(), Arc::new(MemoryStore), code, executor).await, seen)
+    (open(ControlConfig::default(), Arc::<MemoryStore>::default(), code, executor).await, seen)
 }
 
 fn files(directory: &Path) -> BTreeMap<PathBuf, String> {

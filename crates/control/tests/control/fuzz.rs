@@ -37,7 +37,7 @@ const CALLERS: [Caller; 3] =
 #[tokio::test]
 async fn whatever_comes_is_answered_as_aws_could() {
     let code = CodeStore::ephemeral(&std::env::temp_dir(), 1 << 20).unwrap();
-    let service = open(config(), Arc::new(MemoryStore), code, FakeExecutor::echo()).await;
+    let service = open(config(), Arc::<MemoryStore>::default(), code, FakeExecutor::echo()).await;
     let seed = number("HOTHOUSE_TEST_SEED").unwrap_or_else(|| fastrand::u64(..));
     let model = Model::load();
     let mut run = Run::new(&model, seed);

@@ -58,7 +58,7 @@ fn telling(gate: watch::Receiver<Gate>) -> FakeExecutor {
 async fn with_version(config: ControlConfig, gate: Gate) -> (Service, watch::Sender<Gate>) {
     let (sender, receiver) = watch::channel(gate);
     let code = CodeStore::ephemeral(&std::env::temp_dir(), config.limits.code_size_unzipped).unwrap();
-    let service = open(config, Arc::new(MemoryStore), code, telling(receiver)).await;
+    let service = open(config, Arc::<MemoryStore>::default(), code, telling(receiver)).await;
     service.created(json!({ "Publish": true })).await;
     (service, sender)
 }

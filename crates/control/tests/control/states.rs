@@ -166,7 +166,7 @@ impl Executor for Broken {
 async fn function_fails_when_its_package_goes_while_the_service_runs() {
     let directory = tempfile::tempdir().unwrap();
     let code = CodeStore::open(directory.path().join("code"), 1 << 20).unwrap();
-    let service = open(ControlConfig::default(), Arc::new(MemoryStore), code, Broken).await;
+    let service = open(ControlConfig::default(), Arc::<MemoryStore>::default(), code, Broken).await;
     service.created(json!({})).await;
     let machine = service.post("/f/invocations", json!({})).await.error();
     assert!(machine.starts_with("500 ServiceException"), "{machine}");

@@ -40,7 +40,7 @@ async fn telling() -> Service {
     });
     let config = ControlConfig::default();
     let code = CodeStore::ephemeral(&std::env::temp_dir(), config.limits.code_size_unzipped).unwrap();
-    open(config, Arc::new(MemoryStore), code, executor).await
+    open(config, Arc::<MemoryStore>::default(), code, executor).await
 }
 
 /// No two chunks of it are alike.

@@ -18,7 +18,7 @@ use hothouse_api::{
 use hothouse_control::{
     Control, ControlConfig, Ports,
     code::{CodeStore, ObjectError, ObjectId, ObjectSource},
-    delivery::NoDeliveries,
+    delivery::{Deliveries, NoDeliveries},
     event_source_mapping::{EventSourceId, EventSources, Existing, LookupError},
     network::{Network, NetworkError, NetworkSource},
     state::{MemoryStore, SqliteStore, Store},
@@ -80,7 +80,7 @@ pub(crate) async fn service() -> Service {
 
 pub(crate) async fn configured(config: ControlConfig) -> Service {
     let code = CodeStore::ephemeral(&std::env::temp_dir(), config.limits.code_size_unzipped).unwrap();
-    open(config, Arc::new(MemoryStore), code, FakeExecutor::echo()).await
+    open(config, Arc::<MemoryStore>::default(), code, FakeExecutor::echo()).await
 }
 
 /// Over the data in a directory.
@@ -107,6 +107,18 @@ pub(crate) async fn open_at(
     executor: impl Executor + 'static,
     clock: Arc<dyn Clock>,
 ) -> Service {
+    open_with(config, store, code, executor, clock, Arc::new(NoDeliveries)).await
+}
+
+/// With a clock and services of one's own.
+pub(crate) async fn open_with(
+    config: ControlConfig,
+    store: Arc<dyn Store>,
+    code: Arc<CodeStore>,
+    executor: impl Executor + 'static,
+    clock: Arc<dyn Clock>,
+    deliveries: Arc<dyn Deliveries>,
+) -> Service {
     let timeline = Timeline::default();
     let engine = Engine::new(
         EngineConfig::default(),
@@ -126,7 +138,7 @@ pub(crate) async fn open_at(
         code,
         objects,
         sources: Arc::new(Sources),
-        deliveries: Arc::new(NoDeliveries),
+        deliveries,
         networks: Arc::new(Networks),
         clock,
         timeline,

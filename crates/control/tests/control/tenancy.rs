@@ -42,7 +42,7 @@ async fn telling() -> (Service, mpsc::Receiver<String>) {
     });
     let config = ControlConfig::default();
     let code = CodeStore::ephemeral(&std::env::temp_dir(), config.limits.code_size_unzipped).unwrap();
-    (open(config, Arc::new(MemoryStore), code, executor).await, hears)
+    (open(config, Arc::<MemoryStore>::default(), code, executor).await, hears)
 }
 
 async fn invoke(service: &Service, tenant: Option<&str>, kind: &str) -> Answer {

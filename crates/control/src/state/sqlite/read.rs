@@ -5,16 +5,19 @@
 use std::{str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use hothouse_api::name;
-use rusqlite::Connection;
+use hothouse_api::name::{self, RequestId};
+use rusqlite::{Connection, OptionalExtension};
 use serde::de::DeserializeOwned;
 
 use super::write::LATEST_PUBLISHED;
 use crate::{
     environments::Environments,
     state::{
-        Resource, Setting, SettingKey, State, StoreError,
-        model::{AdditionalVersion, Alias, Function, FunctionKey, Scope, Version, queued::QueuedEvent},
+        EventContent, Resource, Setting, SettingKey, State, StoreError,
+        model::{
+            AdditionalVersion, Alias, Function, FunctionKey, Scope, Version,
+            queued::{Answer, Content, QueuedEvent},
+        },
     },
 };
 
@@ -124,6 +127,7 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
                     queue: Default::default(),
                     running: Default::default(),
                     slots: Default::default(),
+                    counters: Default::default(),
                 });
             }
             Some(function) if number == LATEST_PUBLISHED => function.latest_published = Some(version),
@@ -182,30 +186,73 @@ fn read_settings(connection: &Connection, functions: &mut [StoredFunction]) -> R
 }
 
 fn read_events(connection: &Connection, functions: &mut [StoredFunction]) -> Result<(), StoreError> {
+    // What stays in the store is not read: a length is told without looking at the bytes.
     let mut statement = connection
         .prepare(
-            "SELECT function, request_id, qualifier, payload, trace, accepted, attempts, due, tenant_id FROM event",
+            "SELECT function, request_id, qualifier, tenant_id, trace, accepted, attempts, due, outcome, recipients,
+                 CASE WHEN length(payload) <= ?1 THEN payload END,
+                 answer_version, answer_failed, CASE WHEN length(answer) <= ?1 THEN answer END
+             FROM event",
         )
         .map_err(read_error)?;
-    let mut rows = statement.query([]).map_err(read_error)?;
+    let mut rows = statement.query([Content::LARGEST_HELD as i64]).map_err(read_error)?;
     while let Some(row) = rows.next().map_err(read_error)? {
         let text = |index| row.get_ref(index)?.as_str().map_err(rusqlite::Error::from);
+        let content = |index| {
+            let bytes: Option<Vec<u8>> = row.get(index).map_err(read_error)?;
+            Ok::<_, StoreError>(bytes.map_or(Content::Stored, |bytes| Content::Here(bytes.into())))
+        };
         let function = function_of(functions, row.get(0).map_err(read_error)?, "event")?;
+        let outcome: Option<String> = row.get(8).map_err(read_error)?;
+        let version: Option<i64> = row.get(11).map_err(read_error)?;
+        let answer = match version {
+            Some(number) => Some(Answer {
+                version: version_of(number),
+                failed: row.get(12).map_err(read_error)?,
+                payload: content(13)?,
+            }),
+            None => None,
+        };
         let event = QueuedEvent {
             qualifier: match text(2).map_err(read_error)? {
                 "" => None,
                 text => Some(parse("qualifier", text)?),
             },
-            tenant_id: row.get(8).map_err(read_error)?,
-            payload: Bytes::from(row.get::<_, Vec<u8>>(3).map_err(read_error)?),
+            tenant_id: row.get(3).map_err(read_error)?,
+            payload: content(10)?,
             trace: row.get(4).map_err(read_error)?,
             accepted: row.get(5).map_err(read_error)?,
             attempts: row.get(6).map_err(read_error)?,
             due: row.get(7).map_err(read_error)?,
+            answer,
+            outcome: outcome.map(|outcome| from_json("outcome", &outcome)).transpose()?,
+            recipients: from_json("recipients", text(9).map_err(read_error)?)?,
         };
         function.queue.insert(parse("request id", text(1).map_err(read_error)?)?, Arc::new(event));
     }
     Ok(())
+}
+
+/// The bytes of an event and of what the function answered to it, if they are there.
+pub(super) fn event_content(
+    connection: &Connection,
+    key: &FunctionKey,
+    id: RequestId,
+) -> Result<Option<EventContent>, StoreError> {
+    let mut statement = connection
+        .prepare_cached(
+            "SELECT payload, answer FROM event WHERE request_id = ?1 AND function =
+                 (SELECT id FROM function WHERE account = ?2 AND region = ?3 AND name = ?4)",
+        )
+        .map_err(read_error)?;
+    let (account, region) = (key.scope.account.to_string(), key.scope.region.as_str());
+    statement
+        .query_row((id.to_string(), account, region, key.name.as_str()), |row| {
+            let (payload, answer): (Vec<u8>, Option<Vec<u8>>) = (row.get(0)?, row.get(1)?);
+            Ok(EventContent { payload: payload.into(), answer: answer.map(Bytes::from) })
+        })
+        .optional()
+        .map_err(read_error)
 }
 
 fn read_resources(connection: &Connection, state: &mut State) -> Result<(), StoreError> {

@@ -2,13 +2,16 @@
 //!
 //! Must not look at what is there: an event that fits nothing changes nothing.
 
-use hothouse_api::name::{self, Qualifier};
+use hothouse_api::name::{self, Qualifier, RequestId};
 use rusqlite::{Connection, Transaction, named_params};
 use serde::Serialize;
 
 use crate::state::{
     Change, Event, ResourceEvent,
-    model::{FunctionKey, Scope, Version},
+    model::{
+        FunctionKey, Scope, Version,
+        queued::{Answer, Content},
+    },
 };
 
 /// Writes changes down, all or none.
@@ -152,17 +155,39 @@ fn write_event(transaction: &Transaction<'_>, key: &FunctionKey, event: &Event) 
                 ":id": id.to_string(),
                 ":qualifier": qualifier_text(event.qualifier.as_ref()),
                 ":tenant": event.tenant_id,
-                ":payload": &event.payload[..],
+                ":payload": content(&event.payload)?,
                 ":trace": event.trace,
                 ":accepted": event.accepted,
                 ":attempts": event.attempts,
                 ":due": event.due,
             },
         ),
-        Event::Postponed { id, attempts, due } => run(
-            "UPDATE event SET attempts = :attempts, due = :due WHERE request_id = :id AND function =
+        Event::Postponed { id, attempts, answer, due } => {
+            run(
+                "UPDATE event SET attempts = :attempts, due = :due WHERE request_id = :id AND function =
+                     (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
+                named_params! { ":id": id.to_string(), ":attempts": attempts, ":due": due },
+            )?;
+            write_answer(run, *id, answer)
+        }
+        Event::Concluded { id, attempts, answer, outcome, recipients } => {
+            run(
+                "UPDATE event SET attempts = :attempts, outcome = :outcome, recipients = :recipients
+                 WHERE request_id = :id AND function =
+                     (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
+                named_params! {
+                    ":id": id.to_string(),
+                    ":attempts": attempts,
+                    ":outcome": json(outcome)?,
+                    ":recipients": json(recipients)?,
+                },
+            )?;
+            answer.as_ref().map_or(Ok(()), |answer| write_answer(run, *id, answer))
+        }
+        Event::Reported { id, left } => run(
+            "UPDATE event SET recipients = :recipients WHERE request_id = :id AND function =
                  (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
-            named_params! { ":id": id.to_string(), ":attempts": attempts, ":due": due },
+            named_params! { ":id": id.to_string(), ":recipients": json(left)? },
         ),
         Event::Dequeued { id } => run(
             "DELETE FROM event WHERE request_id = :id AND function =
@@ -185,6 +210,31 @@ fn delete_settings(
              (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
         named_params! { ":qualifier": of.to_string() },
     )
+}
+
+/// Writes down what the function answered to an event.
+fn write_answer(
+    run: impl Fn(&str, &[(&str, &dyn rusqlite::ToSql)]) -> rusqlite::Result<()>,
+    id: RequestId,
+    answer: &Answer,
+) -> rusqlite::Result<()> {
+    run(
+        "UPDATE event SET answer_version = :version, answer_failed = :failed, answer = :answer
+         WHERE request_id = :id AND function =
+             (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
+        named_params! {
+            ":id": id.to_string(),
+            ":version": row_number(answer.version),
+            ":failed": answer.failed,
+            ":answer": content(&answer.payload)?,
+        },
+    )
+}
+
+/// The bytes. A change that is written has them.
+fn content(content: &Content) -> rusqlite::Result<&[u8]> {
+    let missing = || rusqlite::Error::ToSqlConversionFailure("an event without its bytes".into());
+    content.bytes().map(|bytes| &bytes[..]).ok_or_else(missing)
 }
 
 fn qualifier_text(qualifier: Option<&Qualifier>) -> String {
