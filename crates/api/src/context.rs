@@ -28,6 +28,8 @@ pub struct RequestContext {
     pub trace_id: Option<String>,
     /// The trace header that the invoked function sees, as soon as that is decided.
     pub trace: Arc<OnceLock<String>>,
+    /// Set when a function that was invoked has failed, which a stream tells at its end only.
+    pub failed: Arc<OnceLock<()>>,
 }
 
 /// A service that calls on behalf of a resource, as S3 does for a bucket.

@@ -9,6 +9,7 @@ use http::{HeaderName, HeaderValue, Method, Response, StatusCode, Uri, request::
 
 use crate::{
     bind,
+    body::Body,
     context::RequestContext,
     error::ApiError,
     generated::{ErrorKind, Lambda, Operation, call, render_invoke, route},
@@ -27,7 +28,7 @@ pub async fn dispatch<S: Lambda + ?Sized>(
     limits: &BodyLimits,
     parts: &Parts,
     body: Bytes,
-) -> Response<Bytes> {
+) -> Response<Body> {
     let request_id = context.request_id;
     let path = Path::new(parts.uri.path());
     let operation = path.operation(&parts.method, &parts.uri);
@@ -39,7 +40,7 @@ pub async fn dispatch<S: Lambda + ?Sized>(
     let mut response = match result.and_then(|reply| reply.finish(request_id)) {
         Ok(response) => response,
         Err(error) => {
-            let mut response = error.respond(request_id);
+            let mut response = error.respond(request_id).map(Body::Whole);
             response.extensions_mut().insert(Arc::new(error));
             response
         }

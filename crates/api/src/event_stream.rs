@@ -2,8 +2,13 @@
 //!
 //! Must not know which events there are: those say themselves what their messages are.
 
+use std::{fmt, pin::Pin};
+
 use bytes::{BufMut, Bytes, BytesMut};
+use futures_util::{Stream, StreamExt};
 use serde::Serialize;
+
+use crate::body::Body;
 
 /// The content type of a body of messages.
 pub(crate) const CONTENT_TYPE: &str = "application/vnd.amazon.eventstream";
@@ -13,6 +18,24 @@ const PRELUDE: usize = 12;
 const CHECKSUM: usize = 4;
 /// The type of header values that are text, the only ones that events have.
 const TEXT: u8 = 7;
+
+/// Events that come one after another.
+pub struct EventStream<E> {
+    events: Pin<Box<dyn Stream<Item = E> + Send>>,
+}
+
+impl<E> EventStream<E> {
+    /// The stream of these events.
+    pub fn new(events: impl Stream<Item = E> + Send + 'static) -> Self {
+        Self { events: Box::pin(events) }
+    }
+}
+
+impl<E> fmt::Debug for EventStream<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("EventStream").finish_non_exhaustive()
+    }
+}
 
 /// What a stream carries.
 pub(crate) trait Event {
@@ -45,15 +68,15 @@ impl Message {
     }
 }
 
-/// The body that carries these events. They are copied into it, this once.
-pub(crate) fn encode(events: Vec<impl Event>) -> Result<Bytes, serde_json::Error> {
-    let messages = events.into_iter().map(Event::message).collect::<Result<Vec<_>, _>>()?;
-    let length = |message: &Message| total_length(&message.headers(), &message.payload);
-    let mut body = BytesMut::with_capacity(messages.iter().map(length).sum());
-    for message in &messages {
-        write(&mut body, &message.headers(), &message.payload);
-    }
-    Ok(body.freeze())
+/// The body that carries these events, each a piece of its own. They are copied into it, this once.
+pub(crate) fn encode<E: Event + 'static>(events: EventStream<E>) -> Body {
+    Body::Stream(Box::pin(events.events.map(|event| {
+        let message = event.message()?;
+        let headers = message.headers();
+        let mut piece = BytesMut::with_capacity(total_length(&headers, &message.payload));
+        write(&mut piece, &headers, &message.payload);
+        Ok(piece.freeze())
+    })))
 }
 
 /// Appends a message: its prelude with a checksum, headers, payload, and a checksum of all of that.
@@ -84,6 +107,7 @@ fn headers_length(headers: &[(&str, &str)]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt;
     use serde_json::json;
 
     use super::*;
@@ -131,7 +155,11 @@ mod tests {
 
     #[test]
     fn events_follow_each_other_with_their_types() {
-        let body = encode(vec![Told::Bytes(b"\x00\xff"), Told::Document(json!({ "a": 1 }))]).unwrap();
+        let encoded = |events: Vec<Told>| {
+            let body = encode(EventStream::new(futures_util::stream::iter(events)));
+            body.collect().now_or_never().unwrap().unwrap()
+        };
+        let body = encoded(vec![Told::Bytes(b"\x00\xff"), Told::Document(json!({ "a": 1 }))]);
         let mut expected = BytesMut::new();
         let headers = |event_type, content_type| {
             [(":event-type", event_type), (":content-type", content_type), (":message-type", "event")]
@@ -139,6 +167,6 @@ mod tests {
         write(&mut expected, &headers("Bytes", "application/octet-stream"), b"\x00\xff");
         write(&mut expected, &headers("Document", "application/json"), br#"{"a":1}"#);
         assert_eq!(body, expected);
-        assert_eq!(encode(Vec::<Told>::new()).unwrap(), "");
+        assert_eq!(encoded(vec![]), "");
     }
 }

@@ -5,11 +5,12 @@
 pub mod arn;
 mod bind;
 mod blob;
+pub mod body;
 pub mod context;
 pub mod dispatch;
 pub mod enumeration;
 pub mod error;
-mod event_stream;
+pub mod event_stream;
 mod function_ref;
 pub mod generated;
 pub mod json;
@@ -21,6 +22,7 @@ mod text;
 pub mod timestamp;
 mod validate;
 
+pub use body::Body;
 pub use context::RequestContext;
 pub use dispatch::dispatch;
 pub use error::ApiError;

@@ -7,8 +7,9 @@ use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::{
+    body::Body,
     error::ApiError,
-    event_stream::{self, Event},
+    event_stream::{self, Event, EventStream},
     generated::Operation,
     name::RequestId,
 };
@@ -19,7 +20,7 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-reques
 /// A success on its way out.
 #[derive(Debug)]
 pub(crate) struct Reply {
-    response: Response<Bytes>,
+    response: Response<Body>,
     /// A header could not be written; the first such error.
     error: Option<ApiError>,
 }
@@ -32,7 +33,11 @@ impl Reply {
 
     /// A response whose body is this payload, as it is.
     pub(crate) fn payload(operation: Operation, payload: Option<Bytes>) -> Self {
-        let mut response = Response::new(payload.unwrap_or_default());
+        Self::with(operation, Body::Whole(payload.unwrap_or_default()))
+    }
+
+    fn with(operation: Operation, body: Body) -> Self {
+        let mut response = Response::new(body);
         *response.status_mut() =
             StatusCode::from_u16(operation.status()).expect("the statuses of operations are valid");
         Self { response, error: None }
@@ -47,14 +52,10 @@ impl Reply {
     }
 
     /// A response whose body is a stream of these events. Without any stream there is no body.
-    pub(crate) fn events(operation: Operation, events: Option<Vec<impl Event>>) -> Self {
+    pub(crate) fn events(operation: Operation, events: Option<EventStream<impl Event + 'static>>) -> Self {
         let Some(events) = events else { return Self::empty(operation) };
-        match event_stream::encode(events) {
-            Ok(body) => {
-                Self::payload(operation, Some(body)).header("content-type", Some(event_stream::CONTENT_TYPE))
-            }
-            Err(error) => Self::failed(operation, error),
-        }
+        Self::with(operation, event_stream::encode(events))
+            .header("content-type", Some(event_stream::CONTENT_TYPE))
     }
 
     fn failed(operation: Operation, error: serde_json::Error) -> Self {
@@ -93,7 +94,7 @@ impl Reply {
     }
 
     /// The finished response.
-    pub(crate) fn finish(self, request_id: RequestId) -> Result<Response<Bytes>, ApiError> {
+    pub(crate) fn finish(self, request_id: RequestId) -> Result<Response<Body>, ApiError> {
         let Self { mut response, error } = self;
         if let Some(error) = error {
             return Err(error);

@@ -4,12 +4,15 @@
 //! not try anything twice: the queue of events does.
 
 use std::{
+    pin::Pin,
     sync::Arc,
+    task::{Context, Poll},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
+use futures_util::Stream;
 use hothouse_api::{
     ApiError, ErrorKind, Operation, RequestContext,
     dispatch::request_too_large,
@@ -23,6 +26,7 @@ use hothouse_execution::{
     VersionHandle,
     executor::StartError,
     invocation::{Completed, Invocation, InvokeError, Outcome},
+    response::{Part, ResponseStream},
     spec::{FunctionSpec, Logging},
     trace::TracedFunction,
 };
@@ -45,11 +49,7 @@ pub(crate) async fn invoke(
     context: RequestContext,
     input: InvocationRequest,
 ) -> Result<InvocationResponse, ApiError> {
-    let payload = input.payload.unwrap_or_else(|| Bytes::from_static(b"{}"));
-    let limit = control.config().limits.request_payload;
-    if payload.len() > limit {
-        return Err(request_too_large(context.operation.unwrap_or(Operation::Invoke), limit));
-    }
+    let payload = checked_payload(control, &context, input.payload)?;
     let target = Target::find(control, &context, &input.function_name, input.qualifier.as_deref())?;
     match input.invocation_type.unwrap_or(InvocationType::RequestResponse) {
         InvocationType::RequestResponse => {}
@@ -76,8 +76,85 @@ pub(crate) async fn invoke(
         tail: input.log_type == Some(LogType::Tail),
     };
     let (version, completed) =
-        run(control, &target, tenant.as_deref(), make).await.map_err(Failure::into_error)?;
+        run::<Whole>(control, &target, tenant.as_deref(), make).await.map_err(Failure::into_error)?;
     Ok(answer(&version, completed))
+}
+
+/// An event for a function whose answer is taken as it comes.
+#[derive(Debug)]
+pub(crate) struct StreamedInvocation {
+    /// Valid JSON, as it came.
+    pub(crate) payload: Bytes,
+    /// JSON, decoded.
+    pub(crate) client_context: Option<String>,
+    pub(crate) tenant_id: Option<Arc<str>>,
+    /// Whether the end carries the log's tail.
+    pub(crate) tail: bool,
+}
+
+/// Invokes a function; returns when its answer begins. The parts of the answer come as the function makes them: chunks
+/// of payload, and how it ended.
+pub(crate) async fn stream(
+    control: &Control,
+    context: &RequestContext,
+    target: &Target,
+    invocation: StreamedInvocation,
+) -> Result<StreamedAnswer, ApiError> {
+    let make = |handle: &VersionHandle| Invocation {
+        request_id: context.request_id,
+        payload: invocation.payload.clone(),
+        invoked_arn: target.arn(),
+        client_context: invocation.client_context.clone(),
+        tenant_id: invocation.tenant_id.clone(),
+        trace_id: Some(trace(control, context, handle)),
+        tail: invocation.tail,
+    };
+    let ran = run::<Streamed>(control, target, invocation.tenant_id.as_deref(), make).await;
+    let (version, (response, permit)) = ran.map_err(Failure::into_error)?;
+    Ok(StreamedAnswer { executed_version: version.version.to_string(), response, _permit: permit })
+}
+
+/// The answer of a function that is invoked by [`stream`].
+#[derive(Debug)]
+pub struct StreamedAnswer {
+    executed_version: String,
+    response: ResponseStream,
+    /// The invocation counts while its answer lasts.
+    _permit: Permit,
+}
+
+impl StreamedAnswer {
+    /// The version that answers.
+    pub fn executed_version(&self) -> &str {
+        &self.executed_version
+    }
+
+    /// What answers.
+    pub fn response(&self) -> &ResponseStream {
+        &self.response
+    }
+}
+
+impl Stream for StreamedAnswer {
+    type Item = Part;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Part>> {
+        Pin::new(&mut self.response).poll_next(context)
+    }
+}
+
+/// The payload of a synchronous invocation: an empty object if there is none.
+pub(crate) fn checked_payload(
+    control: &Control,
+    context: &RequestContext,
+    payload: Option<Bytes>,
+) -> Result<Bytes, ApiError> {
+    let payload = payload.unwrap_or_else(|| Bytes::from_static(b"{}"));
+    let limit = control.config().limits.request_payload;
+    if payload.len() > limit {
+        return Err(request_too_large(context.operation.unwrap_or(Operation::Invoke), limit));
+    }
+    Ok(payload)
 }
 
 pub(crate) async fn invoke_async(
@@ -149,7 +226,7 @@ pub(crate) async fn attempt(
         trace_id: Some(event.trace.clone()),
         tail: false,
     };
-    let (version, completed) = run(control, target, event.tenant_id.as_deref(), make).await?;
+    let (version, completed) = run::<Whole>(control, target, event.tenant_id.as_deref(), make).await?;
     Ok((version.version, completed.outcome))
 }
 
@@ -174,25 +251,67 @@ impl Failure {
     }
 }
 
+/// How an answer is taken.
+trait Taking {
+    type Answer;
+
+    /// The invocation counts against its function's concurrency while the permit lives.
+    fn take(
+        handle: &VersionHandle,
+        invocation: Invocation,
+        permit: Permit,
+    ) -> impl Future<Output = Result<Self::Answer, InvokeError>> + Send;
+}
+
+/// When the function has ended.
+struct Whole;
+
+impl Taking for Whole {
+    type Answer = Completed;
+
+    async fn take(
+        handle: &VersionHandle,
+        invocation: Invocation,
+        _permit: Permit,
+    ) -> Result<Completed, InvokeError> {
+        handle.invoke(invocation).await
+    }
+}
+
+/// As the function makes it.
+struct Streamed;
+
+impl Taking for Streamed {
+    type Answer = (ResponseStream, Permit);
+
+    async fn take(
+        handle: &VersionHandle,
+        invocation: Invocation,
+        permit: Permit,
+    ) -> Result<Self::Answer, InvokeError> {
+        Ok((handle.stream(invocation).await?, permit))
+    }
+}
+
 /// Runs the version that is meant, with what is made for its environments.
-async fn run(
+async fn run<T: Taking>(
     control: &Control,
     target: &Target,
     tenant: Option<&str>,
     make: impl Fn(&VersionHandle) -> Invocation,
-) -> Result<(Arc<Version>, Completed), Failure> {
+) -> Result<(Arc<Version>, T::Answer), Failure> {
     // A version that is replaced or deleted between the look at the state and its use is looked for again.
     loop {
         let Picked { version, permit } = control.pick(target)?;
-        let _permit =
+        let permit =
             permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
         let Some(handle) = environments(control, target, tenant, &version)? else { continue };
         let invocation = make(handle);
         if let Some(header) = &invocation.trace_id {
             recursion::check(control, &target.key, handle.repetitions(header))?;
         }
-        match handle.invoke(invocation).await {
-            Ok(completed) => return Ok((version, completed)),
+        match T::take(handle, invocation, permit).await {
+            Ok(answer) => return Ok((version, answer)),
             Err(InvokeError::Retired) => {}
             Err(error @ InvokeError::ShuttingDown) => return Err(Failure::ShuttingDown(error)),
             Err(error) => return Err(refusal(control, target, &version, error).await.into()),
@@ -304,7 +423,7 @@ fn resolve<'a>(
     })
 }
 
-fn decode_client_context(encoded: &str) -> Result<String, ApiError> {
+pub(crate) fn decode_client_context(encoded: &str) -> Result<String, ApiError> {
     let invalid = || {
         ApiError::new(
             ErrorKind::InvalidRequestContent,

@@ -47,6 +47,7 @@ use hothouse_api::{ApiError, Lambda, RequestContext, generated::*};
 
 pub use config::{ControlConfig, Limits};
 pub use control::{Control, FunctionSummary, OpenError, Ports};
+pub use invoke::StreamedAnswer;
 
 /// Says which function does an operation's work. One that changes something takes its input and outlives its caller,
 /// one that only reads borrows it.

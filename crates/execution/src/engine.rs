@@ -36,6 +36,10 @@ pub struct EngineConfig {
     pub concurrency: usize,
     /// Bytes of a buffered response (AWS: 6 MB and 100 bytes).
     pub response_limit: usize,
+    /// Bytes of a streamed response (AWS: 200 MB).
+    pub streamed_response_limit: usize,
+    /// Whether a streamed response has the bandwidth that AWS gives it: 6 MB at once, then 2 MB per second.
+    pub shape_streamed_responses: bool,
     /// An idle environment's processes are stopped until the next event, as on AWS.
     pub freeze: bool,
     /// The answer of an invocation is held back for so long after the runtime asked for the next event, so that its log
@@ -52,6 +56,8 @@ impl Default for EngineConfig {
             startup_timeout: Duration::from_secs(20),
             concurrency: 1000,
             response_limit: 6_291_556,
+            streamed_response_limit: 209_715_200,
+            shape_streamed_responses: false,
             freeze: true,
             post_invoke_wait: Duration::ZERO,
             debug: DebugMode::Off,

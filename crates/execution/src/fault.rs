@@ -44,6 +44,15 @@ pub enum ExitStatus {
 }
 
 impl Fault {
+    /// The type of a response that broke off.
+    pub(crate) const TRUNCATED: &'static str = "Runtime.TruncatedResponse";
+
+    /// Whether the process is gone, or the connection on which it answered.
+    pub(crate) fn ends_process(&self) -> bool {
+        matches!(self.error_type.as_str(), Self::TRUNCATED | "Runtime.ExitError" | "Runtime.OutOfMemory")
+            && self.document.is_none()
+    }
+
     /// The runtime process ended without being asked to.
     pub fn exited(exit: Exit) -> Fault {
         let message = match exit.status {

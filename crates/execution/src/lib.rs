@@ -14,6 +14,7 @@ mod lineage;
 mod logs;
 mod pool;
 pub mod ports;
+pub mod response;
 mod runtime_api;
 pub mod runtimes;
 pub mod spec;

@@ -21,6 +21,7 @@ use crate::{
     environment::{self, InitializationType, state::Job},
     executor::StartError,
     invocation::{Completed, Invocation, InvokeError},
+    response::{Reply, ResponseStream},
     spec::FunctionSpec,
     tenants::Tenants,
 };
@@ -35,6 +36,7 @@ pub(crate) struct Idle {
 
 /// What an idle environment is told.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a box would cost every invocation")]
 pub(crate) enum Order {
     /// Work on this.
     Invoke(Job),
@@ -238,7 +240,7 @@ impl Pool {
         let mut queue = self.lock();
         if queue.retired {
             drop(queue);
-            let _ = job.reply.send(Err(InvokeError::Retired));
+            job.reply.refuse(InvokeError::Retired);
             return;
         }
         while let Some(idle) = queue.take_idle() {
@@ -339,7 +341,7 @@ impl Pool {
         let job = if queue.waiting.len() > queue.starting { queue.waiting.pop_front() } else { None };
         drop(queue);
         if let Some(job) = job {
-            let _ = job.reply.send(Err(error));
+            job.reply.refuse(error);
         }
     }
 
@@ -428,14 +430,30 @@ impl VersionHandle {
     /// # Errors
     /// Throttling, retirement and our own failures; what goes wrong in the function is an `Outcome`.
     pub async fn invoke(&self, invocation: Invocation) -> Result<Completed, InvokeError> {
-        let permit = self.pool.engine.permit()?;
         let (reply, answer) = oneshot::channel();
+        self.submit(invocation, Reply::Whole(reply))?;
+        answer.await.unwrap_or(Err(InvokeError::Lost))
+    }
+
+    /// As [`VersionHandle::invoke`], but the answer begins when the function's does, and comes as it is made. A caller
+    /// that reads slowly holds the function up; one that goes away does not cancel the run.
+    ///
+    /// # Errors
+    /// As [`VersionHandle::invoke`].
+    pub async fn stream(&self, invocation: Invocation) -> Result<ResponseStream, InvokeError> {
+        let (reply, answer) = oneshot::channel();
+        self.submit(invocation, Reply::Streamed(reply))?;
+        answer.await.unwrap_or(Err(InvokeError::Lost))
+    }
+
+    fn submit(&self, invocation: Invocation, reply: Reply) -> Result<(), InvokeError> {
+        let permit = self.pool.engine.permit()?;
         let pool = match &invocation.tenant_id {
             None => self.pool.clone(),
             Some(tenant) => self.tenants.pool(tenant)?,
         };
         pool.submit(Job { invocation, reply, permit });
-        answer.await.unwrap_or(Err(InvokeError::Lost))
+        Ok(())
     }
 
     /// Keeps so many environments started (AWS: provisioned concurrency): they are used first, never stopped for

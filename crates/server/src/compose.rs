@@ -197,6 +197,8 @@ impl Service {
                 freeze: config.freeze,
                 post_invoke_wait: config.post_invoke_wait,
                 response_limit: config.limits.max_function_payload_size as usize,
+                streamed_response_limit: config.limits.max_streamed_response_size as usize,
+                shape_streamed_responses: config.shape_streamed_responses,
                 concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
                 debug,
             },

@@ -70,6 +70,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) network: Network,
     /// Whether idle environments stand still.
     pub(crate) freeze: bool,
+    /// Streamed answers have AWS's bandwidth.
+    pub(crate) shape_streamed_responses: bool,
     /// Whether functions have the share of CPUs that their memory size buys.
     pub(crate) cpu_limit: bool,
     /// Environments over all functions; also bounds what one burst may start.
@@ -157,6 +159,8 @@ pub(crate) struct Limits {
     pub(crate) max_function_envvar_size: u64,
     /// A synchronous invocation's event, and its answer.
     pub(crate) max_function_payload_size: u64,
+    /// An answer that is streamed.
+    pub(crate) max_streamed_response_size: u64,
     /// MB of memory of one function.
     pub(crate) memory_size: u32,
 }
@@ -396,6 +400,7 @@ impl Configuration {
             post_invoke_wait: self.one("post-invoke-wait", values::duration)?,
             function_user: self.one("function-user", values::user_name)?,
             freeze: self.one("freeze", values::boolean)?,
+            shape_streamed_responses: self.one("shape-streamed-responses", values::boolean)?,
             cpu_limit: self.one("cpu-limit", values::boolean)?,
             inject_aws_endpoint: self.one("inject-aws-endpoint", values::boolean)?,
             synchronous_create: self.one("synchronous-create", values::boolean)?,
@@ -417,6 +422,7 @@ impl Configuration {
                 create_function_request_size: self.one("limit-create-function-request-size", values::size)?,
                 max_function_envvar_size: self.one("limit-max-function-envvar-size", values::size)?,
                 max_function_payload_size: self.one("limit-max-function-payload-size", values::size)?,
+                max_streamed_response_size: self.one("limit-max-streamed-response-size", values::size)?,
                 memory_size: self.one("limit-memory-size", values::count)?,
             },
             isolation: self.one("isolation", values::isolation)?,

@@ -14,7 +14,7 @@ pub(crate) fn generate(model: &Model) -> String {
     out.push_str(
         "use std::collections::BTreeMap;\n\nuse bytes::Bytes;\nuse serde::{Deserialize, Serialize};\n\n",
     );
-    out.push_str("use crate::{blob, enumeration::enumeration, event_stream, timestamp::Timestamp};\n\n");
+    out.push_str("use crate::{blob, enumeration::enumeration, event_stream::{self, EventStream}, timestamp::Timestamp};\n\n");
     for (name, shape) in &model.shapes {
         match &shape.kind {
             Kind::Structure(structure) if structure.exception.is_some() => {}
@@ -40,7 +40,10 @@ fn structure(out: &mut String, model: &Model, name: &str, structure: &Structure)
     let default = if has_default(model, name) { "Default, " } else { "" };
     let page = page(model, name);
     writeln!(out, "/// <https://docs.aws.amazon.com/lambda/latest/api/API_{page}.html>").expect(INFALLIBLE);
-    writeln!(out, "#[derive(Debug, Clone, PartialEq, {default}Serialize, Deserialize)]").expect(INFALLIBLE);
+    // A stream is there once, and cannot be looked at without taking it.
+    let streams = structure.members.iter().any(|member| is_event_stream(model, &member.shape));
+    let value = if streams { "" } else { "Clone, PartialEq, " };
+    writeln!(out, "#[derive(Debug, {value}{default}Serialize, Deserialize)]").expect(INFALLIBLE);
     if structure.members.is_empty() {
         writeln!(out, "pub struct {rust_name} {{}}\n").expect(INFALLIBLE);
         return;
@@ -170,7 +173,7 @@ fn describe(member: &Member, shape: &Shape) -> String {
 pub(crate) fn rust_type(model: &Model, name: &str) -> String {
     match &model.shape(name).kind {
         Kind::Structure(structure) if structure.event_stream => {
-            format!("Vec<{}>", overrides::rust_name(name))
+            format!("EventStream<{}>", overrides::rust_name(name))
         }
         Kind::Structure(_) | Kind::Enum(_) => overrides::rust_name(name).to_owned(),
         Kind::List(member) => format!("Vec<{}>", rust_type(model, member)),

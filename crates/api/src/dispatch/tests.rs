@@ -68,12 +68,12 @@ impl Lambda for Echo {
             status_code: Some(200),
             executed_version: Some("7".to_owned()),
             event_stream: input.invocation_type.is_none().then(|| {
-                vec![
+                crate::event_stream::EventStream::new(futures_util::stream::iter([
                     InvokeWithResponseStreamResponseEvent::PayloadChunk(InvokeResponseStreamUpdate {
                         payload: input.payload,
                     }),
                     InvokeWithResponseStreamResponseEvent::InvokeComplete(complete),
-                ]
+                ]))
             }),
             response_stream_content_type: None,
         })
@@ -120,6 +120,7 @@ fn context() -> RequestContext {
         service: None,
         trace_id: None,
         trace: Default::default(),
+        failed: Default::default(),
     }
 }
 
@@ -147,14 +148,19 @@ fn send_with(
         request = request.header(*name, *value);
     }
     let (parts, ()) = request.body(()).unwrap().into_parts();
-    ready(dispatch(service, context(), &BodyLimits::default(), &parts, body))
+    whole(dispatch(service, context(), &BodyLimits::default(), &parts, body))
+}
+
+fn whole(answer: impl Future<Output = Response<Body>>) -> Response<Bytes> {
+    let (parts, body) = ready(answer).into_parts();
+    Response::from_parts(parts, ready(body.collect()).unwrap())
 }
 
 fn document(response: &Response<Bytes>) -> Value {
     serde_json::from_slice(response.body()).unwrap()
 }
 
-fn header<'a>(response: &'a Response<Bytes>, name: &str) -> Option<&'a str> {
+fn header<'a, B>(response: &'a Response<B>, name: &str) -> Option<&'a str> {
     response.headers().get(name).map(|value| value.to_str().unwrap())
 }
 
@@ -538,7 +544,7 @@ proptest! {
             }
         }
         let (parts, ()) = request.into_parts();
-        let response = ready(dispatch(&Nothing, context(), &BodyLimits::default(), &parts, body.into()));
+        let response = whole(dispatch(&Nothing, context(), &BodyLimits::default(), &parts, body.into()));
         prop_assert!(response.status().is_client_error() || response.status() == 501);
         prop_assert!(serde_json::from_slice::<Value>(response.body()).is_ok());
         prop_assert!(response.headers().contains_key(header::CONTENT_TYPE));

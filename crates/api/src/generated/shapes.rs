@@ -7,7 +7,12 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
-use crate::{blob, enumeration::enumeration, event_stream, timestamp::Timestamp};
+use crate::{
+    blob,
+    enumeration::enumeration,
+    event_stream::{self, EventStream},
+    timestamp::Timestamp,
+};
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_AcceleratorConfig.html>
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -2814,7 +2819,7 @@ pub struct InvokeWithResponseStreamRequest {
 }
 
 /// <https://docs.aws.amazon.com/lambda/latest/api/API_InvokeWithResponseStream.html>
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub struct InvokeWithResponseStreamResponse {
     /// `StatusCode`, the status.
     #[serde(skip)]
@@ -2824,7 +2829,7 @@ pub struct InvokeWithResponseStreamResponse {
     pub executed_version: Option<String>,
     /// `EventStream`, the body.
     #[serde(skip)]
-    pub event_stream: Option<Vec<InvokeWithResponseStreamResponseEvent>>,
+    pub event_stream: Option<EventStream<InvokeWithResponseStreamResponseEvent>>,
     /// `ResponseStreamContentType`, header `Content-Type`.
     #[serde(skip)]
     pub response_stream_content_type: Option<String>,

@@ -192,9 +192,12 @@ impl Service {
             service: self.caller_service.clone().map(Box::new),
             trace_id: None,
             trace: Default::default(),
+            failed: Default::default(),
         };
         let (parts, body) = request.into_parts();
-        dispatch(&self.control, context, &BodyLimits::default(), &parts, body.into()).await
+        let answer = dispatch(&self.control, context, &BodyLimits::default(), &parts, body.into()).await;
+        let (parts, body) = answer.into_parts();
+        Response::from_parts(parts, body.collect().await.unwrap())
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {

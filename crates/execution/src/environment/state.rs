@@ -31,8 +31,9 @@ use crate::{
     executor::StartError,
     extensions::ShutdownReason,
     fault::{Exit, Fault},
-    invocation::{Completed, Invocation, InvokeError, Outcome},
+    invocation::{Invocation, InvokeError},
     logs::platform::{Line, Phase, ResponseTiming, Status, Timing},
+    response::{End as ResponseEnd, Failure, Produced, Reply, ResponseStream},
 };
 
 mod ending;
@@ -51,9 +52,6 @@ pub(crate) struct Job {
     pub(crate) reply: Reply,
     pub(crate) permit: Permit,
 }
-
-/// Where the answer to a [`Job`] goes. Lives in exactly one place, so answering twice cannot be written.
-pub(crate) type Reply = oneshot::Sender<Result<Completed, InvokeError>>;
 
 #[derive(Debug)]
 pub(crate) enum State {
@@ -144,7 +142,7 @@ pub(crate) struct Settled {
     init: Option<Duration>,
     status: Status,
     /// With `LogType=Tail` the answer waits for the REPORT line.
-    held: Option<(Reply, Outcome)>,
+    held: Option<(Reply, Produced)>,
 }
 
 #[derive(Debug)]
@@ -153,7 +151,9 @@ pub(crate) enum Event {
     Invoke(Job),
     /// The runtime waits in `next` for an event that it has not been given yet, and so does every extension.
     Parked,
-    /// `POST …/response`; the Runtime API checked that the id is the current one.
+    /// A response began whose caller takes it as it comes; its end follows, as any response.
+    Begun { stream: ResponseStream, end: oneshot::Sender<ResponseEnd> },
+    /// `POST …/response`; the Runtime API checked that the id is the current one. Empty if it was streamed.
     Response(Bytes),
     /// `POST …/error`, or a streamed response that ended in an error.
     Failure(Fault),
@@ -205,8 +205,10 @@ pub(crate) enum Action {
     FailStart(Arc<StartError>),
     /// Hand the current job's event to the runtime that is parked in `next`.
     Deliver,
-    /// Answer the caller.
-    Complete(Reply, Result<Outcome, InvokeError>),
+    /// Tell the caller that the answer begins.
+    Begin(oneshot::Sender<Result<ResponseStream, InvokeError>>, ResponseStream),
+    /// Answer the caller, or end the answer.
+    Complete(Reply, Result<Produced, InvokeError>),
     /// Write a platform line to the log.
     Log(Line),
 }
@@ -394,15 +396,34 @@ pub(crate) fn step(
         }
 
         // --- the invocation ---------------------------------------------------------------------------------
+        // The response begins, and the invocation goes on until it has ended: by the same rules as one that is
+        // answered whole, the function's timeout included.
+        (
+            Busy {
+                run:
+                    Running {
+                        job: Job { reply: Reply::Streamed(caller), invocation, permit },
+                        begun,
+                        delivered,
+                        init,
+                    },
+                until,
+            },
+            Event::Begun { stream, end },
+        ) => {
+            let job = Job { invocation, reply: Reply::Begun(end), permit };
+            let run = Running { job, begun, delivered, init };
+            (Busy { run, until }, vec![Action::Begin(caller, stream)])
+        }
         // Busy ── Response ──> Settling: the caller has its answer, but the runtime has not asked for more.
         (Busy { run, until }, Event::Response(body)) => {
-            let (run, actions) = settle(run, Outcome::Success(body), Status::Success, limits, now);
+            let (run, actions) = settle(run, Produced::Success(body), Status::Success, limits, now);
             (Settling { run, until, parked: false }, actions)
         }
         (Busy { run, until }, Event::Failure(fault)) => {
-            let payload = fault.payload(&run.job.invocation.request_id);
+            let failure = told(&run, &fault);
             let status = Status::HandlerError { error_type: fault.error_type };
-            let (run, actions) = settle(run, Outcome::Error(payload), status, limits, now);
+            let (run, actions) = settle(run, Produced::Failed(failure), status, limits, now);
             (Settling { run, until, parked: false }, actions)
         }
         // Busy ── Exited ──> Idle cold: the crash is the answer; the environment itself lives on.
@@ -487,6 +508,7 @@ fn refuse(state: State, event: Event) -> (State, Result<Vec<Action>, Refused>) {
     let (event, job) = match event {
         Event::Invoke(job) => ("invoke", Some(job)),
         Event::Parked => ("next", None),
+        Event::Begun { .. } => ("response begins", None),
         Event::Response(_) => ("response", None),
         Event::Failure(_) => ("error", None),
         Event::InitError(_) => ("init error", None),
@@ -608,43 +630,53 @@ fn stop(mut actions: Vec<Action>, limits: &Limits, now: Instant) -> (State, Vec<
 /// The runtime answered: the caller hears it now, or later if it is to see a log that is complete.
 fn settle(
     run: Running,
-    outcome: Outcome,
+    produced: Produced,
     status: Status,
     limits: &Limits,
     now: Instant,
 ) -> (Settled, Vec<Action>) {
     let Running { job: Job { invocation, reply, permit }, begun, delivered, init } = run;
-    let (Outcome::Success(body) | Outcome::Error(body)) = &outcome;
+    let produced_bytes = produced.length();
     let mut settled = Settled {
         request: invocation,
         _permit: permit,
         begun,
         delivered,
         answered: now,
-        produced_bytes: body.len() as u64,
+        produced_bytes,
         init,
         status,
         held: None,
     };
     if settled.request.tail || !limits.post_invoke_wait.is_zero() {
-        settled.held = Some((reply, outcome));
+        settled.held = Some((reply, produced));
         (settled, vec![])
     } else {
-        (settled, vec![Action::Complete(reply, Ok(outcome))])
+        (settled, vec![Action::Complete(reply, Ok(produced))])
     }
 }
 
 /// The invocation ended without an answer of the runtime. Its log is complete before the caller hears of it.
 fn failed(run: Running, fault: &Fault, now: Instant) -> Vec<Action> {
+    let failure = told(&run, fault);
     let Running { job: Job { invocation, reply, .. }, begun, delivered, init } = run;
-    let outcome = Outcome::Error(fault.payload(&invocation.request_id));
     let timing = Timing { duration: now - delivered, response: None };
     vec![
         Action::Log(Line::runtime_done(&invocation, Status::of(fault), timing, 0)),
         Action::Log(Line::end(&invocation)),
         Action::Log(Line::report(invocation, now - begun, init, Status::of(fault))),
-        Action::Complete(reply, Ok(outcome)),
+        Action::Complete(reply, Ok(Produced::Failed(failure))),
     ]
+}
+
+/// What the caller hears of a fault.
+fn told(run: &Running, fault: &Fault) -> Failure {
+    // Whether the response broke off or the process did is seen in either order: the caller hears the same.
+    if matches!(run.job.reply, Reply::Begun(_)) && fault.ends_process() {
+        return Failure { error_type: Fault::TRUNCATED.to_owned(), document: Bytes::new() };
+    }
+    let document = fault.payload(&run.job.invocation.request_id);
+    Failure { error_type: fault.error_type.clone(), document }
 }
 
 impl Settled {
@@ -669,7 +701,7 @@ impl Settled {
         let status = status.unwrap_or(self.status);
         actions.push(Action::Log(Line::end(&self.request)));
         actions.push(Action::Log(Line::report(self.request, now - self.begun, self.init, status)));
-        actions.extend(self.held.map(|(reply, outcome)| Action::Complete(reply, Ok(outcome))));
+        actions.extend(self.held.map(|(reply, produced)| Action::Complete(reply, Ok(produced))));
         actions
     }
 }

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     executor::{Created, Instance, Launch, Runtime, StartError},
     fault::{Exit, ExitStatus},
-    invocation::{Completed, InvokeError},
+    invocation::InvokeError,
     logs::{
         Drained, EnvironmentLog, Read, Source,
         platform::{Line, Phase, Status as LineStatus},
@@ -286,7 +286,7 @@ impl Task {
                     self.connections.spawn(runtime_api::serve(
                         Box::new(stream),
                         self.calls_in.clone(),
-                        self.response_limit(),
+                        self.body_limits(),
                     ));
                 }
                 Woken::Connection(Err(error)) => {
@@ -307,7 +307,7 @@ impl Task {
             // The token may have been used after the last look.
             orders.close();
             if let Ok(Order::Invoke(job)) = orders.try_recv() {
-                let _ = job.reply.send(Err(InvokeError::ShuttingDown));
+                job.reply.refuse(InvokeError::ShuttingDown);
             }
         }
         self.connections.shutdown().await;
@@ -330,7 +330,7 @@ impl Task {
                 Err(refused) => {
                     tracing::debug!(environment = %self.shared.id, "{refused}");
                     if let Some(job) = refused.job {
-                        let _ = job.reply.send(Err(InvokeError::ShuttingDown));
+                        job.reply.refuse(InvokeError::ShuttingDown);
                     }
                     return;
                 }
@@ -367,12 +367,12 @@ impl Task {
                         self.tell_extensions();
                         self.deliver();
                     }
-                    Action::Complete(reply, outcome) => {
-                        let completed =
-                            outcome.map(|outcome| Completed { outcome, log_tail: self.log.tail() });
+                    Action::Begin(caller, stream) => {
                         // A caller that went away does not need the answer.
-                        let _ = reply.send(completed);
+                        let _ = caller.send(Ok(stream));
                     }
+                    Action::Complete(reply, Ok(produced)) => reply.complete(produced, self.log.tail()),
+                    Action::Complete(reply, Err(error)) => reply.refuse(error),
                     Action::Log(line) => self.write_line(&line),
                 }
             }
@@ -397,7 +397,7 @@ impl Task {
                     self.connections.spawn(runtime_api::serve(
                         connection,
                         self.calls_in.clone(),
-                        self.response_limit(),
+                        self.body_limits(),
                     ));
                 }
                 None

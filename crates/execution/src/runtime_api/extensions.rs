@@ -37,7 +37,7 @@ pub(super) async fn call(
     // Read in any case: the next request stands behind the body.
     let body = match routes::read(body, limit).await {
         Body::Whole(body) => body,
-        problem => return Err(routes::unreadable(&problem, limit)),
+        problem => return Err(routes::unreadable(&problem)),
     };
     let call = match path {
         "register" => register(headers, &body),

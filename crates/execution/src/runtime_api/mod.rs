@@ -7,11 +7,12 @@
 mod extensions;
 mod routes;
 mod session;
+mod streaming;
 
 use bytes::Bytes;
 use http::{Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
 pub(crate) use extensions::registered;
@@ -25,6 +26,11 @@ pub(crate) enum Call {
     Next(Reply),
     /// `POST /runtime/invocation/{id}/response`.
     Response { id: String, body: Body, reply: Reply },
+    /// A `/response` that the runtime streams begins. Answered with the place for its chunks if they are passed on as
+    /// they come; else it is read whole, as any response.
+    Begin { id: String, content_type: Option<String>, place: oneshot::Sender<Option<mpsc::Sender<Bytes>>> },
+    /// A response whose chunks were passed on has ended.
+    End { id: String, body: Body, reply: Reply },
     /// `POST /runtime/invocation/{id}/error`.
     Error { id: String, report: ErrorReport, reply: Reply },
     /// `POST /runtime/init/error`.
@@ -54,14 +60,26 @@ pub(crate) enum ExtensionCall {
 /// The place for an HTTP answer.
 pub(crate) type Reply = oneshot::Sender<Response<Full<Bytes>>>;
 
+/// The largest bodies that are accepted, in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    /// Of reports, and of responses that are read whole.
+    pub(crate) buffered: usize,
+    /// Of responses that are passed on as they come.
+    pub(crate) streamed: usize,
+    /// Whether those have AWS's bandwidth.
+    pub(crate) shaped: bool,
+}
+
 /// The body of a `/response`, as it arrived.
 #[derive(Debug)]
 pub(crate) enum Body {
+    /// Empty if its chunks were passed on.
     Whole(Bytes),
     /// A streamed response that ended with error trailers.
     Failed(ErrorReport),
     /// More than the limit.
-    TooLarge,
+    TooLarge { limit: usize },
     /// The connection ended before the body did.
     Truncated,
     /// `Lambda-Runtime-Function-Response-Mode` has a value that does not exist.

@@ -3,24 +3,25 @@
 use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Body, Call, ErrorReport, Refusal, extensions};
+use super::{Body, BodyLimits, Call, ErrorReport, Refusal, extensions, streaming};
 use crate::executor::Connection;
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
+const STREAMING: &[u8] = b"streaming";
 
 /// Serves one connection of a runtime until it closes.
-pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>, limit: usize) {
+pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>, limits: BodyLimits) {
     let service = service_fn(move |request| {
         let calls = calls.clone();
-        async move { Ok::<_, Infallible>(answer(request, &calls, limit).await) }
+        async move { Ok::<_, Infallible>(answer(request, &calls, limits).await) }
     });
     let served = http1::Builder::new()
         .pipeline_flush(true)
@@ -32,13 +33,21 @@ pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>, lim
     }
 }
 
-/// `limit` is the largest body that is accepted, in bytes.
 async fn answer(
     request: Request<Incoming>,
     calls: &mpsc::Sender<Call>,
-    limit: usize,
+    limits: BodyLimits,
 ) -> Response<Full<Bytes>> {
-    let (parts, body) = request.into_parts();
+    let (parts, mut body) = request.into_parts();
+    if parts.headers.get(RESPONSE_MODE).is_some_and(|mode| mode.as_bytes() == STREAMING)
+        && let Some(id) = responded(&parts)
+    {
+        match streaming::answer(id, &parts.headers, body, calls, limits).await {
+            Ok(response) => return response,
+            Err(unread) => body = unread,
+        }
+    }
+    let limit = limits.buffered;
     let (reply, response) = oneshot::channel();
     let path = parts.uri.path();
     let (call, place) = if let Some(rest) = path.strip_prefix("/2018-06-01/runtime/") {
@@ -49,7 +58,7 @@ async fn answer(
             ("invocation/next", &Method::GET) => Call::Next(reply),
             ("init/error", &Method::POST) => match read(body, limit).await {
                 Body::Whole(document) => Call::InitError { report: report(&parts.headers, document), reply },
-                problem => return unreadable(&problem, limit),
+                problem => return unreadable(&problem),
             },
             ("invocation/next" | "init/error", _) => return empty(StatusCode::METHOD_NOT_ALLOWED),
             (rest, method) => match rest.strip_prefix("invocation/").and_then(|rest| rest.split_once('/')) {
@@ -61,7 +70,7 @@ async fn answer(
                     // Read in any case: the next request stands behind the body.
                     let body = read(body, limit).await;
                     let body = match parts.headers.get(RESPONSE_MODE).map(|mode| mode.as_bytes()) {
-                        None | Some(b"" | b"streaming") => body,
+                        None | Some(b"" | STREAMING) => body,
                         Some(mode) => Body::InvalidMode(String::from_utf8_lossy(mode).into_owned()),
                     };
                     Call::Response { id, body, reply }
@@ -73,7 +82,7 @@ async fn answer(
                             let report = report(&parts.headers, without_cause(&parts.headers, document));
                             Call::Error { id, report, reply }
                         }
-                        problem => return unreadable(&problem, limit),
+                        problem => return unreadable(&problem),
                     }
                 }
                 _ => return not_found(),
@@ -95,8 +104,14 @@ async fn answer(
     response.await.unwrap_or_else(|_| going_away())
 }
 
+/// The invocation that a request answers.
+fn responded(parts: &Parts) -> Option<&str> {
+    let rest = parts.uri.path().strip_prefix("/2018-06-01/runtime/invocation/")?;
+    rest.strip_suffix("/response").filter(|_| parts.method == Method::POST)
+}
+
 /// The environment is going away, and the process behind this connection with it.
-fn going_away() -> Response<Full<Bytes>> {
+pub(super) fn going_away() -> Response<Full<Bytes>> {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error").response()
 }
 
@@ -127,21 +142,21 @@ pub(super) async fn read(mut body: Incoming, limit: usize) -> Body {
             Err(frame) => trailers = frame.into_trailers().ok().or(trailers),
         }
     }
-    if let Some(trailers) = trailers
-        && let Some(error_type) = trailers.get(ERROR_TYPE)
-    {
-        let document =
-            trailers.get(ERROR_BODY).and_then(|value| decode_base64(value.as_bytes())).unwrap_or_default();
-        return Body::Failed(ErrorReport {
-            error_type: String::from_utf8_lossy(error_type.as_bytes()).into_owned(),
-            document: Bytes::from(document),
-        });
+    if let Some(report) = trailers.as_ref().and_then(told_by_trailers) {
+        return Body::Failed(report);
     }
     if length > limit {
-        return Body::TooLarge;
+        return Body::TooLarge { limit };
     }
     // The usual payload came in one piece and goes on as it is.
     Body::Whole(first.unwrap_or_else(|| collected.freeze()))
+}
+
+/// What went wrong with a response that has begun stands behind it.
+pub(super) fn told_by_trailers(trailers: &HeaderMap) -> Option<ErrorReport> {
+    let error_type = String::from_utf8_lossy(trailers.get(ERROR_TYPE)?.as_bytes()).into_owned();
+    let document = trailers.get(ERROR_BODY).and_then(|value| decode_base64(value.as_bytes()));
+    Some(ErrorReport { error_type, document: document.unwrap_or_default().into() })
 }
 
 fn report(headers: &HeaderMap, document: Bytes) -> ErrorReport {
@@ -186,9 +201,9 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }
 
-pub(super) fn unreadable(problem: &Body, limit: usize) -> Response<Full<Bytes>> {
-    match problem {
-        Body::TooLarge => too_large(limit),
+pub(super) fn unreadable(problem: &Body) -> Response<Full<Bytes>> {
+    match *problem {
+        Body::TooLarge { limit } => too_large(limit),
         Body::Whole(_) | Body::Failed(_) | Body::Truncated | Body::InvalidMode(_) => truncated(),
     }
 }

@@ -15,6 +15,8 @@ pub(crate) enum Session {
     Ready,
     /// Has an event.
     Running,
+    /// Streams its answer.
+    Responding,
     /// Has answered; `next` is due.
     ResponseSent,
 }
@@ -24,6 +26,10 @@ pub(crate) enum Session {
 pub(crate) enum Transition {
     Next,
     Response,
+    /// A response begins that is passed on as it comes.
+    Begin,
+    /// It has ended.
+    End,
     Error,
     InitError,
 }
@@ -37,15 +43,32 @@ impl Session {
             }
             // The same event again.
             (Session::Running, Transition::Next) => Ok(Session::Running),
-            (Session::Running, Transition::Response | Transition::Error) => Ok(Session::ResponseSent),
+            (Session::Running, Transition::Response | Transition::Error)
+            | (Session::Responding, Transition::End) => Ok(Session::ResponseSent),
+            (Session::Running, Transition::Begin) => Ok(Session::Responding),
             (Session::Started, Transition::InitError) => Ok(Session::InitError),
             (Session::InitError, _)
-            | (Session::Started, Transition::Response | Transition::Error)
+            | (
+                Session::Started,
+                Transition::Response | Transition::Begin | Transition::End | Transition::Error,
+            )
             | (
                 Session::Ready | Session::ResponseSent,
-                Transition::Response | Transition::Error | Transition::InitError,
+                Transition::Response
+                | Transition::Begin
+                | Transition::End
+                | Transition::Error
+                | Transition::InitError,
             )
-            | (Session::Running, Transition::InitError) => {
+            | (Session::Running, Transition::End | Transition::InitError)
+            | (
+                Session::Responding,
+                Transition::Next
+                | Transition::Response
+                | Transition::Begin
+                | Transition::Error
+                | Transition::InitError,
+            ) => {
                 let message = format!(
                     "State transition from {} to {} failed for runtime. Error: State transition is not allowed",
                     self.name(),
@@ -62,6 +85,7 @@ impl Session {
             Session::InitError => "InitError",
             Session::Ready => "Ready",
             Session::Running => "Running",
+            Session::Responding => "InvocationResponse",
             Session::ResponseSent => "RuntimeResponseSentState",
         }
     }
@@ -71,7 +95,8 @@ impl Transition {
     fn target(self) -> &'static str {
         match self {
             Transition::Next => "Ready",
-            Transition::Response => "InvocationResponse",
+            Transition::Response | Transition::Begin => "InvocationResponse",
+            Transition::End => "RuntimeResponseSentState",
             Transition::Error => "InvocationErrorResponse",
             Transition::InitError => "InitError",
         }

@@ -301,6 +301,14 @@ pub(crate) static SETTINGS: &[Setting] = &[
         )
     },
     Setting {
+        default: &["off"],
+        ..service(
+            "shape-streamed-responses",
+            "on|off",
+            "Give streamed answers AWS's bandwidth: 6 MB at once, then 2 MB per second",
+        )
+    },
+    Setting {
         default: &["on"],
         ..service(
             "cpu-limit",
@@ -387,6 +395,10 @@ pub(crate) static SETTINGS: &[Setting] = &[
         default: &["6291556"],
         aliases: &[same("LAMBDA_LIMITS_MAX_FUNCTION_PAYLOAD_SIZE_BYTES")],
         ..service("limit-max-function-payload-size", "SIZE", "Event and answer of a synchronous invocation")
+    },
+    Setting {
+        default: &["209715200"],
+        ..service("limit-max-streamed-response-size", "SIZE", "Answer that a function streams")
     },
     Setting {
         // What all accounts can have; many new ones have 3008.

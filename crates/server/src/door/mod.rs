@@ -9,6 +9,7 @@ mod clock;
 mod connections;
 mod destination;
 mod service;
+mod streaming;
 
 use std::{
     sync::{Arc, OnceLock},
@@ -21,7 +22,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::Incoming;
 
 use hothouse_api::{
-    ApiError, RequestContext,
+    self as api, ApiError, RequestContext,
     dispatch::{BodyLimits, dispatch, operation},
     generated::{ErrorKind, Operation},
     name::{Region, RequestId},
@@ -34,13 +35,14 @@ use crate::{
     companions::{
         self, Companions,
         caller::{Credential, Identity},
-        xray::{self, Invoked},
+        xray,
     },
 };
 
 pub(crate) use browser::Admission;
 pub(crate) use connections::Connections;
 use destination::Destination;
+use streaming::Segment;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
@@ -95,7 +97,7 @@ impl Door {
                     "Hothouse keeps function URLs, but does not serve them yet: invoke the function instead.";
                 whole(ApiError::new(ErrorKind::NotImplemented, message).respond(request_id))
             }
-            Destination::Lambda => whole(self.lambda(request_id, &parts, &credential, body).await),
+            Destination::Lambda => streaming::sent(self.lambda(request_id, &parts, &credential, body).await),
             Destination::Companions => {
                 let body = body.map_err(|error| Box::new(error) as companions::BoxError).boxed_unsync();
                 self.companions.serve(Request::from_parts(parts, body)).await
@@ -127,18 +129,18 @@ impl Door {
         parts: &Parts,
         credential: &Credential,
         body: Incoming,
-    ) -> Response<Bytes> {
+    ) -> Response<api::Body> {
         let begun = Instant::now();
         let operation = operation(&parts.method, &parts.uri);
         let body = match self.collect(body, operation).await {
             Ok(body) => body,
-            Err(error) => return error.respond(request_id),
+            Err(error) => return error.respond(request_id).map(api::Body::Whole),
         };
         let sent = parts.headers.get(TRACE_ID).and_then(|trace| trace.to_str().ok());
-        let trace = Arc::new(OnceLock::new());
+        let (trace, failed) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let (Identity { account, arn }, region) = match self.caller(parts, credential, &body).await {
             Ok(caller) => caller,
-            Err(error) => return error.respond(request_id),
+            Err(error) => return error.respond(request_id).map(api::Body::Whole),
         };
         let context = RequestContext {
             account,
@@ -149,23 +151,28 @@ impl Door {
             service: service::of(&parts.headers),
             trace_id: sent.map(str::to_owned),
             trace: trace.clone(),
+            failed: failed.clone(),
         };
         let mut response = dispatch(&self.control, context, &self.limits, parts, body).await;
         if matches!(operation, Some(Operation::Invoke | Operation::InvokeWithResponseStream)) {
             // The caller is told the trace that the function saw, or would have seen.
             let header = trace.get_or_init(|| self.engine.trace(sent));
-            // A stream tells only inside of itself whether the function failed, so it has no segment yet.
-            if operation == Some(Operation::Invoke) {
-                let invoked = Invoked {
-                    path: parts.uri.path(),
+            if xray::is_sampled(header) {
+                if response.headers().contains_key("x-amz-function-error") {
+                    failed.get_or_init(|| ());
+                }
+                let segment = Segment {
+                    xray: self.companions.xray.clone(),
+                    scope: xray::Scope { account, region },
+                    path: parts.uri.path().to_owned(),
                     request_id,
-                    sent,
-                    header,
-                    took: begun.elapsed(),
+                    sent: sent.map(str::to_owned),
+                    header: header.clone(),
+                    begun,
                     status: response.status(),
-                    headers: response.headers(),
+                    failed,
                 };
-                self.companions.xray.invoked(xray::Scope { account, region }, &invoked);
+                response = response.map(|body| streaming::with_segment(body, segment));
             }
             if let Ok(header) = HeaderValue::from_str(header) {
                 response.headers_mut().insert(TRACE_ID, header);

@@ -1,9 +1,13 @@
 //! What the machine does in each state, one by one and at random.
 
+use futures_util::{FutureExt, StreamExt};
 use proptest::prelude::*;
 
 use super::*;
-use crate::{concurrency::Concurrency, environment::limits::ShutdownTime, fault::ExitStatus};
+use crate::{
+    concurrency::Concurrency, environment::limits::ShutdownTime, fault::ExitStatus, invocation::Completed,
+    response::Part,
+};
 
 const LIMITS: Limits = Limits {
     initialization: InitializationType::OnDemand,
@@ -21,6 +25,15 @@ fn start() -> Instant {
 
 fn job(tail: bool) -> (Job, oneshot::Receiver<Result<Completed, InvokeError>>) {
     let (reply, answer) = oneshot::channel();
+    (job_for(Reply::Whole(reply), tail), answer)
+}
+
+fn streamed_job(tail: bool) -> (Job, oneshot::Receiver<Result<ResponseStream, InvokeError>>) {
+    let (reply, answer) = oneshot::channel();
+    (job_for(Reply::Streamed(reply), tail), answer)
+}
+
+fn job_for(reply: Reply, tail: bool) -> Job {
     let invocation = Invocation {
         request_id: RequestId::random(),
         payload: Bytes::from_static(b"{}"),
@@ -30,7 +43,7 @@ fn job(tail: bool) -> (Job, oneshot::Receiver<Result<Completed, InvokeError>>) {
         trace_id: None,
         tail,
     };
-    (Job { invocation, reply, permit: Concurrency::new(1).enter().unwrap() }, answer)
+    Job { invocation, reply, permit: Concurrency::new(1).enter().unwrap() }
 }
 
 fn fault() -> Fault {
@@ -56,11 +69,15 @@ impl Machine {
 
     /// The names of the actions.
     fn take(&mut self, event: Event) -> Vec<&'static str> {
+        self.act(event).iter().map(name).collect()
+    }
+
+    fn act(&mut self, event: Event) -> Vec<Action> {
         let placeholder = State::Stopped { end: End::Stopped };
         let state = std::mem::replace(&mut self.state, placeholder);
         let (state, actions) = step(state, event, &self.limits, self.now);
         self.state = state;
-        actions.expect("not refused").iter().map(name).collect()
+        actions.expect("not refused")
     }
 
     fn tick(&mut self, after: Duration) -> Vec<&'static str> {
@@ -83,6 +100,7 @@ fn name(action: &Action) -> &'static str {
         Action::JoinIdle => "join idle",
         Action::FailStart(_) => "fail start",
         Action::Deliver => "deliver",
+        Action::Begin(..) => "begin",
         Action::Complete(..) => "complete",
         Action::Log(Line::InitRuntimeDone { .. } | Line::RuntimeDone { .. }) => "done",
         Action::Log(_) => "log",
@@ -249,11 +267,103 @@ fn what_is_refused_says_so_and_gives_the_job_back() {
     assert!(refused.job.is_some() && matches!(state, State::Stopped { .. }));
 }
 
+fn answer(reply: Reply, produced: Result<Produced, InvokeError>) {
+    match produced {
+        Ok(produced) => reply.complete(produced, None),
+        Err(error) => reply.refuse(error),
+    }
+}
+
+/// A machine whose runtime has begun to answer, and what its caller has.
+fn responding(tail: bool) -> (Machine, ResponseStream) {
+    let mut machine = Machine::new(LIMITS);
+    machine.take(Event::Parked);
+    let (job, mut caller) = streamed_job(tail);
+    machine.take(Event::Invoke(job));
+    let (stream, _, end) = ResponseStream::begin(Some("text/plain".to_owned()));
+    let actions = machine.act(Event::Begun { stream, end });
+    assert!(matches!(&actions[..], [Action::Begin(..)]));
+    actions.into_iter().for_each(perform);
+    let stream = caller.try_recv().unwrap().unwrap();
+    assert_eq!((stream.is_streamed(), stream.content_type()), (true, Some("text/plain")));
+    (machine, stream)
+}
+
+fn perform(action: Action) {
+    match action {
+        Action::Begin(caller, stream) => drop(caller.send(Ok(stream))),
+        Action::Complete(reply, produced) => answer(reply, produced),
+        _ => {}
+    }
+}
+
+/// How an answer has ended, if it has.
+fn ended(stream: ResponseStream) -> Option<Option<String>> {
+    let parts: Vec<Part> = stream.collect().now_or_never()?;
+    match parts.into_iter().next_back() {
+        Some(Part::End(end)) => Some(end.failure.map(|failure| failure.error_type)),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_answer_that_has_begun_ends_once_and_by_the_rules_of_all() {
+    let failure = |error_type: &str| Some(Some(error_type.to_owned()));
+    for (event, error) in [
+        (Event::Response(Bytes::new()), Some(None)),
+        (Event::Failure(fault()), failure("Runtime.X")),
+        // In either order the caller hears that the response broke off.
+        (Event::Exited(exit()), failure("Runtime.TruncatedResponse")),
+        (Event::Stop, failure("Sandbox.Failure")),
+    ] {
+        let (mut machine, stream) = responding(false);
+        machine.act(event).into_iter().for_each(perform);
+        assert_eq!(ended(stream), error);
+    }
+    let (mut machine, stream) = responding(false);
+    machine.now += LIMITS.timeout;
+    machine.act(Event::Tick).into_iter().for_each(perform);
+    assert_eq!(ended(stream), failure("Sandbox.Timedout"));
+}
+
+#[test]
+fn with_a_tail_the_end_waits_for_the_report() {
+    let (mut machine, stream) = responding(true);
+    assert_eq!(machine.take(Event::Response(Bytes::new())), [""; 0]);
+    let actions = machine.act(Event::Parked);
+    let names: Vec<_> = actions.iter().map(name).collect();
+    assert_eq!(names, ["done", "log", "log", "complete", "join idle"]);
+    actions.into_iter().for_each(perform);
+    assert_eq!(ended(stream), Some(None));
+}
+
+#[test]
+fn an_answer_begins_once_and_only_for_who_takes_it_as_it_comes() {
+    let begun = || {
+        let (stream, _, end) = ResponseStream::begin(None);
+        Event::Begun { stream, end }
+    };
+    let (machine, _stream) = responding(false);
+    let (state, refused) = step(machine.state, begun(), &LIMITS, machine.now);
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "an environment that is invoking does not take `response begins`"
+    );
+    assert!(matches!(state, State::Busy { .. }));
+
+    let mut machine = Machine::new(LIMITS);
+    machine.take(Event::Parked);
+    machine.take(Event::Invoke(job(false).0));
+    let (state, refused) = step(machine.state, begun(), &LIMITS, machine.now);
+    assert!(refused.is_err() && matches!(state, State::Busy { .. }));
+}
+
 /// What may happen to an environment, as far as the test chooses it.
 #[derive(Debug, Clone, Copy)]
 enum Happening {
-    Invoke { tail: bool },
+    Invoke { tail: bool, streamed: bool },
     Parked,
+    Begun,
     Response,
     Failure,
     InitError,
@@ -270,8 +380,9 @@ enum Happening {
 
 fn happening() -> impl Strategy<Value = Happening> {
     prop_oneof![
-        4 => any::<bool>().prop_map(|tail| Happening::Invoke { tail }),
+        4 => any::<(bool, bool)>().prop_map(|(tail, streamed)| Happening::Invoke { tail, streamed }),
         4 => Just(Happening::Parked),
+        2 => Just(Happening::Begun),
         3 => Just(Happening::Response),
         1 => Just(Happening::Failure),
         1 => Just(Happening::InitError),
@@ -315,17 +426,27 @@ proptest! {
         let mut now = start();
         let mut state = State::new(&limits, now, now + limits.ceiling);
         let (mut token, mut frozen, mut starting) = (false, false, true);
-        let mut answers = Vec::new();
+        let (mut answers, mut streams) = (Vec::new(), Vec::new());
         for happening in happenings {
             let over = matches!(state, State::Stopped { .. });
             let event = match happening {
                 // An order comes through the token, which it uses up; so does the release.
                 Happening::Invoke { .. } | Happening::Released | Happening::KeepAlivePassed if !token => continue,
-                Happening::Invoke { tail } => {
+                Happening::Invoke { tail, streamed: false } => {
                     token = false;
                     let (job, answer) = job(tail);
                     answers.push(answer);
                     Event::Invoke(job)
+                }
+                Happening::Invoke { tail, streamed: true } => {
+                    token = false;
+                    let (job, answer) = streamed_job(tail);
+                    streams.push(answer);
+                    Event::Invoke(job)
+                }
+                Happening::Begun => {
+                    let (stream, _, end) = ResponseStream::begin(None);
+                    Event::Begun { stream, end }
                 }
                 Happening::Released => {
                     token = false;
@@ -353,7 +474,7 @@ proptest! {
                 Happening::Stop => Event::Stop,
             };
             // A process that stands still calls nothing.
-            if frozen && matches!(event, Event::Parked | Event::Response(_) | Event::Failure(_) | Event::InitError(_)) {
+            if frozen && matches!(event, Event::Parked | Event::Begun { .. } | Event::Response(_) | Event::Failure(_) | Event::InitError(_)) {
                 continue;
             }
             if matches!(event, Event::Exited(_)) {
@@ -367,7 +488,7 @@ proptest! {
                 Err(refused) => {
                     prop_assert_eq!(before, state.status());
                     if let Some(job) = refused.job {
-                        let _ = job.reply.send(Err(InvokeError::ShuttingDown));
+                        job.reply.refuse(InvokeError::ShuttingDown);
                     }
                     continue;
                 }
@@ -375,10 +496,8 @@ proptest! {
             prop_assert!(!over || actions.is_empty(), "asked for something after the end");
             for action in actions {
                 match action {
-                    Action::Complete(reply, outcome) => {
-                        let completed = outcome.map(|outcome| Completed { outcome, log_tail: None });
-                        prop_assert!(reply.send(completed).is_ok());
-                    }
+                    Action::Begin(caller, stream) => prop_assert!(caller.send(Ok(stream)).is_ok()),
+                    Action::Complete(reply, produced) => answer(reply, produced),
                     Action::JoinIdle => {
                         prop_assert!(!token, "two tokens of one environment");
                         token = true;
@@ -421,12 +540,21 @@ proptest! {
         // Whatever still runs is answered when the service stops.
         let (_, actions) = step(state, Event::Stop, &limits, now);
         for action in actions.unwrap_or_default() {
-            if let Action::Complete(reply, outcome) = action {
-                let _ = reply.send(outcome.map(|outcome| Completed { outcome, log_tail: None }));
+            if let Action::Complete(reply, produced) = action {
+                answer(reply, produced);
             }
         }
         for mut answer in answers {
             prop_assert!(answer.try_recv().is_ok(), "a job without an answer");
+        }
+        for mut answer in streams {
+            let Ok(answer) = answer.try_recv() else { return Err(TestCaseError::fail("a job without an answer")) };
+            if let Ok(stream) = answer {
+                let parts: Option<Vec<Part>> = stream.collect().now_or_never();
+                let parts = parts.expect("an answer without an end");
+                prop_assert!(matches!(parts.last(), Some(Part::End(_))));
+                prop_assert_eq!(parts.iter().filter(|part| matches!(part, Part::End(_))).count(), 1);
+            }
         }
     }
 }

@@ -7,13 +7,17 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
-use tokio::time::Instant;
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::Instant,
+};
 
 use super::Task;
 use crate::{
     environment::state::{Event, Job, State},
     fault::Fault,
-    runtime_api::{self, Body, Call, Refusal, Session, Transition, accepted},
+    response::{Reply, ResponseStream},
+    runtime_api::{self, Body, BodyLimits, Call, Refusal, Session, Transition, accepted},
 };
 
 /// Calls of `next` that wait at the same time. A runtime has one; more of them are answered when they are forgotten.
@@ -44,6 +48,13 @@ impl Task {
                 }
                 Some(self.response(body, reply))
             }
+            Call::Begin { id, content_type, place } => self.begin(&id, content_type, place),
+            Call::End { id, body, reply } => {
+                if let Err(refusal) = self.check(&id, Transition::End) {
+                    return refuse(reply, &refusal);
+                }
+                Some(self.response(body, reply))
+            }
             Call::Error { id, report, reply } => {
                 if let Err(refusal) = self.check(&id, Transition::Error) {
                     return refuse(reply, &refusal);
@@ -61,6 +72,24 @@ impl Task {
             },
             Call::Extension { call, reply } => self.extension_call(call, reply),
         }
+    }
+
+    /// A response that the runtime streams: goes to the caller as it comes, if that is what the caller wants. What the
+    /// runtime may not do now is refused when it has been read, as any response.
+    fn begin(
+        &mut self,
+        id: &str,
+        content_type: Option<String>,
+        place: oneshot::Sender<Option<mpsc::Sender<Bytes>>>,
+    ) -> Option<Event> {
+        let wanted = self.state.running().is_some_and(|run| matches!(run.job.reply, Reply::Streamed(_)));
+        if !wanted || self.check(id, Transition::Begin).is_err() {
+            let _ = place.send(None);
+            return None;
+        }
+        let (stream, chunks, end) = ResponseStream::begin(content_type);
+        let _ = place.send(Some(chunks));
+        Some(Event::Begun { stream, end })
     }
 
     /// Keeps a call of `next` until there is an event.
@@ -89,21 +118,18 @@ impl Task {
         let (answer, event) = match body {
             Body::Whole(body) => (accepted(), Event::Response(body)),
             Body::Failed(report) => (accepted(), Event::Failure(fault(report))),
-            Body::TooLarge => {
+            Body::TooLarge { limit } => {
                 let document = format!(
-                    r#"{{"errorMessage":"Response payload size exceeded maximum allowed payload size ({} bytes).","errorType":"Function.ResponseSizeTooLarge"}}"#,
-                    self.response_limit()
+                    r#"{{"errorMessage":"Response payload size exceeded maximum allowed payload size ({limit} bytes).","errorType":"Function.ResponseSizeTooLarge"}}"#
                 );
                 let fault = Fault {
                     error_type: "Function.ResponseSizeTooLarge".to_owned(),
                     message: String::new(),
                     document: Some(Bytes::from(document)),
                 };
-                (runtime_api::too_large(self.response_limit()), Event::Failure(fault))
+                (runtime_api::too_large(limit), Event::Failure(fault))
             }
-            Body::Truncated => {
-                (runtime_api::truncated(), Event::Failure(platform_fault("Runtime.TruncatedResponse")))
-            }
+            Body::Truncated => (runtime_api::truncated(), Event::Failure(platform_fault(Fault::TRUNCATED))),
             Body::InvalidMode(mode) => (
                 Refusal::new(
                     StatusCode::BAD_REQUEST,
@@ -118,8 +144,13 @@ impl Task {
         event
     }
 
-    pub(super) fn response_limit(&self) -> usize {
-        self.pool.engine().config.response_limit
+    pub(super) fn body_limits(&self) -> BodyLimits {
+        let config = &self.pool.engine().config;
+        BodyLimits {
+            buffered: config.response_limit,
+            streamed: config.streamed_response_limit,
+            shaped: config.shape_streamed_responses,
+        }
     }
 
     /// Gives the current event to a runtime that waits in `next`. If none does, the next one to come gets it.

@@ -5,7 +5,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use hothouse_api::name::{FunctionRef, RequestId};
-use http::{HeaderMap, StatusCode};
+use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
 
@@ -26,8 +26,8 @@ pub(crate) struct Invoked<'a> {
     pub(crate) took: Duration,
     /// Status of the answer.
     pub(crate) status: StatusCode,
-    /// Headers of the answer.
-    pub(crate) headers: &'a HeaderMap,
+    /// Whether the function failed.
+    pub(crate) failed: bool,
 }
 
 impl Xray {
@@ -41,7 +41,7 @@ impl Xray {
 }
 
 fn document(scope: &Scope, invoked: &Invoked<'_>, ended: f64) -> Option<Value> {
-    if part(invoked.header, "Sampled") != Some("1") {
+    if !is_sampled(invoked.header) {
         return None;
     }
     let id = part(invoked.header, "Parent")?;
@@ -52,7 +52,6 @@ fn document(scope: &Scope, invoked: &Invoked<'_>, ended: f64) -> Option<Value> {
     }
     let function = percent_decode_str(invoked.path.split('/').nth(3)?).decode_utf8().ok()?;
     let function: FunctionRef = function.parse().ok()?;
-    let failed = invoked.headers.contains_key("x-amz-function-error");
     let mut document = json!({
         "id": id,
         "trace_id": part(invoked.header, "Root")?,
@@ -72,7 +71,7 @@ fn document(scope: &Scope, invoked: &Invoked<'_>, ended: f64) -> Option<Value> {
             scope.account,
             function.name()
         ),
-        "fault": failed || invoked.status.is_server_error(),
+        "fault": invoked.failed || invoked.status.is_server_error(),
         "error": invoked.status.is_client_error(),
         "throttle": invoked.status == StatusCode::TOO_MANY_REQUESTS,
     });
@@ -80,6 +79,11 @@ fn document(scope: &Scope, invoked: &Invoked<'_>, ended: f64) -> Option<Value> {
         document["parent_id"] = parent.into();
     }
     Some(document)
+}
+
+/// Whether what this trace header belongs to is recorded.
+pub(crate) fn is_sampled(header: &str) -> bool {
+    part(header, "Sampled") == Some("1")
 }
 
 fn part<'a>(header: &'a str, name: &str) -> Option<&'a str> {

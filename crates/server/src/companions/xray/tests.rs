@@ -193,8 +193,6 @@ fn an_invocation_is_the_parent_of_what_its_function_sends() {
     let xray = Xray::new(MovedClock::new());
     let header = format!("Root={TRACE};Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:fe460cdd:0");
     let sent = format!("Root={TRACE};Parent=9a9197af755a6419");
-    let mut headers = http::HeaderMap::new();
-    headers.insert("x-amz-function-error", http::HeaderValue::from_static("Unhandled"));
     let invoked = Invoked {
         path: "/2015-03-31/functions/000000000000%3Afunction%3Awork%3Alive/invocations",
         request_id: hothouse_api::name::RequestId::random(),
@@ -202,7 +200,7 @@ fn an_invocation_is_the_parent_of_what_its_function_sends() {
         header: &header,
         took: Duration::from_millis(250),
         status: StatusCode::OK,
-        headers: &headers,
+        failed: true,
     };
     // Neither sampled, nor ours to describe.
     let unsampled = header.replace("Sampled=1", "Sampled=0");
