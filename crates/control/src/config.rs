@@ -13,9 +13,11 @@ pub struct ControlConfig {
     pub create_delay: Duration,
     /// How long an update is `InProgress`.
     pub update_delay: Duration,
+    /// How long nobody invokes a version that AWS would take resources from until it is `Inactive`; zero is for ever.
+    pub idle_delay: Duration,
     /// How long an event source mapping is `Creating`, `Enabling`, `Disabling`, `Updating` or `Deleting`.
     pub mapping_delay: Duration,
-    /// How long a capacity provider is `Pending` or `Deleting`.
+    /// How long a capacity provider is `Pending` or `Deleting`, and what is published on it `Deactivating` or `Deleting`.
     pub capacity_provider_delay: Duration,
     /// How long provisioned concurrency is `IN_PROGRESS`.
     pub provisioned_concurrency_delay: Duration,
@@ -38,6 +40,7 @@ impl Default for ControlConfig {
             base_url: "http://127.0.0.1:4566".into(),
             create_delay: Duration::ZERO,
             update_delay: Duration::ZERO,
+            idle_delay: Duration::ZERO,
             mapping_delay: Duration::ZERO,
             capacity_provider_delay: Duration::ZERO,
             provisioned_concurrency_delay: Duration::ZERO,

@@ -30,7 +30,7 @@ use crate::{
     error,
     event_queue::{self, EventCounts},
     event_source_mapping::{self, EventSources},
-    lifecycle,
+    idle, lifecycle,
     network::NetworkSource,
     provisioned, scaling,
     state::{
@@ -159,6 +159,7 @@ impl Control {
         control.code().collect_all(move |hash| read(&inner.state).uses_code(hash)).await?;
         provisioned::resume(&control, &restarted);
         event_queue::resume(&control);
+        idle::watch(&control);
         Ok(control)
     }
 

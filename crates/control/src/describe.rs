@@ -132,15 +132,33 @@ pub(crate) fn state(version: &Version) -> State {
     let unpublished = version.version == name::Version::Latest;
     match version.status {
         Status::Failed => State::Failed,
+        Status::Deleting => State::Deleting,
         _ if unpublished && version.configuration.capacity_provider().is_some() => State::ActiveNonInvocable,
-        Status::Creating => State::Pending,
+        Status::Creating | Status::Restoring => State::Pending,
         Status::Updating | Status::Ready => State::Active,
+        Status::Idle => State::Inactive,
+        Status::Deactivating => State::Deactivating,
+        Status::Deactivated => State::Deactivated,
     }
 }
 
 fn with_status(shown: FunctionConfiguration, version: &Version) -> FunctionConfiguration {
     let state = state(version);
     match version.status {
+        Status::Idle | Status::Restoring => {
+            // Unverified: both reasons.
+            let (reason, code) = match version.status {
+                Status::Idle => ("The function is idle.", StateReasonCode::Idle),
+                _ => ("The function is being restored.", StateReasonCode::Restoring),
+            };
+            FunctionConfiguration {
+                state: Some(state),
+                state_reason: Some(reason.into()),
+                state_reason_code: Some(code),
+                last_update_status: Some(LastUpdateStatus::Successful),
+                ..shown
+            }
+        }
         Status::Creating if state == State::Pending => FunctionConfiguration {
             state: Some(state),
             state_reason: Some(REASON.into()),
@@ -154,11 +172,13 @@ fn with_status(shown: FunctionConfiguration, version: &Version) -> FunctionConfi
             last_update_status_reason_code: Some(LastUpdateStatusReasonCode::Creating),
             ..shown
         },
-        Status::Creating | Status::Ready => FunctionConfiguration {
-            state: Some(state),
-            last_update_status: Some(LastUpdateStatus::Successful),
-            ..shown
-        },
+        Status::Creating | Status::Ready | Status::Deactivating | Status::Deactivated | Status::Deleting => {
+            FunctionConfiguration {
+                state: Some(state),
+                last_update_status: Some(LastUpdateStatus::Successful),
+                ..shown
+            }
+        }
         Status::Failed => FunctionConfiguration {
             state: Some(state),
             state_reason: Some(PACKAGE_GONE.into()),

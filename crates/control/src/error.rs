@@ -78,13 +78,20 @@ pub(crate) fn still_pending() -> ApiError {
     )
 }
 
-/// To who invokes `$LATEST` on a capacity provider, which has instances for what is published alone.
-pub(crate) fn not_invocable() -> ApiError {
+/// To who invokes a version in a state in which AWS runs nothing.
+pub(crate) fn not_invocable(state: State) -> ApiError {
     conflict(format!(
         // Unverified: the wording, after the one for `Pending`.
-        "The operation cannot be performed at this time. The function is currently in the following state: {}",
-        State::ActiveNonInvocable
+        "The operation cannot be performed at this time. The function is currently in the following state: {state}"
     ))
+}
+
+/// To who invokes a version with a snapshot that was given back.
+pub(crate) fn snapshot_not_ready() -> ApiError {
+    ApiError::new(
+        ErrorKind::SnapStartNotReady,
+        "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE.",
+    )
 }
 
 /// To who invokes a function on a capacity provider of which nothing is published.
@@ -111,6 +118,15 @@ pub(crate) fn wrong_state(arn: &FunctionArn, state: State, reason: StateReasonCo
     conflict(format!(
         "The operation cannot be performed at this time. The resource {arn} is currently in the following state: \
          '{state}'. StateReasonCode: '{reason}'"
+    ))
+}
+
+/// To who changes a version that is on its way out.
+pub(crate) fn passing(arn: &FunctionArn, state: State) -> ApiError {
+    conflict(format!(
+        // Unverified: the wording, after the one with a reason.
+        "The operation cannot be performed at this time. The resource {arn} is currently in the following state: \
+         '{state}'"
     ))
 }
 

@@ -35,9 +35,9 @@ use crate::{
     concurrency::{self, Permit},
     control::Control,
     describe::{self, default_log_group},
-    durable, error, event_queue, lifecycle, recursion, runnable, runtime,
+    durable, error, event_queue, idle, lifecycle, recursion, runnable, runtime,
     state::model::{
-        Function, FunctionKey, Status, Version,
+        Function, FunctionKey, Version,
         queued::{Content, QueuedEvent},
     },
     target::Target,
@@ -188,7 +188,7 @@ async fn accept(
 ) -> Result<(), ApiError> {
     let trace = loop {
         let Picked { version, .. } = control.pick(&target)?;
-        if let Some(handle) = environments(control, &target, tenant_id.as_deref(), &version)? {
+        if let Some(handle) = environments(control, &target, tenant_id.as_deref(), &version).await? {
             break trace(control, context, handle);
         }
     };
@@ -305,7 +305,7 @@ async fn run<T: Taking>(
         let Picked { version, permit } = control.pick(target)?;
         let permit =
             permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
-        let Some(handle) = environments(control, target, tenant, &version)? else { continue };
+        let Some(handle) = environments(control, target, tenant, &version).await? else { continue };
         let invocation = make(handle);
         if let Some(header) = &invocation.trace_id {
             recursion::check(control, &target.key, handle.repetitions(header))?;
@@ -320,7 +320,7 @@ async fn run<T: Taking>(
 }
 
 /// A version's environments, if it is one that can run now; nothing if another has taken its place meanwhile.
-fn environments<'a>(
+async fn environments<'a>(
     control: &Control,
     target: &Target,
     tenant: Option<&str>,
@@ -328,15 +328,20 @@ fn environments<'a>(
 ) -> Result<Option<&'a VersionHandle>, ApiError> {
     durable::config::check_target(version, target)?;
     tenancy::check_tenant(&version.configuration, tenant)?;
-    let runtime = runnable::runtime(version).map_err(|why| ApiError::new(ErrorKind::NotImplemented, why))?;
-    match version.status {
-        Status::Creating => return Err(error::still_pending()),
-        Status::Failed => return Err(error::package_gone()),
-        Status::Updating | Status::Ready if describe::state(version) == State::ActiveNonInvocable => {
-            return Err(error::not_invocable());
+    idle::touch(control, version);
+    match describe::state(version) {
+        State::Active => {}
+        State::Pending => return Err(error::still_pending()),
+        State::Failed => return Err(error::package_gone()),
+        State::Inactive => {
+            idle::restore(control, &target.key, version).await?;
+            return Err(idle::refusal(version));
         }
-        Status::Updating | Status::Ready => {}
+        state @ (State::ActiveNonInvocable | State::Deactivating | State::Deactivated | State::Deleting) => {
+            return Err(error::not_invocable(state));
+        }
     }
+    let runtime = runnable::runtime(version).map_err(|why| ApiError::new(ErrorKind::NotImplemented, why))?;
     let make = || control.engine().version(spec(control, &target.key, version, runtime));
     Ok(version.environments.handle(make))
 }

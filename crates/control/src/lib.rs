@@ -21,6 +21,7 @@ pub mod event_queue;
 pub mod event_source_mapping;
 mod function;
 mod function_url;
+mod idle;
 mod invoke;
 mod layer;
 mod lifecycle;

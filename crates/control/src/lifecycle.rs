@@ -23,14 +23,21 @@ pub(crate) fn ready(version: name::Version) -> Event {
     amended(version, Status::Ready)
 }
 
-fn amended(version: name::Version, status: Status) -> Event {
+/// Whether it becomes ready by itself.
+fn passes(version: &Version) -> bool {
+    matches!(version.status, Status::Creating | Status::Updating | Status::Restoring)
+}
+
+pub(crate) fn amended(version: name::Version, status: Status) -> Event {
     Event::Amended { version, status, revision_id: Uuid::new_v4() }
 }
 
 /// What else happens with a change that makes these versions: without a delay they are ready at once.
 pub(crate) fn ready_at_once(versions: &[Version], delay: Duration) -> Vec<Event> {
     match delay.is_zero() {
-        true => versions.iter().map(|version| ready(version.version)).collect(),
+        true => {
+            versions.iter().filter(|version| passes(version)).map(|version| ready(version.version)).collect()
+        }
         false => Vec::new(),
     }
 }
@@ -55,10 +62,18 @@ pub(crate) async fn settle(
         }
         return Ok(());
     }
-    for version in versions {
+    settle_later(control, key, versions, delay);
+    Ok(())
+}
+
+/// The same for who waits in no case.
+pub(crate) fn settle_later(control: &Control, key: &FunctionKey, versions: &[Version], delay: Duration) {
+    if delay.is_zero() {
+        return;
+    }
+    for version in versions.iter().filter(|version| passes(version)) {
         ready_later(control, key.clone(), version, delay);
     }
-    Ok(())
 }
 
 /// A version as an answer shows it that was just made: as it was made, or as it is now if the answer waited.
@@ -96,11 +111,10 @@ async fn make_ready(
 ) -> Result<(), ApiError> {
     control
         .change(key, |state| {
-            let unready =
-                state.function(key).and_then(|function| function.version(version)).is_some_and(|now| {
-                    matches!(now.status, Status::Creating | Status::Updating)
-                        && now.environments.are(environments)
-                });
+            let unready = state
+                .function(key)
+                .and_then(|function| function.version(version))
+                .is_some_and(|now| passes(now) && now.environments.are(environments));
             Ok((if unready { vec![ready(version)] } else { Vec::new() }, ()))
         })
         .await
@@ -115,7 +129,8 @@ pub(crate) async fn fail_if_lost(control: &Control, key: &FunctionKey, version: 
         .change(key, |state| {
             let function = state.function(key);
             let there = function.and_then(|function| function.version(version.version)).is_some_and(|now| {
-                now.status == Status::Ready && now.environments.are(&version.environments)
+                matches!(now.status, Status::Ready | Status::Idle)
+                    && now.environments.are(&version.environments)
             });
             let event = amended(version.version, Status::Failed);
             Ok((if there { vec![event] } else { Vec::new() }, ()))
@@ -131,7 +146,8 @@ pub(crate) async fn fail_if_lost(control: &Control, key: &FunctionKey, version: 
     true
 }
 
-/// What a start brings in order: versions that were about to become ready are, those whose package is gone have failed.
+/// What a start brings in order: versions that were about to become ready are, those that were about to go do, those whose
+/// package is gone have failed.
 /// Blocks.
 pub(crate) fn leftovers(state: &State, code: &CodeStore) -> Vec<Change> {
     let mut known = HashMap::new();
@@ -139,7 +155,22 @@ pub(crate) fn leftovers(state: &State, code: &CodeStore) -> Vec<Change> {
     for (key, function) in state.all_functions() {
         for version in function.all_versions() {
             let lost = is_lost(code, version, &mut known);
-            let status = if lost { Status::Failed } else { Status::Ready };
+            let status = match version.status {
+                Status::Deleting => {
+                    let event = match version.version {
+                        name::Version::Latest => Event::Deleted,
+                        version => Event::VersionDeleted { version },
+                    };
+                    changes.push(Change::Function { key: key.clone(), event });
+                    continue;
+                }
+                _ if lost => Status::Failed,
+                Status::Deactivating => Status::Deactivated,
+                kept @ (Status::Idle | Status::Deactivated) => kept,
+                Status::Creating | Status::Updating | Status::Restoring | Status::Ready | Status::Failed => {
+                    Status::Ready
+                }
+            };
             if version.status != status {
                 if lost {
                     tracing::warn!(function = %key.name, version = %version.version, "the package is gone");

@@ -1,7 +1,8 @@
 //! How many environments a version on a capacity provider is to have: PutFunctionScalingConfig and its counterpart.
 //!
 //! Kept and shown; there are no instances here to which it could apply. What was asked for applies after the delay of
-//! capacity providers. Must not change how many environments a function really has.
+//! capacity providers. Who asks for none gets none: the version is `Deactivated` and cannot be invoked. Must not change
+//! how many environments a function really has.
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ use crate::{
     control::Control,
     describe,
     error::{self, invalid_parameter},
+    lifecycle,
     state::{
         Change, Event, Setting, SettingKind, State,
         model::{Function, FunctionKey, Status, Version, settings::FunctionScaling},
@@ -49,16 +51,34 @@ pub(crate) async fn put(
             let function_state = this
                 .change(&target.key, |state| {
                     let (function, version) = find(state, &target)?;
-                    if version.status == Status::Creating {
-                        let arn = target.arn();
-                        return Err(error::wrong_state(&arn, Shown::Pending, StateReasonCode::Creating));
-                    }
+                    let arn = target.arn();
+                    let none = requested.max_execution_environments == Some(0);
+                    let status = match version.status {
+                        Status::Creating | Status::Restoring => {
+                            return Err(error::wrong_state(&arn, Shown::Pending, StateReasonCode::Creating));
+                        }
+                        Status::Deactivating | Status::Deleting => {
+                            return Err(error::passing(&arn, describe::state(version)));
+                        }
+                        Status::Deactivated if !none => Some(Status::Creating),
+                        Status::Deactivated => None,
+                        Status::Ready | Status::Updating | Status::Failed | Status::Idle => {
+                            none.then_some(Status::Deactivating)
+                        }
+                    };
                     let applied = match delay.is_zero() {
                         true => Some(requested.clone()),
                         false => now(function, &target.qualifier).and_then(|before| before.applied.clone()),
                     };
-                    let event = put_event(target.qualifier.clone(), FunctionScaling { requested, applied });
-                    Ok((vec![event], describe::state(version)))
+                    let mut events =
+                        vec![put_event(target.qualifier.clone(), FunctionScaling { requested, applied })];
+                    let mut passing = version.clone();
+                    if let Some(status) = status {
+                        passing.status = status;
+                        events.push(lifecycle::amended(version.version, status));
+                        events.extend(ended(&passing).filter(|_| delay.is_zero()));
+                    }
+                    Ok((events, describe::state(&passing)))
                 })
                 .await?;
             if !delay.is_zero() {
@@ -107,7 +127,8 @@ fn apply_later(control: &Control, target: Target) {
                 let scaling =
                     state.function(&target.key).and_then(|function| now(function, &target.qualifier));
                 let event = scaling.and_then(|scaling| applied(target.qualifier.clone(), scaling));
-                Ok((event.into_iter().collect(), ()))
+                let ended = find(state, &target).ok().and_then(|(_, version)| ended(version));
+                Ok((event.into_iter().chain(ended).collect(), ()))
             })
             .await;
         if let Err(error) = applied {
@@ -118,6 +139,16 @@ fn apply_later(control: &Control, target: Target) {
             );
         }
     });
+}
+
+/// What ends the state that a version has while it gets or gives up its environments.
+fn ended(version: &Version) -> Option<Event> {
+    let status = match version.status {
+        Status::Deactivating => Status::Deactivated,
+        Status::Creating => Status::Ready,
+        _ => return None,
+    };
+    Some(lifecycle::amended(version.version, status))
 }
 
 fn applied(qualifier: Option<Qualifier>, scaling: &FunctionScaling) -> Option<Event> {

@@ -120,8 +120,13 @@ pub(crate) fn next(
     Version {
         version,
         revision_id: Uuid::new_v4(),
-        // Unverified: that AWS tells a new `$LATEST.PUBLISHED` as it tells an update.
-        status: if function.version(version).is_some() { Status::Updating } else { status },
+        // Unverified: that AWS tells a new `$LATEST.PUBLISHED` as it tells an update, and gives it no environments if
+        // the last one was to have none.
+        status: match function.version(version).map(|replaced| replaced.status) {
+            None => status,
+            Some(Status::Deactivated) => Status::Deactivated,
+            Some(_) => Status::Updating,
+        },
         environments: Environments::default(),
         ..latest.clone()
     }
@@ -142,7 +147,12 @@ pub(crate) fn replaced<'a>(
     match replaced.map(|replaced| replaced.status) {
         Some(Status::Creating) => Err(error::wrong_state(&arn(), Shown::Pending, StateReasonCode::Creating)),
         Some(Status::Updating) => Err(error::update_in_progress(&arn())),
-        Some(Status::Ready | Status::Failed) | None => Ok(replaced),
+        Some(Status::Restoring) => {
+            Err(error::wrong_state(&arn(), Shown::Pending, StateReasonCode::Restoring))
+        }
+        Some(Status::Deactivating) => Err(error::passing(&arn(), Shown::Deactivating)),
+        Some(Status::Deleting) => Err(error::passing(&arn(), Shown::Deleting)),
+        Some(Status::Ready | Status::Failed | Status::Idle | Status::Deactivated) | None => Ok(replaced),
     }
 }
 

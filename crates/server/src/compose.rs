@@ -459,6 +459,7 @@ fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig 
         retry_base_delay: config.retry_base_delay,
         create_delay: config.delays.function_create,
         update_delay: config.delays.function_update,
+        idle_delay: config.delays.function_idle,
         mapping_delay: config.delays.event_source_mapping,
         capacity_provider_delay: config.delays.capacity_provider,
         provisioned_concurrency_delay: config.delays.provisioned_concurrency,

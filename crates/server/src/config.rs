@@ -132,6 +132,8 @@ pub(crate) struct Delays {
     pub(crate) function_create: Duration,
     /// `InProgress` of an update.
     pub(crate) function_update: Duration,
+    /// Without invocations until a function is `Inactive`; zero is for ever.
+    pub(crate) function_idle: Duration,
     /// `Creating`, `Enabling`, `Disabling`, `Updating` and `Deleting` of an event source mapping.
     pub(crate) event_source_mapping: Duration,
     /// `Pending` and `Deleting` of a capacity provider.
@@ -408,6 +410,7 @@ impl Configuration {
             delays: Delays {
                 function_create: self.one("function-create-delay", values::duration)?,
                 function_update: self.one("function-update-delay", values::duration)?,
+                function_idle: self.one("function-idle-delay", values::duration)?,
                 event_source_mapping: self.one("event-source-mapping-delay", values::duration)?,
                 capacity_provider: self.one("capacity-provider-delay", values::duration)?,
                 provisioned_concurrency: self.one("provisioned-concurrency-delay", values::duration)?,

@@ -2,6 +2,8 @@
 //!
 //! Must not end invocations that are running.
 
+use std::sync::Arc;
+
 use hothouse_api::{
     ApiError, RequestContext,
     generated::{DeleteFunctionRequest, DeleteFunctionResponse},
@@ -11,7 +13,11 @@ use hothouse_api::{
 use crate::{
     control::Control,
     error::{self, invalid_parameter},
-    state::{Event, model::Function},
+    lifecycle,
+    state::{
+        Event,
+        model::{Function, FunctionKey, Status, Version},
+    },
     target::Target,
 };
 
@@ -45,25 +51,76 @@ pub(crate) async fn delete(
     let this = control.clone();
     control
         .run(async move {
-            this.change(&key, |state| {
-                let function = state.function(&key);
-                let event = match (function, version) {
-                    (None, _) => return Err(error::function_not_found(key.arn())),
-                    (Some(_), None) => Event::Deleted,
-                    (Some(function), Some(version)) => {
-                        if function.version(version).is_none() {
-                            return Err(error::function_not_found(key.arn().with_qualifier(version)));
+            let delay = this.config().capacity_provider_delay;
+            let leaving = this
+                .change(&key, |state| {
+                    let function =
+                        state.function(&key).ok_or_else(|| error::function_not_found(key.arn()))?;
+                    let leaving = match version {
+                        None => function.all_versions().cloned().collect(),
+                        Some(version) => {
+                            let leaving = function.version(version).ok_or_else(|| {
+                                error::function_not_found(key.arn().with_qualifier(version))
+                            })?;
+                            check_unreferenced(function, version)?;
+                            vec![Arc::clone(leaving)]
                         }
-                        check_unreferenced(function, version)?;
-                        Event::VersionDeleted { version }
+                    };
+                    // What is on a capacity provider leaves it first, unless it does already.
+                    let managed = leaving[0].configuration.capacity_provider().is_some();
+                    if delay.is_zero() || !managed {
+                        return Ok((vec![deleted(version)], None));
                     }
-                };
-                Ok((vec![event], ()))
+                    let staying = leaving.iter().filter(|leaving| leaving.status != Status::Deleting);
+                    let events = staying.map(|leaving| lifecycle::amended(leaving.version, Status::Deleting));
+                    Ok((events.collect(), Some(leaving)))
+                })
+                .await?;
+            Ok(match leaving {
+                None => 204,
+                Some(leaving) => {
+                    delete_later(&this, key, version, leaving);
+                    // Unverified: that the answer differs.
+                    202
+                }
             })
-            .await
         })
-        .await?;
-    Ok(DeleteFunctionResponse { status_code: Some(204) })
+        .await
+        .map(|status| DeleteFunctionResponse { status_code: Some(status) })
+}
+
+fn deleted(version: Option<name::Version>) -> Event {
+    version.map_or(Event::Deleted, |version| Event::VersionDeleted { version })
+}
+
+/// Ends a deletion when the delay is over. If the service ends before, the next start does.
+fn delete_later(
+    control: &Control,
+    key: FunctionKey,
+    version: Option<name::Version>,
+    leaving: Vec<Arc<Version>>,
+) {
+    let this = control.clone();
+    control.later(control.config().capacity_provider_delay, async move {
+        let ended = this
+            .change(&key, |state| {
+                let still = state
+                    .function(&key)
+                    .and_then(|function| function.version(leaving[0].version))
+                    .is_some_and(|now| {
+                        now.status == Status::Deleting && now.environments.are(&leaving[0].environments)
+                    });
+                Ok((if still { vec![deleted(version)] } else { Vec::new() }, ()))
+            })
+            .await;
+        if let Err(error) = ended {
+            tracing::error!(
+                function = %key.name,
+                error = &error as &dyn std::error::Error,
+                "failed to record that a version is gone"
+            );
+        }
+    });
 }
 
 fn check_unreferenced(function: &Function, version: name::Version) -> Result<(), ApiError> {

@@ -214,7 +214,14 @@ pub(crate) fn updatable<'a>(
         Status::Failed => {
             Err(error::wrong_state(&key.arn(), Shown::Failed, StateReasonCode::InvalidZipFileException))
         }
-        Status::Ready | Status::Creating | Status::Updating => Ok(function),
+        Status::Ready
+        | Status::Idle
+        | Status::Creating
+        | Status::Updating
+        | Status::Restoring
+        | Status::Deactivating
+        | Status::Deactivated
+        | Status::Deleting => Ok(function),
     }
 }
 
@@ -230,7 +237,12 @@ pub(crate) fn replaceable<'a>(
     let function = state.function(key).ok_or_else(|| error::function_not_found(key.arn()))?;
     check_revision(&function.latest.revision_id, revision_id)?;
     match function.latest.status {
-        Status::Ready | Status::Failed => Ok(function),
+        // AWS updates what is `Inactive`, too, which makes it `Active`. `$LATEST` has no environments to give up.
+        Status::Ready | Status::Failed | Status::Idle | Status::Deactivating | Status::Deactivated => {
+            Ok(function)
+        }
+        Status::Restoring => Err(error::wrong_state(&key.arn(), Shown::Pending, StateReasonCode::Restoring)),
+        Status::Deleting => Err(error::passing(&key.arn(), Shown::Deleting)),
         Status::Creating => Err(error::wrong_state(&key.arn(), Shown::Pending, StateReasonCode::Creating)),
         Status::Updating => Err(error::update_in_progress(&key.arn())),
     }

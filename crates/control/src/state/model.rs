@@ -173,6 +173,10 @@ impl Version {
 }
 
 /// `State` and `LastUpdateStatus` together: the combinations that occur.
+///
+/// `ActiveNonInvocable` is none of them: it is what `$LATEST` on a capacity provider is in place of `Active`. AWS also
+/// knows `Failed` for functions whose resources it could not make, and updates that fail: here nothing is made that could
+/// fail, but for a package that is gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// `Pending`, without `LastUpdateStatus`: it cannot be invoked yet.
@@ -183,6 +187,16 @@ pub enum Status {
     Ready,
     /// `Failed`: the package is gone, so it cannot be invoked until it gets another.
     Failed,
+    /// `Inactive`: nobody has invoked it for long, so what it needs was given back.
+    Idle,
+    /// `Pending`, as it was `Inactive` when it was invoked.
+    Restoring,
+    /// `Deactivating`: on its capacity provider it is to have no environments any more.
+    Deactivating,
+    /// `Deactivated`: on its capacity provider it may have no environments.
+    Deactivated,
+    /// `Deleting`: it leaves its capacity provider, and then is no more.
+    Deleting,
 }
 
 /// What `UpdateFunctionConfiguration` changes. Defaults are filled in.

@@ -95,7 +95,8 @@ const UPGRADES: [&str; 6] = [
     ALTER TABLE event ADD COLUMN tenant_id TEXT;
 ",
     "
-    -- The tables stay. From here on number 9223372036854775807, the highest, is $LATEST.PUBLISHED.
+    -- The tables stay. From here on number 9223372036854775807, the highest, is $LATEST.PUBLISHED, and a version's status
+    -- may be Idle, Restoring, Deactivating, Deactivated or Deleting.
 ",
     "
     -- What the function answered last: all three or none.

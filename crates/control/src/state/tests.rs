@@ -106,8 +106,13 @@ fn events() -> impl Strategy<Value = Event> {
     let deleted = published().prop_map(|version| Event::VersionDeleted { version });
     let published = (published(), any::<u8>())
         .prop_map(|(of, seed)| Event::Published { version: Arc::new(version(of, seed)) });
-    let statuses =
-        prop::sample::select(vec![Status::Creating, Status::Updating, Status::Ready, Status::Failed]);
+    let statuses = prop::sample::select(vec![
+        Status::Creating,
+        Status::Ready,
+        Status::Idle,
+        Status::Deactivated,
+        Status::Deleting,
+    ]);
     let aliases = || prop::sample::select(vec!["live", "test"]).prop_map(|name| name.parse().unwrap());
     let alias = (versions(), ".{0,3}", any::<Option<(u64, f64)>>(), any::<u128>()).prop_map(
         |(version, description, additional, revision)| Alias {

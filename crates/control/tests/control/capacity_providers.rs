@@ -431,9 +431,134 @@ async fn scaling_is_kept_for_versions_on_a_provider() {
     let alias = service.scaling(Method::GET, "alias", Value::Null).await.error();
     assert!(alias.starts_with("400 ValidationException"), "{alias}");
     service.delete("/f").await;
+    tokio::time::sleep(delay * 2).await;
     service.post("", request(json!({ "Publish": true }))).await;
     assert_eq!(
         service.scaling(Method::PUT, "1", body).await.error(),
         format!("{INVALID}: FunctionScalingConfig isn't supported for Lambda Default functions.")
     );
+}
+
+/// State of a version, as it is shown.
+async fn state(service: &Service, qualifier: &str) -> String {
+    let shown = service.get(&format!("/f/configuration?Qualifier={qualifier}")).await;
+    if shown.status == 200 { shown.text("State").to_owned() } else { shown.error() }
+}
+
+fn at_most(environments: u32) -> Value {
+    json!({ "FunctionScalingConfig": {
+        "MinExecutionEnvironments": 0, "MaxExecutionEnvironments": environments,
+    } })
+}
+
+#[tokio::test(start_paused = true)]
+async fn version_without_environments_is_deactivated_until_it_may_have_some() {
+    let delay = Duration::from_secs(30);
+    let service =
+        configured(ControlConfig { capacity_provider_delay: delay, ..ControlConfig::default() }).await;
+    service.provided("p").await;
+    service.created(managed(json!({ "Publish": true }))).await;
+    let put = service.scaling(Method::PUT, "1", at_most(0)).await;
+    assert_eq!(put.body, json!({ "FunctionState": "Deactivating" }));
+    assert_eq!(state(&service, "1").await, "Deactivating");
+    let cannot = "409 ResourceConflictException: The operation cannot be performed at this time.";
+    let again = service.scaling(Method::PUT, "1", at_most(1)).await.error();
+    assert_eq!(
+        again,
+        format!("{cannot} The resource {ARN}:1 is currently in the following state: 'Deactivating'")
+    );
+    tokio::time::sleep(delay * 2).await;
+    assert_eq!(state(&service, "1").await, "Deactivated");
+    let invoked = service.post("/f/invocations?Qualifier=1", json!({})).await.error();
+    assert_eq!(invoked, format!("{cannot} The function is currently in the following state: Deactivated"));
+    let put = service.scaling(Method::PUT, "1", at_most(1)).await;
+    assert_eq!(put.body, json!({ "FunctionState": "Pending" }));
+    tokio::time::sleep(delay * 2).await;
+    assert_eq!(state(&service, "1").await, "Active");
+    assert_eq!(service.post("/f/invocations?Qualifier=1", json!({})).await.status, 200);
+}
+
+#[tokio::test]
+async fn states_end_at_once_without_a_delay() {
+    let service = service().await;
+    service.provided("p").await;
+    service.created(managed(json!({ "PublishTo": "LATEST_PUBLISHED" }))).await;
+    let latest = "$LATEST.PUBLISHED";
+    let put = service.scaling(Method::PUT, latest, at_most(0)).await;
+    assert_eq!(put.body, json!({ "FunctionState": "Deactivating" }));
+    assert_eq!(state(&service, latest).await, "Deactivated");
+    // What takes its place has no environments either.
+    service.update_configuration(json!({ "Description": "changed" })).await;
+    assert_eq!(
+        service.publish(json!({ "PublishTo": "LATEST_PUBLISHED" })).await.text("State"),
+        "Deactivated"
+    );
+    assert_eq!(state(&service, latest).await, "Deactivated");
+    service.scaling(Method::PUT, latest, at_most(3)).await;
+    assert_eq!(state(&service, latest).await, "Active");
+    assert_eq!(service.delete(&format!("/f?Qualifier={latest}")).await.status, 204);
+    assert_eq!(service.delete("/f").await.status, 204);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_on_a_provider_leaves_it_before_it_is_gone() {
+    let delay = Duration::from_secs(30);
+    let service =
+        configured(ControlConfig { capacity_provider_delay: delay, ..ControlConfig::default() }).await;
+    service.provided("p").await;
+    service.created(managed(json!({ "Publish": true }))).await;
+    assert_eq!(service.delete("/f?Qualifier=1").await.status, 202);
+    assert_eq!(state(&service, "1").await, "Deleting");
+    assert_eq!(state(&service, "$LATEST").await, "ActiveNonInvocable");
+    let cannot = "409 ResourceConflictException: The operation cannot be performed at this time.";
+    let invoked = service.post("/f/invocations?Qualifier=1", json!({})).await.error();
+    assert_eq!(invoked, format!("{cannot} The function is currently in the following state: Deleting"));
+    assert_eq!(service.delete("/f?Qualifier=1").await.status, 202);
+    tokio::time::sleep(delay * 2).await;
+    let gone = format!("404 ResourceNotFoundException: Function not found: {ARN}");
+    assert_eq!(state(&service, "1").await, format!("{gone}:1"));
+
+    assert_eq!(service.delete("/f").await.status, 202);
+    assert_eq!(state(&service, "$LATEST").await, "Deleting");
+    let update = service.update_configuration(json!({ "Timeout": 4 })).await.error();
+    assert_eq!(
+        update,
+        format!("{cannot} The resource {ARN} is currently in the following state: 'Deleting'")
+    );
+    assert!(service.create(json!({})).await.error().contains("Function already exist"));
+    tokio::time::sleep(delay * 2).await;
+    assert_eq!(state(&service, "$LATEST").await, format!("{gone}:$LATEST"));
+    assert_eq!(service.provider(Method::DELETE, "/p", Value::Null).await.status, 202);
+}
+
+#[tokio::test]
+async fn states_on_a_provider_survive_and_a_start_ends_those_that_pass() {
+    let directory = tempfile::tempdir().unwrap();
+    // Longer than any test.
+    let delay = Duration::from_secs(86_400);
+    let config = ControlConfig { capacity_provider_delay: delay, ..ControlConfig::default() };
+    let mut service = durable(config.clone(), directory.path()).await;
+    service.provided("p").await;
+    service.created(managed(json!({ "Publish": true }))).await;
+    service.scaling(Method::PUT, "1", at_most(0)).await;
+    assert_eq!(state(&service, "1").await, "Deactivating");
+    for _ in 0..2 {
+        service = again(service, &config, directory.path()).await;
+        assert_eq!(state(&service, "1").await, "Deactivated");
+    }
+    assert_eq!(service.delete("/f?Qualifier=1").await.status, 202);
+    assert_eq!(state(&service, "1").await, "Deleting");
+    service = again(service, &config, directory.path()).await;
+    let gone = format!("404 ResourceNotFoundException: Function not found: {ARN}");
+    assert_eq!(state(&service, "1").await, format!("{gone}:1"));
+    assert_eq!(service.delete("/f").await.status, 202);
+    service = again(service, &config, directory.path()).await;
+    assert_eq!(state(&service, "$LATEST").await, format!("{gone}:$LATEST"));
+}
+
+/// The same service, started anew.
+async fn again(service: Service, config: &ControlConfig, directory: &std::path::Path) -> Service {
+    service.control.shut_down().await;
+    drop(service);
+    durable(config.clone(), directory).await
 }

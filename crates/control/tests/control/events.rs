@@ -98,10 +98,10 @@ impl Attempts {
 
 /// Goes with tokio's clock, which tests can pause.
 #[derive(Debug)]
-struct PausedClock(SystemTime, Instant);
+pub(crate) struct PausedClock(SystemTime, Instant);
 
 impl PausedClock {
-    fn new() -> Arc<Self> {
+    pub(crate) fn new() -> Arc<Self> {
         Arc::new(Self(SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000), Instant::now()))
     }
 }

@@ -187,29 +187,29 @@ async fn it_counts_as_one_version_of_its_provider_however_often_it_is_published(
     assert!(service.publish(json!({})).await.error().starts_with(full));
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn it_survives_and_is_busy_until_it_is_ready() {
     let directory = tempfile::tempdir().unwrap();
+    let service = durable(ControlConfig::default(), directory.path()).await;
+    service.provided("p").await;
+    service.created(managed(json!({}))).await;
+    service.control.shut_down().await;
+    drop(service);
+    // Longer than any test.
     let config =
-        ControlConfig { create_delay: std::time::Duration::from_secs(5), ..ControlConfig::default() };
-    let busy = {
-        let service = durable(config.clone(), directory.path()).await;
-        service.provided("p").await;
-        service.created(managed(json!({}))).await;
-        tokio::time::sleep(std::time::Duration::from_secs(6)).await;
-        service.publish(json!({ "PublishTo": TO })).await;
-        service.update_configuration(json!({ "Description": "changed" })).await;
-        let busy = service.publish(json!({ "PublishTo": TO })).await.error();
-        service.control.shut_down().await;
-        busy
-    };
+        ControlConfig { create_delay: std::time::Duration::from_secs(86_400), ..ControlConfig::default() };
+    let service = durable(config.clone(), directory.path()).await;
+    service.publish(json!({ "PublishTo": TO })).await;
+    service.update_configuration(json!({ "Description": "changed" })).await;
     assert_eq!(
-        busy,
+        service.publish(json!({ "PublishTo": TO })).await.error(),
         format!(
             "409 ResourceConflictException: The operation cannot be performed at this time. The resource \
              {ARN}:{PUBLISHED} is currently in the following state: 'Pending'. StateReasonCode: 'Creating'"
         )
     );
+    service.control.shut_down().await;
+    drop(service);
     let service = durable(config, directory.path()).await;
     assert_eq!(versions(&service).await, ["$LATEST", PUBLISHED]);
     assert_eq!(service.get(&format!("/f:{PUBLISHED}/configuration")).await.text("State"), "Active");

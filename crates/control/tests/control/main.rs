@@ -18,6 +18,7 @@ mod function_scenarios;
 mod function_urls;
 mod functions;
 mod fuzz;
+mod idle;
 mod invoke;
 mod isolation;
 mod latest_published;

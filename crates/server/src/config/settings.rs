@@ -259,6 +259,14 @@ pub(crate) static SETTINGS: &[Setting] = &[
     Setting {
         default: &["0s"],
         ..service(
+            "function-idle-delay",
+            "DURATION",
+            "How long nobody invokes a function with a VPC, an image or a snapshot until it is Inactive; 0s is for ever",
+        )
+    },
+    Setting {
+        default: &["0s"],
+        ..service(
             "event-source-mapping-delay",
             "DURATION",
             "How long an event source mapping is Creating, Enabling, Disabling, Updating or Deleting",
@@ -269,7 +277,7 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..service(
             "capacity-provider-delay",
             "DURATION",
-            "How long a capacity provider is Pending or Deleting",
+            "How long a capacity provider is Pending or Deleting, and a function on it Deactivating or Deleting",
         )
     },
     Setting {

@@ -140,6 +140,7 @@ fn states_end_at_once_unless_a_delay_is_set() {
         &variables([
             ("HOTHOUSE_FUNCTION_CREATE_DELAY", "1s"),
             ("HOTHOUSE_FUNCTION_UPDATE_DELAY", "2s"),
+            ("HOTHOUSE_FUNCTION_IDLE_DELAY", "6s"),
             ("HOTHOUSE_EVENT_SOURCE_MAPPING_DELAY", "3s"),
             ("HOTHOUSE_CAPACITY_PROVIDER_DELAY", "4s"),
             ("HOTHOUSE_PROVISIONED_CONCURRENCY_DELAY", "5s"),
@@ -152,6 +153,7 @@ fn states_end_at_once_unless_a_delay_is_set() {
         Delays {
             function_create: seconds(1),
             function_update: seconds(2),
+            function_idle: seconds(6),
             event_source_mapping: seconds(3),
             capacity_provider: seconds(4),
             provisioned_concurrency: seconds(5),
