@@ -54,8 +54,8 @@ def start_service(data_home):
 
 
 @pytest.fixture(scope="module")
-def with_companion(data_home):
-    """A service whose companion is moto, started for the tests of one file."""
+def moto():
+    """URL of another AWS endpoint: moto, started for the tests of one file."""
     port = free_port()
     moto = subprocess.Popen(
         [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
@@ -64,24 +64,29 @@ def with_companion(data_home):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
+    url = f"http://127.0.0.1:{port}"
 
     def serves():
         try:
-            return urllib.request.urlopen(f"http://127.0.0.1:{port}/moto-api/", timeout=5).status == 200
+            return urllib.request.urlopen(f"{url}/moto-api/", timeout=5).status == 200
         except OSError:
             assert moto.poll() is None, "moto's server ended"
             return False
 
-    service = None
     try:
         until(serves, seconds=60, what="moto's server")
-        service = Service("--aws-endpoint", f"http://127.0.0.1:{port}", home=data_home).start()
-        yield service
+        yield url
     finally:
-        if service is not None:
-            service.stop()
         moto.terminate()
         moto.wait(10)
+
+
+@pytest.fixture(scope="module")
+def with_companion(data_home, moto):
+    """A service whose companion is moto, for the tests of one file."""
+    service = Service("--aws-endpoint", moto, home=data_home).start()
+    yield service
+    service.stop()
 
 
 @pytest.fixture(scope="session")

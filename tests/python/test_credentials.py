@@ -2,10 +2,7 @@
 
 import re
 import socketserver
-import subprocess
-import sys
 import threading
-import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qsl
@@ -13,8 +10,6 @@ from urllib.parse import parse_qsl
 import boto3
 import pytest
 from support.functions import PYTHON, ROLE, Functions
-from support.service import free_port
-from support.waiting import until
 
 NAMES = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 ROLE_NAME = ROLE.rsplit("/", 1)[1]
@@ -35,33 +30,6 @@ def who_is(endpoint, keys):
 
 def assumed(session):
     return f"arn:aws:sts::000000000000:assumed-role/{ROLE_NAME}/{session}"
-
-
-@pytest.fixture(scope="module")
-def moto(tmp_path_factory):
-    """Another AWS endpoint, with an STS; answers its URL."""
-    port = free_port()
-    log = (tmp_path_factory.mktemp("moto") / "log").open("wb")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        stdin=subprocess.DEVNULL,
-    )
-    url = f"http://127.0.0.1:{port}"
-
-    def serves():
-        assert process.poll() is None, "moto's server ended"
-        try:
-            return urllib.request.urlopen(f"{url}/moto-api/", timeout=5).status == 200
-        except OSError:
-            return False
-
-    until(serves, seconds=60, what="moto's server")
-    yield url
-    process.terminate()
-    process.wait(10)
-    log.close()
 
 
 class Endpoint(ThreadingHTTPServer):
