@@ -1,4 +1,4 @@
-//! The chores of this repository: codegen, tidy, test, bench.
+//! The chores of this repository: codegen, tidy, test, bench, soak.
 //!
 //! Must not hold anything that the service needs to run.
 
@@ -32,6 +32,8 @@ enum Chore {
     BenchPart(bench::PartArguments),
     /// Generate `crates/api/src/generated` from `models/`.
     Codegen(codegen::Arguments),
+    /// Send very many invocations of every kind, and see that nothing grows.
+    Soak(bench::soak::Arguments),
     /// Run the whole suite, and install what it needs.
     Test(test::Arguments),
     /// Check layering, licences and the text of files.
@@ -43,6 +45,7 @@ fn main() -> ExitCode {
         Chore::Bench(arguments) => bench::run(&arguments),
         Chore::BenchPart(arguments) => bench::part(&arguments),
         Chore::Codegen(arguments) => codegen::run(&arguments),
+        Chore::Soak(arguments) => bench::soak::run(&arguments),
         Chore::Test(arguments) => test::run(&arguments),
         Chore::Tidy(arguments) => tidy::run(&arguments),
     }

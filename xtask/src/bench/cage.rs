@@ -11,7 +11,7 @@ use super::{
     figures::Language,
     load::{self, Samples},
     report::{Promise, Report, Row},
-    service::Service,
+    service::{Launch, Service},
 };
 
 /// A cold start in the whole cage against one without any.
@@ -36,8 +36,8 @@ pub(super) async fn measure(arguments: &Arguments, report: &mut Report) -> Resul
 
 async fn cold(arguments: &Arguments, language: Language, report: &mut Report) -> Result<(), BenchError> {
     let services = [
-        Service::start_with(None, &["--isolation", "full"])?,
-        Service::start_with(None, &["--isolation", "none"])?,
+        Service::launch(&Launch { options: &["--isolation", "full"], ..Launch::default() })?,
+        Service::launch(&Launch { options: &["--isolation", "none"], ..Launch::default() })?,
     ];
     for service in &services {
         service.create("cold", &language.package()?).await?;
@@ -65,7 +65,10 @@ async fn cold(arguments: &Arguments, language: Language, report: &mut Report) ->
 }
 
 async fn frozen(arguments: &Arguments, language: Language, report: &mut Report) -> Result<(), BenchError> {
-    let services = [Service::start(None)?, Service::start_with(None, &["--freeze", "off"])?];
+    let services = [
+        Service::start(None)?,
+        Service::launch(&Launch { options: &["--freeze", "off"], ..Launch::default() })?,
+    ];
     for service in &services {
         service.create("idle", &language.package()?).await?;
         load::single(&service.target("idle")).await?;

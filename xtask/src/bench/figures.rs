@@ -10,7 +10,7 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Arguments, BenchError, cage, control,
+    Arguments, BenchError, cage, control, events,
     floors::Floor,
     io_error,
     load::{self, Samples},
@@ -162,6 +162,9 @@ pub(super) async fn measure(arguments: &Arguments) -> Result<Report, BenchError>
     }
     if arguments.wants("control") {
         control::measure(arguments, &mut report).await?;
+    }
+    if arguments.wants("events") {
+        events::measure(arguments, &mut report).await?;
     }
     Ok(report)
 }

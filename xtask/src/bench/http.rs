@@ -16,13 +16,16 @@ pub(super) struct Head {
     pub(super) length: usize,
     /// `Content-Length`, or zero.
     pub(super) body: usize,
+    /// Whether the body comes in chunks, which are not taken apart.
+    chunked: bool,
 }
 
 /// The head at the beginning of `bytes`, if all of it is there.
 pub(super) fn head(bytes: &[u8]) -> Option<Head> {
     let length = bytes.windows(4).position(|four| four == b"\r\n\r\n")? + 4;
     let body = header(&bytes[..length], "content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
-    Some(Head { length, body })
+    let chunked = header(&bytes[..length], "transfer-encoding") == Some("chunked");
+    Some(Head { length, body, chunked })
 }
 
 /// A header's value; `name` in lower case.
@@ -72,7 +75,11 @@ impl Connection {
                 break head;
             }
         };
-        while self.buffer.len() < head.length + head.body {
+        let whole = |buffer: &[u8]| match head.chunked {
+            true => buffer.ends_with(b"\r\n0\r\n\r\n"),
+            false => buffer.len() >= head.length + head.body,
+        };
+        while !whole(&self.buffer) {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -89,9 +96,14 @@ impl Connection {
 
 /// A request as it goes over the wire, with a credential scope and no valid signature.
 pub(super) fn request(method: &str, path: &str, body: &[u8]) -> Vec<u8> {
+    request_with(method, path, "", body)
+}
+
+/// The same with more headers, each with its end of line.
+pub(super) fn request_with(method: &str, path: &str, headers: &str, body: &[u8]) -> Vec<u8> {
     let mut bytes = format!(
         "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
-         Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, \
+         {headers}Authorization: AWS4-HMAC-SHA256 Credential=test/20260101/us-east-1/lambda/aws4_request, SignedHeaders=host, \
          Signature=0\r\n\r\n",
         body.len()
     )

@@ -11,29 +11,36 @@ use tokio::task::JoinSet;
 
 use super::{
     BenchError,
-    http::{Connection, request},
+    http::{Connection, request, request_with},
     io_error,
 };
 
 /// The event of every measured invoke; the function sends it back.
 pub(super) const EVENT: &[u8] = br#"{"key":"value","n":12345}"#;
 
-/// Something that answers an event with itself.
+/// Something that answers an event with itself, or takes it.
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     port: u16,
     request: Vec<u8>,
+    status: u16,
 }
 
 impl Target {
     /// A path of a server on this machine.
     pub(super) fn new(port: u16, path: &str) -> Self {
-        Self { port, request: request("POST", path, EVENT) }
+        Self::with_event(port, path, EVENT)
     }
 
     /// The same server and path with another event.
     pub(super) fn with_event(port: u16, path: &str, event: &[u8]) -> Self {
-        Self { port, request: request("POST", path, event) }
+        Self { port, request: request("POST", path, event), status: 200 }
+    }
+
+    /// A path that takes events and answers before they have run.
+    pub(super) fn taking_events(port: u16, path: &str) -> Self {
+        let request = request_with("POST", path, "X-Amz-Invocation-Type: Event\r\n", EVENT);
+        Self { port, request, status: 202 }
     }
 }
 
@@ -50,6 +57,11 @@ impl Samples {
         let whole = times.iter().sum();
         times.sort();
         Self { sorted: times, whole }
+    }
+
+    /// Samples that were taken at the same time, within this time.
+    pub(super) fn within(times: Vec<Duration>, whole: Duration) -> Self {
+        Self { whole, ..Self::new(times) }
     }
 
     /// The sample that this share of all samples does not exceed, in microseconds.
@@ -80,8 +92,7 @@ async fn round(target: &Target, concurrency: usize, total: usize) -> Result<Samp
     for caller in callers.join_all().await {
         times.extend(caller.map_err(io_error("send events"))?);
     }
-    let whole = started.elapsed();
-    Ok(Samples { whole, ..Samples::new(times) })
+    Ok(Samples::within(times, started.elapsed()))
 }
 
 async fn caller(target: Target, count: usize) -> io::Result<Vec<Duration>> {
@@ -98,7 +109,8 @@ async fn one(target: &Target, connection: &mut Connection) -> io::Result<Duratio
     let started = Instant::now();
     let answer = connection.exchange(&target.request).await?;
     let took = started.elapsed();
-    if answer.status != 200 || answer.function_error || !same(answer.body) {
+    let complete = target.status == 202 || same(answer.body);
+    if answer.status != target.status || answer.function_error || !complete {
         let body = String::from_utf8_lossy(answer.body);
         return Err(io::Error::other(format!("unexpected answer {}: {body}", answer.status)));
     }

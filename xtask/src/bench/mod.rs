@@ -4,6 +4,7 @@
 
 mod cage;
 mod control;
+mod events;
 mod figures;
 mod floors;
 mod http;
@@ -13,6 +14,7 @@ mod process;
 mod relay;
 mod report;
 mod service;
+pub(crate) mod soak;
 
 use std::{
     io,
@@ -28,8 +30,8 @@ pub(crate) struct Arguments {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Measure only this group (may be repeated): ready, memory, warm, cold, cage, burst, control.
-    #[arg(long, value_name = "GROUP", value_parser = ["ready", "memory", "warm", "cold", "cage", "burst", "control"])]
+    /// Measure only this group (may be repeated): ready, memory, warm, cold, cage, burst, control, events.
+    #[arg(long, value_name = "GROUP", value_parser = ["ready", "memory", "warm", "cold", "cage", "burst", "control", "events"])]
     only: Vec<String>,
     /// Measure only this language (may be repeated): python, node, rust.
     #[arg(long, value_name = "LANGUAGE", value_parser = ["python", "node", "rust"])]

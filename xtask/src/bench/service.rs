@@ -5,7 +5,8 @@
 use std::{
     io::{BufRead, Write},
     net::TcpListener,
-    path::PathBuf,
+    ops::Deref,
+    path::{Path, PathBuf},
     process::Stdio,
     time::{Duration, Instant},
 };
@@ -43,32 +44,45 @@ pub(super) struct Package {
 #[derive(Debug)]
 pub(super) struct Service {
     process: Owned,
-    port: u16,
+    caller: Caller,
     /// From the start of the process to its `Ready.`.
     pub(super) ready_after: Duration,
+}
+
+/// How a service is started.
+#[derive(Debug, Default)]
+pub(super) struct Launch<'a> {
+    /// Another binary than the optimised one.
+    pub(super) binary: Option<&'a Path>,
+    /// One core, or anywhere.
+    pub(super) core: Option<usize>,
+    /// Where it keeps its data; in memory only, if nowhere.
+    pub(super) directory: Option<&'a Path>,
+    /// More options.
+    pub(super) options: &'a [&'a str],
 }
 
 impl Service {
     /// Starts the optimised binary, in memory only, on one core or anywhere.
     pub(super) fn start(core: Option<usize>) -> Result<Self, BenchError> {
-        Self::start_with(core, &[])
+        Self::launch(&Launch { core, ..Launch::default() })
     }
 
-    /// The same with more options.
-    pub(super) fn start_with(core: Option<usize>, options: &[&str]) -> Result<Self, BenchError> {
-        let binary: PathBuf = super::target_directory()?.join("release/hothouse");
+    /// Starts it in any way.
+    pub(super) fn launch(launch: &Launch<'_>) -> Result<Self, BenchError> {
+        let binary: PathBuf = match launch.binary {
+            Some(binary) => binary.to_owned(),
+            None => super::target_directory()?.join("release/hothouse"),
+        };
         let probe = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
         let port = probe.map_err(io_error("find a free port"))?.port();
-        let mut command = process::on_core(core, binary.as_os_str())?;
-        command.args([
-            "start",
-            "--ephemeral",
-            "--log-level",
-            "error",
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-        ]);
-        command.args(options);
+        let mut command = process::on_core(launch.core, binary.as_os_str())?;
+        command.args(["start", "--log-level", "error", "--listen", &format!("127.0.0.1:{port}")]);
+        match launch.directory {
+            Some(directory) => command.arg("--data-dir").arg(directory),
+            None => command.arg("--ephemeral"),
+        };
+        command.args(launch.options);
         // What it says to people would stand between the figures.
         command.stderr(Stdio::null());
         let started = Instant::now();
@@ -85,12 +99,43 @@ impl Service {
         let ready_after = started.elapsed();
         // What it prints later must go somewhere, or it would wait for a reader.
         std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { process, port, ready_after })
+        Ok(Self { process, caller: Caller { port }, ready_after })
     }
 
     /// The service's own process.
     pub(super) fn id(&self) -> u32 {
         self.process.id()
+    }
+
+    /// Who calls it, for tasks of their own.
+    pub(super) fn caller(&self) -> Caller {
+        self.caller
+    }
+
+    /// Asks the service to end, and waits.
+    pub(super) fn stop(self) -> Result<(), BenchError> {
+        self.process.stop()
+    }
+}
+
+impl Deref for Service {
+    type Target = Caller;
+
+    fn deref(&self) -> &Caller {
+        &self.caller
+    }
+}
+
+/// Whoever calls a running service.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    port: u16,
+}
+
+impl Caller {
+    /// A connection that is kept.
+    pub(super) async fn connect(&self) -> Result<Connection, BenchError> {
+        Connection::open(self.port).await.map_err(io_error("connect to the service"))
     }
 
     /// A function's invoke path, with the usual event.
@@ -102,6 +147,11 @@ impl Service {
     pub(super) fn sleeping(&self, name: &str, seconds: f64) -> Target {
         let event = json!({ "sleep": seconds }).to_string();
         Target::with_event(self.port, &format!("{FUNCTIONS}/{name}/invocations"), event.as_bytes())
+    }
+
+    /// The same path, for events that nobody waits for.
+    pub(super) fn taking_events(&self, name: &str) -> Target {
+        Target::taking_events(self.port, &format!("{FUNCTIONS}/{name}/invocations"))
     }
 
     /// Creates a function and waits until it is active.
@@ -132,7 +182,13 @@ impl Service {
         self.settled(name).await
     }
 
-    async fn settled(&self, name: &str) -> Result<(), BenchError> {
+    /// Deletes a function.
+    pub(super) async fn delete(&self, name: &str) -> Result<(), BenchError> {
+        self.call("delete a function", "DELETE", &format!("{FUNCTIONS}/{name}"), None).await.map(drop)
+    }
+
+    /// Waits until a function is active and its last update done.
+    pub(super) async fn settled(&self, name: &str) -> Result<(), BenchError> {
         let path = format!("{FUNCTIONS}/{name}/configuration");
         let deadline = Instant::now() + SETTLED_WITHIN;
         loop {
@@ -157,7 +213,7 @@ impl Service {
         body: Option<Value>,
     ) -> Result<Value, BenchError> {
         let body = body.map(|body| body.to_string()).unwrap_or_default();
-        let mut connection = Connection::open(self.port).await.map_err(io_error("connect to the service"))?;
+        let mut connection = self.connect().await?;
         let request = request(method, path, body.as_bytes());
         let answer = connection.exchange(&request).await.map_err(io_error(what))?;
         let unexpected = || BenchError::Answer {
@@ -168,11 +224,9 @@ impl Service {
         if !(200..300).contains(&answer.status) {
             return Err(unexpected());
         }
+        if answer.body.is_empty() {
+            return Ok(Value::Null);
+        }
         serde_json::from_slice(answer.body).map_err(|_| unexpected())
-    }
-
-    /// Asks the service to end, and waits.
-    pub(super) fn stop(self) -> Result<(), BenchError> {
-        self.process.stop()
     }
 }
