@@ -1,14 +1,6 @@
-//! Reserved concurrency: the three operations on it, and the count of what runs.
+//! Reserved concurrency: the three operations on it.
 //!
-//! Must not throttle by the account's limit: the engine does.
-
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
-    },
-};
+//! Must not decide what may run: `admission` does.
 
 use hothouse_api::{
     ApiError, RequestContext,
@@ -24,61 +16,9 @@ use crate::{
     control::Control,
     error::{self, invalid_parameter},
     provisioned,
-    state::{
-        Event,
-        model::{Function, FunctionKey, Version},
-    },
+    state::{Event, model::FunctionKey},
     target::Target,
 };
-
-/// Invocations of one function that run now. Clones share the count.
-#[derive(Clone, Default)]
-pub struct Running(Arc<AtomicU32>);
-
-/// One running invocation; counted for as long as this lives.
-#[derive(Debug)]
-pub(crate) struct Permit(Running);
-
-impl Running {
-    /// Counts one more, unless there are as many as reserved.
-    pub(crate) fn enter(&self, reserved: Option<u32>) -> Option<Permit> {
-        let before = self.0.fetch_add(1, Ordering::Relaxed);
-        let permit = Permit(self.clone());
-        reserved.is_none_or(|reserved| before < reserved).then_some(permit)
-    }
-}
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Counts one more invocation of a version, unless what may run is running: it takes what is provisioned for its
-/// version first, then what is left for invocations on demand.
-pub(crate) fn enter(function: &Function, version: &Version) -> Option<Permit> {
-    let provisioned = provisioned::of_version(function, version.version);
-    if provisioned > 0
-        && let Some(permit) = version.environments.running().enter(Some(provisioned))
-    {
-        return Some(permit);
-    }
-    let reserved = function.reserved_concurrency;
-    function.running.enter(reserved.map(|reserved| reserved.saturating_sub(provisioned::total(function))))
-}
-
-/// What runs says nothing about what a function is.
-impl PartialEq for Running {
-    fn eq(&self, _: &Self) -> bool {
-        true
-    }
-}
-
-impl fmt::Debug for Running {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Running({})", self.0.load(Ordering::Relaxed))
-    }
-}
 
 pub(crate) async fn put(
     control: &Control,

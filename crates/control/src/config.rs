@@ -60,6 +60,8 @@ pub struct Limits {
     pub concurrent_executions: u32,
     /// Concurrency that reservations must leave to functions without one.
     pub minimum_unreserved_concurrency: u32,
+    /// Synchronous invocations in a second, for each that may run at the same time; 0 for any number.
+    pub invocation_rate: u32,
     /// Packages of all versions in a region of an account, in bytes.
     pub total_code_size: u64,
     /// An uploaded package, in bytes.
@@ -91,6 +93,7 @@ impl Default for Limits {
         Self {
             concurrent_executions: 1000,
             minimum_unreserved_concurrency: 100,
+            invocation_rate: 10,
             total_code_size: 80_530_636_800,
             code_size_zipped: 52_428_800,
             code_size_unzipped: 262_144_000,

@@ -12,18 +12,21 @@ use std::{
 use hothouse_api::{
     ApiError,
     generated::Runtime,
-    name::{AccountId, FunctionName, Region},
+    name::{AccountId, FunctionName, Qualifier, Region},
 };
 use hothouse_execution::{
     Engine,
     ports::Clock,
     timeline::{Timeline, Working},
 };
-use tokio::sync::{RwLock as Turn, RwLockWriteGuard};
+use tokio::{
+    sync::{RwLock as Turn, RwLockWriteGuard},
+    time::Instant,
+};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    capacity_provider,
+    admission, capacity_provider,
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
     delivery::Deliveries,
@@ -31,6 +34,7 @@ use crate::{
     event_queue::{self, EventCounts},
     event_source_mapping::{self, EventSources},
     idle, lifecycle,
+    metrics::{Metric, Metrics, Sample},
     network::NetworkSource,
     provisioned, scaling,
     state::{
@@ -59,6 +63,9 @@ struct Inner {
     /// Changes of a function's queue share its turn, so that many events are kept by one flush: each is about another
     /// event, and none about the function.
     turns: [Turn<()>; 64],
+    metrics: Metrics,
+    /// When it was opened, in the time that can be moved ahead.
+    begun: Instant,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -133,12 +140,15 @@ impl Control {
         let store = Arc::clone(&ports.store);
         let loaded = tokio::task::spawn_blocking(move || store.load()).await;
         let state = loaded.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))?;
+        let begun = ports.timeline.now();
         let control = Self {
             inner: Arc::new(Inner {
                 config,
                 ports,
                 state: RwLock::new(state),
                 turns: [const { Turn::const_new(()) }; 64],
+                metrics: Metrics::default(),
+                begun,
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
             }),
@@ -205,6 +215,36 @@ impl Control {
     pub(crate) fn now(&self) -> i64 {
         let now = self.inner.ports.clock.now() + self.timeline().ahead();
         hothouse_api::timestamp::Timestamp::from(now).as_millis()
+    }
+
+    /// Nanoseconds since the control plane was opened: never goes back, as clocks may.
+    pub(crate) fn uptime(&self) -> u64 {
+        let uptime = self.timeline().now().duration_since(self.inner.begun);
+        u64::try_from(uptime.as_nanos()).unwrap_or(u64::MAX)
+    }
+
+    /// What is counted.
+    pub fn metrics(&self) -> &Metrics {
+        &self.inner.metrics
+    }
+
+    /// Counts or measures something about a function, by what was invoked of it. What invocations do is counted where
+    /// they run.
+    pub(crate) fn count(&self, key: &FunctionKey, qualifier: &Option<Qualifier>, metric: Metric, value: f64) {
+        let meters = match self.state().function(key) {
+            Some(function) => Arc::clone(function.meters.get(self.metrics(), key)),
+            None => self.metrics().function(key),
+        };
+        meters.leaf(qualifier, None).cells.record(self.now(), &[(metric, value)]);
+    }
+
+    /// Takes what was counted and not taken before, and what is in use now.
+    pub fn take_metrics(&self) -> Vec<Sample> {
+        let now = self.now();
+        for (_, account) in self.metrics().accounts() {
+            account.sample(now);
+        }
+        self.metrics().take()
     }
 
     /// The time of everything that lasts.
@@ -359,6 +399,7 @@ impl Control {
             let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
             changes.iter().flat_map(|change| state.apply(change)).collect()
         };
+        admission::follow(self, &changes);
         for gone in gone {
             match gone {
                 Gone::Package(hash) => self.collect_later(hash, Duration::ZERO),

@@ -12,7 +12,7 @@ use std::{
 
 use hothouse_execution::{ProvisionedConcurrency, VersionHandle};
 
-use crate::concurrency::Running;
+use crate::admission::Running;
 
 /// A version's place for its [`VersionHandle`]. Clones share it: they are the same version seen at other moments.
 #[derive(Clone, Default)]

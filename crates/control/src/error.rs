@@ -164,6 +164,11 @@ pub(crate) fn throttled(reason: &str) -> ApiError {
     ApiError::new(ErrorKind::TooManyRequests, "Rate Exceeded.").with_member("Reason", reason)
 }
 
+/// The same where it is known that there will be room a second later.
+pub(crate) fn throttled_for_a_second(reason: &str) -> ApiError {
+    throttled(reason).with_retry_after(1)
+}
+
 /// The change was not kept, so it did not happen.
 pub(crate) fn store(error: StoreError) -> ApiError {
     ApiError::internal(error)

@@ -25,20 +25,25 @@ use hothouse_api::{
 use hothouse_execution::{
     VersionHandle,
     executor::StartError,
-    invocation::{Completed, Invocation, InvokeError, Outcome},
+    invocation::{Completed, Follow, Invocation, InvokeError, Outcome},
     response::{Part, ResponseStream},
     spec::{FunctionSpec, Logging},
     trace::TracedFunction,
 };
 
 use crate::{
-    concurrency::{self, Permit},
+    admission::{self, Asked, Origin, Refusal, Ticket},
     control::Control,
     describe::{self, default_log_group},
-    durable, error, event_queue, idle, lifecycle, recursion, runnable, runtime,
-    state::model::{
-        Function, FunctionKey, Version,
-        queued::{Content, QueuedEvent},
+    durable, error, event_queue, idle, lifecycle,
+    metrics::{Leaf, Metric},
+    recursion, runnable, runtime,
+    state::{
+        self,
+        model::{
+            Function, FunctionKey, Version,
+            queued::{Content, QueuedEvent},
+        },
     },
     target::Target,
     tenancy,
@@ -54,7 +59,7 @@ pub(crate) async fn invoke(
     match input.invocation_type.unwrap_or(InvocationType::RequestResponse) {
         InvocationType::RequestResponse => {}
         InvocationType::DryRun => {
-            let Picked { version, .. } = control.pick(&target)?;
+            let version = control.pick(&target)?;
             durable::config::check_target(&version, &target)?;
             tenancy::check_tenant(&version.configuration, input.tenant_id.as_deref())?;
             return Ok(InvocationResponse { status_code: Some(204), ..InvocationResponse::default() });
@@ -74,9 +79,11 @@ pub(crate) async fn invoke(
         tenant_id: tenant.clone(),
         trace_id: Some(trace(control, &context, handle)),
         tail: input.log_type == Some(LogType::Tail),
+        follow: Follow::default(),
     };
-    let (version, completed) =
-        run::<Whole>(control, &target, tenant.as_deref(), make).await.map_err(Failure::into_error)?;
+    let (version, completed) = run::<Whole>(control, &target, tenant.as_deref(), Origin::Caller, make)
+        .await
+        .map_err(Failure::into_error)?;
     Ok(answer(&version, completed))
 }
 
@@ -108,10 +115,11 @@ pub(crate) async fn stream(
         tenant_id: invocation.tenant_id.clone(),
         trace_id: Some(trace(control, context, handle)),
         tail: invocation.tail,
+        follow: Follow::default(),
     };
-    let ran = run::<Streamed>(control, target, invocation.tenant_id.as_deref(), make).await;
-    let (version, (response, permit)) = ran.map_err(Failure::into_error)?;
-    Ok(StreamedAnswer { executed_version: version.version.to_string(), response, _permit: permit })
+    let ran = run::<Streamed>(control, target, invocation.tenant_id.as_deref(), Origin::Caller, make).await;
+    let (version, response) = ran.map_err(Failure::into_error)?;
+    Ok(StreamedAnswer { executed_version: version.version.to_string(), response })
 }
 
 /// The answer of a function that is invoked by [`stream`].
@@ -119,8 +127,6 @@ pub(crate) async fn stream(
 pub struct StreamedAnswer {
     executed_version: String,
     response: ResponseStream,
-    /// The invocation counts while its answer lasts.
-    _permit: Permit,
 }
 
 impl StreamedAnswer {
@@ -187,7 +193,7 @@ async fn accept(
     payload: Bytes,
 ) -> Result<(), ApiError> {
     let trace = loop {
-        let Picked { version, .. } = control.pick(&target)?;
+        let version = control.pick(&target)?;
         if let Some(handle) = environments(control, &target, tenant_id.as_deref(), &version).await? {
             break trace(control, context, handle);
         }
@@ -225,8 +231,10 @@ pub(crate) async fn attempt(
         tenant_id: event.tenant_id.as_deref().map(Into::into),
         trace_id: Some(event.trace.clone()),
         tail: false,
+        follow: Follow::default(),
     };
-    let (version, completed) = run::<Whole>(control, target, event.tenant_id.as_deref(), make).await?;
+    let (version, completed) =
+        run::<Whole>(control, target, event.tenant_id.as_deref(), Origin::Queue, make).await?;
     Ok((version.version, completed.outcome))
 }
 
@@ -255,11 +263,9 @@ impl Failure {
 trait Taking {
     type Answer;
 
-    /// The invocation counts against its function's concurrency while the permit lives.
     fn take(
         handle: &VersionHandle,
         invocation: Invocation,
-        permit: Permit,
     ) -> impl Future<Output = Result<Self::Answer, InvokeError>> + Send;
 }
 
@@ -269,11 +275,7 @@ struct Whole;
 impl Taking for Whole {
     type Answer = Completed;
 
-    async fn take(
-        handle: &VersionHandle,
-        invocation: Invocation,
-        _permit: Permit,
-    ) -> Result<Completed, InvokeError> {
+    async fn take(handle: &VersionHandle, invocation: Invocation) -> Result<Completed, InvokeError> {
         handle.invoke(invocation).await
     }
 }
@@ -282,14 +284,10 @@ impl Taking for Whole {
 struct Streamed;
 
 impl Taking for Streamed {
-    type Answer = (ResponseStream, Permit);
+    type Answer = ResponseStream;
 
-    async fn take(
-        handle: &VersionHandle,
-        invocation: Invocation,
-        permit: Permit,
-    ) -> Result<Self::Answer, InvokeError> {
-        Ok((handle.stream(invocation).await?, permit))
+    async fn take(handle: &VersionHandle, invocation: Invocation) -> Result<ResponseStream, InvokeError> {
+        handle.stream(invocation).await
     }
 }
 
@@ -298,23 +296,34 @@ async fn run<T: Taking>(
     control: &Control,
     target: &Target,
     tenant: Option<&str>,
+    origin: Origin,
     make: impl Fn(&VersionHandle) -> Invocation,
 ) -> Result<(Arc<Version>, T::Answer), Failure> {
     // A version that is replaced or deleted between the look at the state and its use is looked for again.
     loop {
-        let Picked { version, permit } = control.pick(target)?;
-        let permit =
-            permit.ok_or_else(|| error::throttled("ReservedFunctionConcurrentInvocationLimitExceeded"))?;
+        let Admitted { version, leaf, ticket } = control.admit(target, origin)?;
+        let throttled = || leaf.cells.record(control.now(), &[(Metric::Throttles, 1.0)]);
+        let ticket = ticket.map_err(|refusal| {
+            throttled();
+            let error = if refusal.passes() { error::throttled_for_a_second } else { error::throttled };
+            error(refusal.reason())
+        })?;
         let Some(handle) = environments(control, target, tenant, &version).await? else { continue };
-        let invocation = make(handle);
+        let follow = Follow { ticket: Some(Box::new(ticket)), meter: Some(leaf.clone()) };
+        let invocation = Invocation { follow, ..make(handle) };
         if let Some(header) = &invocation.trace_id {
             recursion::check(control, &target.key, handle.repetitions(header))?;
         }
-        match T::take(handle, invocation, permit).await {
+        match T::take(handle, invocation).await {
             Ok(answer) => return Ok((version, answer)),
             Err(InvokeError::Retired) => {}
             Err(error @ InvokeError::ShuttingDown) => return Err(Failure::ShuttingDown(error)),
-            Err(error) => return Err(refusal(control, target, &version, error).await.into()),
+            Err(error) => {
+                if matches!(error, InvokeError::Throttled { .. } | InvokeError::ScalingTooFast { .. }) {
+                    throttled();
+                }
+                return Err(refusal(control, target, &version, error).await.into());
+            }
         }
     }
 }
@@ -365,7 +374,9 @@ pub(crate) fn trace_onwards(control: &Control, key: &FunctionKey, version: &Vers
 /// What to tell about an invocation that did not reach the function.
 async fn refusal(control: &Control, target: &Target, version: &Version, error: InvokeError) -> ApiError {
     match error {
-        InvokeError::Throttled { .. } => error::throttled("ConcurrentInvocationLimitExceeded"),
+        InvokeError::Throttled { .. } => error::throttled(Refusal::Unreserved.reason()),
+        // Unverified: the reason that AWS gives for this.
+        InvokeError::ScalingTooFast { .. } => error::throttled_for_a_second(Refusal::Unreserved.reason()),
         InvokeError::Start(_) if lifecycle::fail_if_lost(control, &target.key, version).await => {
             error::package_gone()
         }
@@ -384,24 +395,38 @@ fn now(control: &Control) -> SystemTime {
     UNIX_EPOCH + Duration::from_millis(control.now().unsigned_abs())
 }
 
-/// The version that an invocation goes to.
-struct Picked {
+/// The version that an invocation goes to, and whether it may run.
+struct Admitted {
     version: Arc<Version>,
-    /// None if the function's reserved concurrency is in use.
-    permit: Option<Permit>,
+    leaf: Arc<Leaf>,
+    ticket: Result<Ticket, Refusal>,
 }
 
 impl Control {
-    fn pick(&self, target: &Target) -> Result<Picked, ApiError> {
+    /// The version that an invocation would go to.
+    fn pick(&self, target: &Target) -> Result<Arc<Version>, ApiError> {
         let state = self.state();
-        let not_found = || {
-            let qualifier = target.qualifier.clone().unwrap_or(Qualifier::Latest);
-            error::function_not_found(target.key.arn().with_qualifier(qualifier))
-        };
-        let function = state.function(&target.key).ok_or_else(not_found)?;
-        let version = resolve(function, target.qualifier.as_ref())?.ok_or_else(not_found)?;
-        Ok(Picked { version: Arc::clone(version), permit: concurrency::enter(function, version) })
+        find(&state, target).map(|(_, version)| Arc::clone(version))
     }
+
+    fn admit(&self, target: &Target, origin: Origin) -> Result<Admitted, ApiError> {
+        let state = self.state();
+        let (function, version) = find(&state, target)?;
+        let asked = Asked { key: &target.key, function, version, qualifier: &target.qualifier, origin };
+        let leaf = admission::leaf(self, &asked);
+        let ticket = admission::enter(self, &state, &asked, &leaf);
+        Ok(Admitted { version: Arc::clone(version), leaf, ticket })
+    }
+}
+
+fn find<'a>(state: &'a state::State, target: &Target) -> Result<(&'a Function, &'a Arc<Version>), ApiError> {
+    let not_found = || {
+        let qualifier = target.qualifier.clone().unwrap_or(Qualifier::Latest);
+        error::function_not_found(target.key.arn().with_qualifier(qualifier))
+    };
+    let function = state.function(&target.key).ok_or_else(not_found)?;
+    let version = resolve(function, target.qualifier.as_ref())?.ok_or_else(not_found)?;
+    Ok((function, version))
 }
 
 /// As for reading, but an alias of two versions is a throw of dice.

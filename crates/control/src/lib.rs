@@ -3,6 +3,7 @@
 //! Must not speak HTTP: it is asked in Rust types and answers in them.
 
 mod account;
+mod admission;
 mod alias;
 mod capacity_provider;
 pub mod code;
@@ -25,6 +26,7 @@ mod idle;
 mod invoke;
 mod layer;
 mod lifecycle;
+pub mod metrics;
 pub mod network;
 mod package;
 mod page;

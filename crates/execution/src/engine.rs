@@ -8,6 +8,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use hothouse_api::arn::FunctionArn;
 use serde::Serialize;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -19,6 +20,7 @@ use crate::{
     invocation::InvokeError,
     pool::{Pool, VersionHandle},
     ports::{Clock, CredentialSource, LogSink, Observer},
+    scaling::{Bucket, ScalingRate},
     spec::FunctionSpec,
     timeline::Timeline,
     trace,
@@ -32,8 +34,10 @@ pub struct EngineConfig {
     /// The place and the first INIT of an environment may take this long together. Whoever waits for one that does not
     /// make it gets an error; AWS's own limit for INIT, ten seconds, only ends the process.
     pub startup_timeout: Duration,
-    /// Invocations that may run at the same time (AWS: account concurrency, 1,000).
+    /// Invocations that the machine runs at the same time, of all accounts together.
     pub concurrency: usize,
+    /// How fast one function may get environments on demand.
+    pub scaling: ScalingRate,
     /// Bytes of a buffered response (AWS: 6 MB and 100 bytes).
     pub response_limit: usize,
     /// Bytes of a streamed response (AWS: 200 MB).
@@ -55,6 +59,7 @@ impl Default for EngineConfig {
             keep_alive: Duration::from_secs(600),
             startup_timeout: Duration::from_secs(20),
             concurrency: 1000,
+            scaling: ScalingRate::default(),
             response_limit: 6_291_556,
             streamed_response_limit: 209_715_200,
             shape_streamed_responses: false,
@@ -100,6 +105,7 @@ pub(crate) struct Inner {
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
     concurrency: Concurrency,
+    scaling: Mutex<HashMap<FunctionArn, Weak<Bucket>>>,
     pools: Mutex<Vec<Weak<Pool>>>,
     environments: Mutex<HashMap<EnvironmentId, Arc<Shared>>>,
     ended: Mutex<VecDeque<EnvironmentInfo>>,
@@ -152,6 +158,7 @@ impl Engine {
             observer,
             tasks: TaskTracker::new(),
             stop: CancellationToken::new(),
+            scaling: Mutex::default(),
             pools: Mutex::default(),
             environments: Mutex::default(),
             ended: Mutex::default(),
@@ -210,6 +217,26 @@ impl Inner {
         }
         pools.push(Arc::downgrade(&pool));
         pool
+    }
+
+    /// The bucket that all versions of a function share.
+    pub(crate) fn scaling(&self, spec: &FunctionSpec) -> Arc<Bucket> {
+        let function = FunctionArn::new(spec.account, spec.region.clone(), spec.function_name.clone());
+        let mut buckets = lock(&self.scaling);
+        if let Some(bucket) = buckets.get(&function).and_then(Weak::upgrade) {
+            return bucket;
+        }
+        if buckets.len() == buckets.capacity() {
+            buckets.retain(|_, bucket| bucket.strong_count() > 0);
+        }
+        let bucket = Arc::new(Bucket::new(self.config.scaling, self.timeline.now()));
+        buckets.insert(function, Arc::downgrade(&bucket));
+        bucket
+    }
+
+    /// The wall clock, as far ahead as the time that can be moved.
+    pub(crate) fn time(&self) -> SystemTime {
+        self.clock.now() + self.timeline.ahead()
     }
 
     pub(crate) fn permit(&self) -> Result<Permit, InvokeError> {

@@ -1,6 +1,10 @@
 //! One invocation on its way in, and what comes back.
 
-use std::sync::Arc;
+use std::{
+    any::Any,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use bytes::Bytes;
 use hothouse_api::{arn::FunctionArn, name::RequestId};
@@ -22,6 +26,36 @@ pub struct Invocation {
     pub trace_id: Option<String>,
     /// `LogType=Tail`: the answer waits for the REPORT line and carries the last 4 KB of this invocation's log.
     pub tail: bool,
+    /// Who follows it to its end.
+    pub follow: Follow,
+}
+
+/// What an invocation takes along: nothing by default.
+#[derive(Debug, Default)]
+pub struct Follow {
+    /// Given back when the whole answer is there, whether or not the caller still is.
+    pub ticket: Option<Box<dyn Any + Send>>,
+    /// Hears how it ended.
+    pub meter: Option<Arc<dyn Meter>>,
+}
+
+/// Hears of finished invocations. Must not block: environments wait for it.
+pub trait Meter: Send + Sync + std::fmt::Debug {
+    /// The invocation is over and its REPORT line is written.
+    fn finished(&self, finished: Finished);
+}
+
+/// How an invocation ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Finished {
+    /// When the function got the event, in the time that can be moved ahead.
+    pub begun: SystemTime,
+    /// How long the function worked on it.
+    pub duration: Duration,
+    /// How long INIT took, if it was part of this invocation.
+    pub init: Option<Duration>,
+    /// Whether the function failed, timed out or crashed.
+    pub failed: bool,
 }
 
 /// The answer to an [`Invocation`]. A function that failed, timed out or crashed also completed.
@@ -49,6 +83,12 @@ pub enum InvokeError {
     #[error("too many environments are running (limit {limit})")]
     Throttled {
         /// The limit that was met.
+        limit: usize,
+    },
+    /// The function would get environments faster than it may.
+    #[error("too many environments are being started (limit {limit} at once)")]
+    ScalingTooFast {
+        /// How many there may be at once.
         limit: usize,
     },
     /// The version was deleted or replaced while the invocation waited.

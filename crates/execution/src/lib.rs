@@ -17,6 +17,7 @@ pub mod ports;
 pub mod response;
 mod runtime_api;
 pub mod runtimes;
+mod scaling;
 pub mod spec;
 mod telemetry;
 mod tenants;
@@ -25,6 +26,7 @@ pub mod trace;
 
 pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};
 pub use pool::{ProvisionedConcurrency, StartFailure, VersionHandle};
+pub use scaling::ScalingRate;
 
 /// The error and its causes on one line, for logs. A cause that the text has already is left out, as some libraries
 /// repeat theirs.

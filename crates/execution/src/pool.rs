@@ -22,6 +22,7 @@ use crate::{
     executor::StartError,
     invocation::{Completed, Invocation, InvokeError},
     response::{Reply, ResponseStream},
+    scaling::Bucket,
     spec::FunctionSpec,
     tenants::Tenants,
 };
@@ -77,6 +78,8 @@ pub(crate) struct Pool {
     spec: Arc<FunctionSpec>,
     engine: Arc<Inner>,
     queue: Mutex<Queue>,
+    /// How fast the function may get environments.
+    scaling: Arc<Bucket>,
     /// Told when provisioned concurrency has come further, or will not.
     progress: Notify,
 }
@@ -140,6 +143,7 @@ impl StartFailure {
             }
             InvokeError::Start(_)
             | InvokeError::Throttled { .. }
+            | InvokeError::ScalingTooFast { .. }
             | InvokeError::Retired
             | InvokeError::Lost
             | InvokeError::ShuttingDown => Self::Other(text),
@@ -219,7 +223,8 @@ impl Drop for Living {
 
 impl Pool {
     pub(crate) fn new(spec: Arc<FunctionSpec>, engine: Arc<Inner>) -> Pool {
-        Pool { spec, engine, queue: Mutex::default(), progress: Notify::new() }
+        let scaling = engine.scaling(&spec);
+        Pool { spec, engine, queue: Mutex::default(), scaling, progress: Notify::new() }
     }
 
     pub(crate) fn spec(&self) -> &Arc<FunctionSpec> {
@@ -249,6 +254,17 @@ impl Pool {
                 // It died while idle: take another.
                 Err(back) => job = back,
             }
+        }
+        // Whoever comes while more are being started than wait gets one of those.
+        let wants_another = queue.waiting.len() >= queue.starting;
+        if wants_another
+            && self.engine.config.debug.of(&self.spec).is_none()
+            && !self.scaling.take(self.engine.timeline.now())
+        {
+            drop(queue);
+            let limit = self.engine.config.scaling.burst;
+            job.reply.refuse(InvokeError::ScalingTooFast { limit });
+            return;
         }
         queue.waiting.push_back(job);
         self.start_wanted(queue);

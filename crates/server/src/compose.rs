@@ -199,7 +199,7 @@ impl Service {
                 response_limit: config.limits.max_function_payload_size as usize,
                 streamed_response_limit: config.limits.max_streamed_response_size as usize,
                 shape_streamed_responses: config.shape_streamed_responses,
-                concurrency: (config.limits.concurrent_executions as usize).min(config.max_environments),
+                concurrency: config.max_environments,
                 debug,
             },
             hothouse_execution::Ports {

@@ -19,9 +19,10 @@ use super::{
     },
 };
 use crate::{
+    admission::Running,
     code::CodeHash,
-    concurrency::Running,
     event_queue::{Counters, Slots},
+    metrics::MetersPlace,
 };
 
 /// What happens to one thing.
@@ -249,6 +250,7 @@ impl State {
                         running: Running::default(),
                         slots: Slots::default(),
                         counters: Counters::default(),
+                        meters: MetersPlace::default(),
                     },
                 );
             }

@@ -30,10 +30,11 @@ use uuid::Uuid;
 
 use super::setting::{Setting, SettingKey, SettingKind};
 use crate::{
+    admission::Running,
     code::CodeHash,
-    concurrency::Running,
     environments::Environments,
     event_queue::{Counters, Slots},
+    metrics::MetersPlace,
 };
 use layer::UsedLayer;
 use queued::QueuedEvent;
@@ -90,6 +91,8 @@ pub struct Function {
     pub slots: Slots,
     /// What the queue has been through.
     pub counters: Counters,
+    /// What is counted of it.
+    pub meters: MetersPlace,
 }
 
 impl Function {

@@ -31,7 +31,7 @@ use crate::{
     executor::StartError,
     extensions::ShutdownReason,
     fault::{Exit, Fault},
-    invocation::{Invocation, InvokeError},
+    invocation::{Invocation, InvokeError, Meter},
     logs::platform::{Line, Phase, ResponseTiming, Status, Timing},
     response::{End as ResponseEnd, Failure, Produced, Reply, ResponseStream},
 };
@@ -211,6 +211,8 @@ pub(crate) enum Action {
     Complete(Reply, Result<Produced, InvokeError>),
     /// Write a platform line to the log.
     Log(Line),
+    /// Tell whoever measures how the invocation went.
+    Measure { meter: Arc<dyn Meter>, duration: Duration, init: Option<Duration>, failed: bool },
 }
 
 /// An event that means nothing in the state in which it came. Nothing has changed.
@@ -652,6 +654,8 @@ fn settle(
         settled.held = Some((reply, produced));
         (settled, vec![])
     } else {
+        // Whoever hears the answer may invoke again at once.
+        settled.request.follow.ticket = None;
         (settled, vec![Action::Complete(reply, Ok(produced))])
     }
 }
@@ -660,13 +664,27 @@ fn settle(
 fn failed(run: Running, fault: &Fault, now: Instant) -> Vec<Action> {
     let failure = told(&run, fault);
     let Running { job: Job { invocation, reply, .. }, begun, delivered, init } = run;
+    let status = Status::of(fault);
     let timing = Timing { duration: now - delivered, response: None };
-    vec![
-        Action::Log(Line::runtime_done(&invocation, Status::of(fault), timing, 0)),
-        Action::Log(Line::end(&invocation)),
-        Action::Log(Line::report(invocation, now - begun, init, Status::of(fault))),
-        Action::Complete(reply, Ok(Produced::Failed(failure))),
-    ]
+    let mut actions = vec![Action::Log(Line::runtime_done(&invocation, status.clone(), timing, 0))];
+    end(&mut actions, invocation, now - begun, init, status);
+    actions.push(Action::Complete(reply, Ok(Produced::Failed(failure))));
+    actions
+}
+
+/// END and REPORT.
+fn end(
+    actions: &mut Vec<Action>,
+    mut invocation: Invocation,
+    duration: Duration,
+    init: Option<Duration>,
+    status: Status,
+) {
+    let failed = status != Status::Success;
+    let meter = invocation.follow.meter.take();
+    actions.push(Action::Log(Line::end(&invocation)));
+    actions.push(Action::Log(Line::report(invocation, duration, init, status)));
+    actions.extend(meter.map(|meter| Action::Measure { meter, duration, init, failed }));
 }
 
 /// What the caller hears of a fault.
@@ -699,8 +717,7 @@ impl Settled {
     /// END and REPORT, then the answer if it was held back.
     fn finish(self, mut actions: Vec<Action>, status: Option<Status>, now: Instant) -> Vec<Action> {
         let status = status.unwrap_or(self.status);
-        actions.push(Action::Log(Line::end(&self.request)));
-        actions.push(Action::Log(Line::report(self.request, now - self.begun, self.init, status)));
+        end(&mut actions, self.request, now - self.begun, self.init, status);
         actions.extend(self.held.map(|(reply, produced)| Action::Complete(reply, Ok(produced))));
         actions
     }

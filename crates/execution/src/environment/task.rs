@@ -24,7 +24,7 @@ use super::{
 use crate::{
     executor::{Created, Instance, Launch, Runtime, StartError},
     fault::{Exit, ExitStatus},
-    invocation::InvokeError,
+    invocation::{Finished, InvokeError},
     logs::{
         Drained, EnvironmentLog, Read, Source,
         platform::{Line, Phase, Status as LineStatus},
@@ -374,6 +374,10 @@ impl Task {
                     Action::Complete(reply, Ok(produced)) => reply.complete(produced, self.log.tail()),
                     Action::Complete(reply, Err(error)) => reply.refuse(error),
                     Action::Log(line) => self.write_line(&line),
+                    Action::Measure { meter, duration, init, failed } => {
+                        let begun = self.pool.engine().time() - duration;
+                        meter.finished(Finished { begun, duration, init, failed });
+                    }
                 }
             }
         }

@@ -18,7 +18,7 @@ use hothouse_api::{
 use hothouse_execution::{
     Engine, EngineConfig, Ports,
     executor::Executor,
-    invocation::Invocation,
+    invocation::{Follow, Invocation},
     ports::{
         CredentialError, CredentialSource, Credentials, LogAppender, LogEvent, LogSink, LogStream,
         SystemClock,
@@ -130,5 +130,6 @@ pub(crate) fn invocation(payload: impl Into<Bytes>) -> Invocation {
         tenant_id: None,
         trace_id: None,
         tail: false,
+        follow: Follow::default(),
     }
 }

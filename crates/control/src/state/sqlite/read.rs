@@ -128,6 +128,7 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
                     running: Default::default(),
                     slots: Default::default(),
                     counters: Default::default(),
+                    meters: Default::default(),
                 });
             }
             Some(function) if number == LATEST_PUBLISHED => function.latest_published = Some(version),

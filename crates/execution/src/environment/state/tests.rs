@@ -5,7 +5,10 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    concurrency::Concurrency, environment::limits::ShutdownTime, fault::ExitStatus, invocation::Completed,
+    concurrency::Concurrency,
+    environment::limits::ShutdownTime,
+    fault::ExitStatus,
+    invocation::{Completed, Follow},
     response::Part,
 };
 
@@ -42,6 +45,7 @@ fn job_for(reply: Reply, tail: bool) -> Job {
         tenant_id: None,
         trace_id: None,
         tail,
+        follow: Follow::default(),
     };
     Job { invocation, reply, permit: Concurrency::new(1).enter().unwrap() }
 }
@@ -104,6 +108,7 @@ fn name(action: &Action) -> &'static str {
         Action::Complete(..) => "complete",
         Action::Log(Line::InitRuntimeDone { .. } | Line::RuntimeDone { .. }) => "done",
         Action::Log(_) => "log",
+        Action::Measure { .. } => "measure",
     }
 }
 
@@ -527,7 +532,7 @@ proptest! {
                     Action::PromiseIdle => {
                         prop_assert!(matches!(state, State::Resetting { .. }) && !token, "promised for nothing");
                     }
-                    Action::LimitCpu | Action::Log(_) => {}
+                    Action::LimitCpu | Action::Log(_) | Action::Measure { .. } => {}
                 }
             }
             let idle = matches!(state, State::Idle { .. });
