@@ -21,7 +21,7 @@ use hothouse_control::{
     state::{MemoryStore, SqliteStore, Store, StoreError},
 };
 use hothouse_execution::{
-    Engine, EngineConfig,
+    Engine, EngineConfig, ScalingRate,
     debug::{DebugFunctions, DebugMode},
     executor::{
         Identity, InnerDoor, Isolation as Isolated, Level, Network as SandboxNetwork, ProcessExecutor,
@@ -200,6 +200,7 @@ impl Service {
                 streamed_response_limit: config.limits.max_streamed_response_size as usize,
                 shape_streamed_responses: config.shape_streamed_responses,
                 concurrency: config.max_environments,
+                scaling: ScalingRate { burst: config.limits.scaling_rate as usize, ..ScalingRate::default() },
                 debug,
             },
             hothouse_execution::Ports {
@@ -451,7 +452,7 @@ fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig 
         IpAddr::V4(ip) => ip.to_string(),
         IpAddr::V6(ip) => format!("[{ip}]"),
     };
-    let Limits { concurrent_executions, minimum_unreserved_concurrency, .. } = config.limits;
+    let Limits { concurrent_executions, minimum_unreserved_concurrency, invocation_rate, .. } = config.limits;
     ControlConfig {
         base_url: format!("http://{host}:{}", address.port()),
         synchronous_create: config.synchronous_create,
@@ -466,6 +467,7 @@ fn control_config(config: &ServiceConfig, address: SocketAddr) -> ControlConfig 
         limits: hothouse_control::Limits {
             concurrent_executions,
             minimum_unreserved_concurrency,
+            invocation_rate,
             total_code_size: config.limits.total_code_size,
             code_size_zipped: config.limits.code_size_zipped,
             code_size_unzipped: config.limits.code_size_unzipped,

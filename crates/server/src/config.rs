@@ -147,6 +147,10 @@ pub(crate) struct Delays {
 pub(crate) struct Limits {
     /// Invocations at once in an account and region.
     pub(crate) concurrent_executions: u32,
+    /// Synchronous invocations in a second, for each that may run at once; 0 for any number.
+    pub(crate) invocation_rate: u32,
+    /// Environments that a function may get within ten seconds; 0 for any number.
+    pub(crate) scaling_rate: u32,
     /// Part of it that no function may reserve.
     pub(crate) minimum_unreserved_concurrency: u32,
     /// All archives of an account and region together.
@@ -417,6 +421,8 @@ impl Configuration {
             },
             limits: Limits {
                 concurrent_executions: self.one("limit-concurrent-executions", values::count)?,
+                invocation_rate: self.one("limit-invocation-rate", values::count)?,
+                scaling_rate: self.one("limit-scaling-rate", values::count)?,
                 minimum_unreserved_concurrency: self
                     .one("limit-minimum-unreserved-concurrency", values::count)?,
                 total_code_size: self.one("limit-total-code-size", values::size)?,

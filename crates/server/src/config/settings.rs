@@ -361,6 +361,22 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..service("limit-concurrent-executions", "NUMBER", "Invocations at once in an account and region")
     },
     Setting {
+        default: &["10"],
+        ..service(
+            "limit-invocation-rate",
+            "NUMBER",
+            "Invocations per second for each that may run at once; 0: any number",
+        )
+    },
+    Setting {
+        default: &["1000"],
+        ..service(
+            "limit-scaling-rate",
+            "NUMBER",
+            "Environments that one function may get within 10 seconds; 0: any number",
+        )
+    },
+    Setting {
         default: &["100"],
         aliases: &[same("LAMBDA_LIMITS_MINIMUM_UNRESERVED_CONCURRENCY")],
         ..service(
