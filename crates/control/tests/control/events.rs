@@ -1,6 +1,8 @@
 //! Asynchronous invocation, on a clock that goes as fast as the tests.
 
+mod accounts;
 mod records;
+mod recursion;
 
 use std::{
     collections::BTreeMap,

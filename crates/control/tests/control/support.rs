@@ -183,6 +183,7 @@ impl Service {
 
     /// The response as it goes out.
     pub(crate) async fn respond(&self, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
+        let trace = request.headers().get("x-amzn-trace-id").map(|header| header.to_str().unwrap().to_owned());
         let context = RequestContext {
             account: self.account.parse().unwrap(),
             region: self.region.parse().unwrap(),
@@ -190,7 +191,7 @@ impl Service {
             request_id: RequestId::random(),
             caller_arn: self.caller_arn.map(str::to_owned),
             service: self.caller_service.clone().map(Box::new),
-            trace_id: None,
+            trace_id: trace,
             trace: Default::default(),
             failed: Default::default(),
         };

@@ -1,8 +1,10 @@
 //! What is told of asynchronous invocations: destinations and dead letters.
 
 use futures_util::future::BoxFuture;
-use hothouse_control::delivery::{Attribute, Deliveries, Delivery, DeliveryError};
-use hothouse_control::state::model::Scope;
+use hothouse_control::{
+    delivery::{Attribute, Deliveries, Delivery, DeliveryError},
+    state::model::Scope,
+};
 use tokio::sync::watch;
 
 use super::*;
@@ -16,15 +18,15 @@ const BUCKET: &str = "arn:aws:s3:::bucket";
 /// Services that remember what they got. Those called `missing` refuse, those called `unreachable` cannot be reached as
 /// long as [`Outside::reachable`] is not set, and those called `silent` never answer.
 #[derive(Clone)]
-struct Outside {
+pub(super) struct Outside {
     got: Arc<Mutex<Vec<(u64, Delivery)>>>,
     tried: watch::Sender<usize>,
-    reachable: watch::Sender<bool>,
+    pub(super) reachable: watch::Sender<bool>,
     begun: Instant,
 }
 
 impl Outside {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self {
             got: Arc::default(),
             tried: watch::Sender::new(0),
@@ -33,7 +35,7 @@ impl Outside {
         }
     }
 
-    fn got(&self) -> Vec<Delivery> {
+    pub(super) fn got(&self) -> Vec<Delivery> {
         self.got.lock().unwrap().iter().map(|(_, delivery)| delivery.clone()).collect()
     }
 
@@ -89,11 +91,11 @@ fn text(delivery: &Delivery) -> String {
     }
 }
 
-fn record(delivery: &Delivery) -> Value {
+pub(super) fn record(delivery: &Delivery) -> Value {
     serde_json::from_str(&text(delivery)).unwrap()
 }
 
-async fn service() -> (Service, Attempts, Outside) {
+pub(super) async fn service() -> (Service, Attempts, Outside) {
     let (attempts, outside) = (Attempts::new(), Outside::new());
     let config = ControlConfig::default();
     let code = CodeStore::ephemeral(&std::env::temp_dir(), config.limits.code_size_unzipped).unwrap();
@@ -104,7 +106,7 @@ async fn service() -> (Service, Attempts, Outside) {
     (service, attempts, outside)
 }
 
-async fn durable(directory: &Path, attempts: &Attempts, outside: &Outside) -> Service {
+pub(super) async fn durable(directory: &Path, attempts: &Attempts, outside: &Outside) -> Service {
     let config = ControlConfig { retry_base_delay: Duration::ZERO, ..ControlConfig::default() };
     let store = Arc::new(SqliteStore::open(&directory.join("state.db")).unwrap());
     let code = CodeStore::open(directory.join("code"), config.limits.code_size_unzipped).unwrap();
@@ -112,12 +114,12 @@ async fn durable(directory: &Path, attempts: &Attempts, outside: &Outside) -> Se
     open_with(config, store, code, attempts.executor(), clock, port).await
 }
 
-async fn shut_down(service: Service) {
+pub(super) async fn shut_down(service: Service) {
     service.engine.shut_down().await;
     service.control.shut_down().await;
 }
 
-fn destinations(success: Option<&str>, failure: Option<&str>) -> Value {
+pub(super) fn destinations(success: Option<&str>, failure: Option<&str>) -> Value {
     json!({ "DestinationConfig": {
         "OnSuccess": { "Destination": success },
         "OnFailure": { "Destination": failure },
