@@ -16,6 +16,7 @@ import {
   InvokeWithResponseStreamCommand,
   LambdaClient,
   PublishVersionCommand,
+  TagResourceCommand,
   UpdateFunctionConfigurationCommand,
   paginateListFunctions,
   waitUntilFunctionActiveV2,
@@ -29,6 +30,24 @@ exports.handler = async (event) => {
   console.log('hello from inside');
   return { event, greeting: process.env.GREETING ?? null };
 };
+`;
+
+// Goes on once the function has a tag.
+const streaming = `
+const { get } = require('node:http');
+const tagged = (arn) => new Promise((resolve, reject) => {
+  get(process.env.AWS_ENDPOINT_URL + '/2017-03-31/tags/' + encodeURIComponent(arn), (response) => {
+    let body = '';
+    response.on('data', (data) => (body += data)).on('end', () => resolve('go' in JSON.parse(body).Tags));
+  }).on('error', reject);
+});
+exports.handler = awslambda.streamifyResponse(async (event, stream, context) => {
+  stream.write('first');
+  while (!(await tagged(context.invokedFunctionArn))) await new Promise((resolve) => setTimeout(resolve, 20));
+  stream.write('second');
+  if (event.fail) throw new RangeError('midway');
+  stream.end();
+});
 `;
 
 let service;
@@ -64,7 +83,7 @@ async function freePort() {
   return port;
 }
 
-async function create(name) {
+async function create(name, code = source) {
   await client.send(
     new CreateFunctionCommand({
       FunctionName: name,
@@ -72,7 +91,7 @@ async function create(name) {
       Handler: 'main.handler',
       Role: role,
       Timeout: 20,
-      Code: { ZipFile: archive('main.js', source) },
+      Code: { ZipFile: archive('main.js', code) },
     }),
   );
   await waitUntilFunctionActiveV2({ client, maxWaitTime: 20, minDelay: 0.05, maxDelay: 0.1 }, { FunctionName: name });
@@ -177,6 +196,29 @@ test('an answer as a stream of events', async () => {
   const failed = await stream({ fail: true });
   assert.deepEqual([failed.body, failed.end.ErrorCode], ['', 'Unhandled']);
   assert.equal(JSON.parse(failed.end.ErrorDetails).errorType, 'RangeError');
+});
+
+test('a stream is read while the function writes it', async () => {
+  await create('streamed', streaming);
+  const begin = async (event) => {
+    const command = { FunctionName: 'streamed', Payload: JSON.stringify(event) };
+    const { EventStream } = await client.send(new InvokeWithResponseStreamCommand(command));
+    return EventStream[Symbol.asyncIterator]();
+  };
+  const text = ({ value }) => Buffer.from(value.PayloadChunk.Payload).toString();
+  const answers = [await begin({}), await begin({ fail: true })];
+  for (const answer of answers) assert.equal(text(await answer.next()), 'first');
+  await client.send(
+    new TagResourceCommand({
+      Resource: 'arn:aws:lambda:us-east-1:000000000000:function:streamed',
+      Tags: { go: 'yes' },
+    }),
+  );
+  for (const answer of answers) assert.equal(text(await answer.next()), 'second');
+  const [well, failed] = await Promise.all(answers.map(async (answer) => (await answer.next()).value.InvokeComplete));
+  assert.equal(well.ErrorCode, undefined);
+  assert.equal(failed.ErrorCode, 'RangeError');
+  assert.equal(JSON.parse(failed.ErrorDetails).errorMessage, 'midway');
 });
 
 test('errors are of the modelled kinds', async () => {

@@ -2,15 +2,21 @@
 //!
 //! Must not be part of the shipped binary (feature `fake`).
 
-use std::{fmt, os::fd::OwnedFd, sync::Arc};
+use std::{fmt, io, os::fd::OwnedFd, sync::Arc};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full};
-use hyper::client::conn::http1::{SendRequest, handshake};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
+use hyper::{
+    body::{Frame, Incoming},
+    client::conn::http1::{SendRequest, handshake},
+};
 use hyper_util::rt::TokioIo;
-use tokio::{sync::oneshot, task::JoinHandle};
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+};
 
 use super::{Created, Executor, Instance, Launch, Runtime, StartError};
 use crate::fault::{Exit, ExitStatus, Fault};
@@ -171,9 +177,11 @@ impl FakeInstance {
     }
 }
 
+type FakeBody = UnsyncBoxBody<Bytes, io::Error>;
+
 /// What a script does as a runtime.
 pub struct FakeRuntime {
-    client: SendRequest<Full<Bytes>>,
+    client: SendRequest<FakeBody>,
     output: OwnedFd,
     launch: Launch,
     starts: usize,
@@ -220,6 +228,25 @@ impl FakeRuntime {
         self.call("POST", &format!("invocation/{id}/response"), &[], body.into()).await.status()
     }
 
+    /// Begins a response that is streamed.
+    pub async fn stream(&mut self, id: &str, content_type: &str) -> FakeStream {
+        let (frames, body) = mpsc::channel(1);
+        let body = futures_util::stream::unfold(body, async |mut body| Some((body.recv().await?, body)));
+        let request = Request::builder()
+            .method("POST")
+            .uri(format!("/2018-06-01/runtime/invocation/{id}/response"))
+            .header("host", "runtime")
+            .header("content-type", content_type)
+            .header("lambda-runtime-function-response-mode", "streaming")
+            .header("trailer", format!("{ERROR_TYPE}, {ERROR_BODY}"))
+            .body(StreamBody::new(body).boxed_unsync())
+            .expect("scripts make valid requests");
+        if self.client.ready().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        FakeStream { frames, answer: Box::pin(self.client.send_request(request)) }
+    }
+
     /// Posts an error; returns the status.
     pub async fn fail(&mut self, id: &str, error_type: &str, body: impl Into<Bytes>) -> StatusCode {
         let headers = [("Lambda-Runtime-Function-Error-Type", error_type)];
@@ -252,7 +279,8 @@ impl FakeRuntime {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let request = request.body(Full::new(body)).expect("scripts make valid requests");
+        let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+        let request = request.body(body).expect("scripts make valid requests");
         let sent = async {
             self.client.ready().await.ok()?;
             let (parts, body) = self.client.send_request(request).await.ok()?.into_parts();
@@ -262,6 +290,53 @@ impl FakeRuntime {
             Some(response) => response,
             None => std::future::pending().await,
         }
+    }
+}
+
+/// A response that a script streams. Dropping it breaks the response off.
+pub struct FakeStream {
+    frames: mpsc::Sender<Result<Frame<Bytes>, io::Error>>,
+    answer: BoxFuture<'static, hyper::Result<Response<Incoming>>>,
+}
+
+impl fmt::Debug for FakeStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FakeStream").finish_non_exhaustive()
+    }
+}
+
+const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
+const ERROR_BODY: &str = "lambda-runtime-function-error-body";
+
+impl FakeStream {
+    /// Sends a chunk, when there is room for it.
+    pub async fn send(&mut self, chunk: impl Into<Bytes>) {
+        let _ = self.frames.send(Ok(Frame::data(chunk.into()))).await;
+    }
+
+    /// Ends the response; returns the status.
+    pub async fn end(self) -> StatusCode {
+        drop(self.frames);
+        match self.answer.await {
+            Ok(response) => response.status(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
+    /// Ends the response with trailers that tell an error; returns the status.
+    pub async fn fail(self, error_type: &'static str, document: &str) -> StatusCode {
+        let encoded = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, document);
+        let trailers = HeaderMap::from_iter([
+            (HeaderName::from_static(ERROR_TYPE), HeaderValue::from_static(error_type)),
+            (HeaderName::from_static(ERROR_BODY), HeaderValue::try_from(encoded).expect("base64 is ASCII")),
+        ]);
+        let _ = self.frames.send(Ok(Frame::trailers(trailers))).await;
+        self.end().await
+    }
+
+    /// Breaks the connection, on which the response is.
+    pub async fn break_off(self) {
+        let _ = self.frames.send(Err(io::ErrorKind::BrokenPipe.into())).await;
     }
 }
 
