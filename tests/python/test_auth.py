@@ -1,6 +1,7 @@
 """The checks that are off by default: `--auth sigv4` and `--auth policies`."""
 
 import json
+import os
 import subprocess
 import time
 from datetime import datetime, timezone
@@ -219,8 +220,26 @@ def test_options_that_do_not_go_together_are_refused(start_service, tmp_path):
     assert "write sigv4, policies or sigv4,policies" in said
 
 
-def test_our_own_commands_say_that_they_do_not_sign(strict):
-    command = [str(BINARY), "invoke", "--endpoint", strict.endpoint, "nobody"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode != 0
-    assert "UnrecognizedClientException" in done.stderr and "this command does not sign" in done.stderr
+def own_command(strict, *arguments, **variables):
+    command = [str(BINARY), *arguments, "--endpoint", strict.endpoint]
+    known = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={**known, **variables})
+
+
+def test_our_own_commands_sign_with_the_usual_keys(strict, alices, tmp_path):
+    name = alices.create()
+    key = dict(zip(("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"), ALICE, strict=True))
+    assert name in own_command(strict, "ls", **key).stdout
+    invoked = own_command(strict, "invoke", name, "-p", '{"do": "echo"}', **key)
+    assert invoked.returncode == 0, invoked.stderr
+    file = tmp_path / "credentials"
+    file.write_text(KEYS.replace("default", "alice"))
+    assert name in own_command(strict, "ls", "--profile", "alice", "--credentials-file", str(file)).stdout
+    assert name in own_command(strict, "ls", AWS_PROFILE="alice", AWS_SHARED_CREDENTIALS_FILE=str(file)).stdout
+
+
+def test_our_own_commands_say_which_keys_they_need(strict, tmp_path):
+    without = own_command(strict, "ls", HOME=str(tmp_path))
+    assert without.returncode != 0 and "set AWS_ACCESS_KEY_ID" in without.stderr
+    wrong = own_command(strict, "ls", AWS_ACCESS_KEY_ID="nobody", AWS_SECRET_ACCESS_KEY="none")
+    assert wrong.returncode != 0 and "is none of its `--auth-keys`" in wrong.stderr

@@ -5,6 +5,7 @@ import shutil
 import pytest
 from support.functions import PYTHON_PROBE, ROLE, Functions, archive, error_of, probe, unique
 from support.service import Service
+from support.waiting import until
 
 CANNOT = "The operation cannot be performed at this time."
 # Nothing ends by itself during a test.
@@ -156,3 +157,21 @@ def test_a_function_whose_package_is_gone_has_failed_until_it_gets_another(on_di
     functions.wait_updated(name)
     assert functions.invoke(name).value() == "other"
     client.delete_function(FunctionName=name)
+
+
+def test_an_idle_function_is_restored_by_an_invocation(start_service):
+    service = start_service("--function-idle-delay", "300ms", "--function-create-delay", "200ms")
+    client = service.client()
+    functions = Functions(client)
+    vpc = {"VpcConfig": {"SubnetIds": ["subnet-1"], "SecurityGroupIds": ["sg-1"]}}
+    name = functions.create(**vpc)
+
+    def shown():
+        return client.get_function_configuration(FunctionName=name)
+
+    until(lambda: shown()["State"] == "Inactive", seconds=30, what="an inactive function")
+    assert shown()["StateReasonCode"] == "Idle"
+    refused = error_of(client.invoke, FunctionName=name)
+    assert (refused.code, refused.status) == ("ResourceConflictException", 409)
+    functions.wait_active(name)
+    assert functions.invoke(name).status == 200

@@ -16,11 +16,12 @@ use crate::{
     config::ControlConfig,
     control::{Control, Subject},
     error::{invalid_parameter, not_found},
+    policy::Access,
     state::{
         Change, Event, ResourceEvent, ResourceId, State,
         model::{FunctionKey, Scope},
     },
-    target::scope,
+    target::{action, scope},
 };
 
 type Tags = BTreeMap<String, String>;
@@ -33,7 +34,7 @@ pub(crate) async fn tag(
     let this = control.clone();
     control
         .run(async move {
-            let tagged = Tagged::find(&context, &input.resource)?;
+            let tagged = Tagged::find(&this, &context, &input.resource)?;
             this.change_all(&[tagged.subject()], |state| {
                 let mut tags = tagged.tags(state)?.clone();
                 if input.tags.is_empty() {
@@ -56,7 +57,7 @@ pub(crate) async fn untag(
     let this = control.clone();
     control
         .run(async move {
-            let tagged = Tagged::find(&context, &input.resource)?;
+            let tagged = Tagged::find(&this, &context, &input.resource)?;
             this.change_all(&[tagged.subject()], |state| {
                 let before = tagged.tags(state)?;
                 let mut tags = before.clone();
@@ -73,7 +74,7 @@ pub(crate) fn list(
     context: &RequestContext,
     input: &ListTagsRequest,
 ) -> Result<ListTagsResponse, ApiError> {
-    let tagged = Tagged::find(context, &input.resource)?;
+    let tagged = Tagged::find(control, context, &input.resource)?;
     let state = control.state();
     Ok(ListTagsResponse { tags: Some(tagged.tags(&state)?.clone()) })
 }
@@ -109,7 +110,7 @@ enum What {
 }
 
 impl<'a> Tagged<'a> {
-    fn find(context: &RequestContext, arn: &'a str) -> Result<Self, ApiError> {
+    fn find(control: &Control, context: &RequestContext, arn: &'a str) -> Result<Self, ApiError> {
         let scope = scope(context);
         let Ok(parsed) = arn.parse::<ResourceArn>() else { return Err(missing("Function", arn)) };
         if let ResourceArn::Function(function) = &parsed
@@ -119,8 +120,17 @@ impl<'a> Tagged<'a> {
                 "Tags on function aliases and versions are not supported. Please specify a function ARN.",
             ));
         }
-        // Unverified: what is elsewhere is not found.
-        let here = parsed.account() == scope.account && *parsed.region() == scope.region;
+        // No policy can allow this to other accounts, so none is asked, nor whether the resource is there.
+        let access = Access {
+            context,
+            action: format!("lambda:{}", context.operation.map_or("ListTags", action)),
+            resource: arn.to_owned(),
+            owner: parsed.account(),
+            now: control.now(),
+        };
+        access.check(None, false)?;
+        // Unverified: what is in another region is not found.
+        let here = *parsed.region() == scope.region;
         let what = match &parsed {
             ResourceArn::Function(function) => {
                 Some(What::Function(FunctionKey { scope, name: function.name().clone() }))

@@ -1,10 +1,23 @@
 //! The commands' HTTP client of a running service.
 //!
 //! Requests carry a SigV4 header with a true scope, which decides account, region and service, and a made-up
-//! signature, which Hothouse does not look at. Must not be used against AWS itself.
+//! signature, which Hothouse does not look at. If it does (`--auth sigv4`), they are sent again, signed with the user's
+//! key. Must not be used against AWS itself.
 
-use std::{error::Error, io};
+use std::{
+    error::Error,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
+use aws_credential_types::Credentials;
+use aws_sigv4::{
+    http_request::{SignableBody, SignableRequest, SigningSettings, sign},
+    sign::v4,
+};
 use base64::Engine as _;
 use bytes::Bytes;
 use hothouse_execution::ports::{Clock as _, SystemClock};
@@ -28,6 +41,8 @@ const DEFAULT_ACCOUNT: &str = "000000000000";
 pub(crate) struct Client {
     http: HyperClient<HttpConnector, Full<Bytes>>,
     config: ClientConfig,
+    /// The service asks for signatures.
+    signs: Arc<AtomicBool>,
 }
 
 /// The service did not do what was asked.
@@ -65,7 +80,7 @@ impl ClientError {
         matches!(self, Self::Unreachable { .. })
     }
 
-    /// Whether the service verifies signatures: requests of this client have none that is worth anything.
+    /// Whether the service verifies signatures, and found none that is worth anything.
     pub(crate) fn is_unsigned(&self) -> bool {
         matches!(
             self,
@@ -95,7 +110,8 @@ pub(crate) struct Invoked {
 impl Client {
     /// A client that has not connected yet.
     pub(crate) fn new(config: ClientConfig) -> Self {
-        Self { http: HyperClient::builder(TokioExecutor::new()).build_http(), config }
+        let http = HyperClient::builder(TokioExecutor::new()).build_http();
+        Self { http, config, signs: Arc::default() }
     }
 
     /// The settings that it works with.
@@ -178,11 +194,21 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(format!("{}{path}", self.config.endpoint))
-            .header("x-amz-date", self.now())
-            .header(header::AUTHORIZATION, self.authorization(service))
-            .body(Full::new(body))
+            .body(body)
             .map_err(|error| self.unexpected(error))?;
         request.headers_mut().extend(headers);
+        if !self.signs.load(Ordering::Relaxed) {
+            match (self.exchange(self.unsigned(request.clone(), service)).await, &self.config.key) {
+                // What was refused had no effect.
+                (Err(error), Some(_)) if error.is_unsigned() => self.signs.store(true, Ordering::Relaxed),
+                (answer, _) => return answer,
+            }
+        }
+        self.exchange(self.signed(request, service)?).await
+    }
+
+    async fn exchange(&self, request: Request<Bytes>) -> Result<Response<Bytes>, ClientError> {
+        let request = request.map(Full::new);
         let answer = self.http.request(request).await.map_err(|error| ClientError::Unreachable {
             endpoint: self.config.endpoint.clone(),
             source: root_cause(error),
@@ -194,6 +220,48 @@ impl Client {
         } else {
             Err(refusal(&parts, &body))
         }
+    }
+
+    fn unsigned(&self, mut request: Request<Bytes>, service: &str) -> Request<Bytes> {
+        for (name, value) in [
+            (header::HeaderName::from_static("x-amz-date"), self.now()),
+            (header::AUTHORIZATION, self.authorization(service)),
+        ] {
+            request.headers_mut().insert(name, value.parse().expect("it is made of ASCII"));
+        }
+        request
+    }
+
+    fn signed(&self, request: Request<Bytes>, service: &str) -> Result<Request<Bytes>, ClientError> {
+        let Some(key) = &self.config.key else { return Ok(self.unsigned(request, service)) };
+        let credentials = Credentials::new(
+            key.id.as_str(),
+            key.secret.as_str(),
+            key.session_token.clone(),
+            None,
+            "hothouse",
+        );
+        let identity = credentials.into();
+        let parameters = v4::SigningParams::builder()
+            .identity(&identity)
+            .region(&self.config.region)
+            .name(service)
+            .time(SystemClock.now())
+            .settings(SigningSettings::default())
+            .build()
+            .map_err(|error| self.unexpected(error))?
+            .into();
+        let headers =
+            request.headers().iter().filter_map(|(name, value)| Some((name.as_str(), value.to_str().ok()?)));
+        let body = SignableBody::Bytes(request.body());
+        let signable =
+            SignableRequest::new(request.method().as_str(), request.uri().to_string(), headers, body)
+                .map_err(|error| self.unexpected(error))?;
+        let instructions =
+            sign(signable, &parameters).map_err(|error| self.unexpected(error))?.into_parts().0;
+        let mut request = request;
+        instructions.apply_to_request_http1x(&mut request);
+        Ok(request)
     }
 
     fn authorization(&self, service: &str) -> String {

@@ -17,6 +17,7 @@ mod auth;
 pub(crate) mod debug;
 mod file;
 mod flags;
+mod keys;
 mod settings;
 mod table;
 mod values;
@@ -24,6 +25,7 @@ mod values;
 pub(crate) use auth::{Auth, AuthKey, AuthKeysError};
 pub(crate) use debug::{DebugFileError, DebugSetting};
 pub(crate) use flags::{ClientFlags, Flags, ServiceFlags};
+pub(crate) use keys::SecretKey;
 pub(crate) use settings::{SETTINGS, Setting};
 pub(crate) use table::{markdown, with_markdown};
 
@@ -204,6 +206,8 @@ pub(crate) struct ClientConfig {
     pub(crate) region: String,
     /// Account of the functions: twelve digits.
     pub(crate) account: String,
+    /// What to sign with, should the service ask for it.
+    pub(crate) key: Option<SecretKey>,
 }
 
 /// An option's value, and where it came from.
@@ -354,6 +358,8 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
 pub(crate) struct Configuration {
     resolved: Vec<Resolved>,
     data_home: Option<PathBuf>,
+    /// No option, so that nobody shows it.
+    variables_key: Option<SecretKey>,
     /// What the environment says about interpreters; options are added when they are asked for.
     machine: SearchPaths,
 }
@@ -382,7 +388,7 @@ impl Configuration {
         };
         // The XDG specification says that relative paths are to be ignored.
         let data_home = path("XDG_DATA_HOME").filter(|path| path.is_absolute());
-        Ok(Self { resolved, data_home, machine })
+        Ok(Self { resolved, data_home, variables_key: keys::of_environment(environment), machine })
     }
 
     /// Every option with its value and where that came from, in the table's order.
@@ -453,7 +459,20 @@ impl Configuration {
             endpoint: self.one("endpoint", values::http_url)?,
             region: self.one("region", values::region)?,
             account: self.one("account", values::account)?,
+            key: self.key()?,
         })
+    }
+
+    /// A profile that was asked for comes before the variables, as with AWS's own command.
+    fn key(&self) -> Result<Option<SecretKey>, ConfigError> {
+        let profile = self.optional("profile", values::text)?;
+        if profile.is_none() && self.variables_key.is_some() {
+            return Ok(self.variables_key.clone());
+        }
+        let file = self.optional("credentials-file", values::path)?;
+        let file = file.or_else(|| keys::default_file(self.machine.home.as_ref()));
+        let profile = profile.unwrap_or_else(|| "default".to_owned());
+        Ok(file.and_then(|file| keys::of_profile(&file, &profile)))
     }
 
     /// Whether the user named a service to talk to.

@@ -77,10 +77,15 @@ fn help_of_a_client_command_is_short() {
       -h, --help                       Print help
 
     Where to:
-          --endpoint <URL>   Running service that a command talks to [default: http://127.0.0.1:4566]
-          --region <REGION>  Region that a command works in [default: us-east-1]
-          --account <ID>     Account that a command works in [default: 000000000000]
-          --config <FILE>    Configuration file [default: hothouse.toml, if there is one]
+          --endpoint <URL>           Running service that a command talks to [default:
+                                     http://127.0.0.1:4566]
+          --region <REGION>          Region that a command works in [default: us-east-1]
+          --account <ID>             Account that a command works in [default: 000000000000]
+          --profile <NAME>           Profile with the key to sign with, where the service runs with
+                                     `--auth sigv4` [default: AWS_ACCESS_KEY_ID and
+                                     AWS_SECRET_ACCESS_KEY, else default]
+          --credentials-file <FILE>  File of the profile [default: ~/.aws/credentials]
+          --config <FILE>            Configuration file [default: hothouse.toml, if there is one]
     ");
 }
 

@@ -5,8 +5,8 @@ from .world import WITHOUT_EXECUTION
 _NETWORK = "functions have the machine's network; there are no network interfaces to be had or denied."
 _KMS = "there is no KMS behind it: keys are kept and shown, and nothing is encrypted with them."
 _FILES = "file systems are kept and shown, and not mounted."
-_SNAP_START = "a version with SnapStart starts like any other: there is no snapshot that could fail."
-_RUNTIMES = "runtimes of customers' own cannot be made here."
+_SNAP_START = "a version with SnapStart starts like any other: there is no snapshot that could fail, or that is given back unless that is wanted (`test_states.py`)."
+_RUNTIMES = "runtimes of customers' own are kept by another service, so none can be made here, nor deleted."
 _DURABLE = "durable functions are kept and not run, so no execution and no callback is ever there."
 _USED = "a configuration that a function uses cannot be deleted."
 _ARTIFACT = "packages are copied when they are uploaded: only one that is deleted by hand fails (`test_states.py`)."
@@ -49,7 +49,7 @@ GENERAL = {
     "SerializedRequestEntityTooLargeException": "requests are measured before anything is made of them, and refused as RequestEntityTooLarge.",
     "ServiceQuotaExceededException": "no quota of the account is bought.",
     "ModeNotSupportedException": "every mode of invocation is supported.",
-    "ResourceNotReadyException": "functions do not become inactive.",
+    "ResourceNotReadyException": "a function that is inactive answers ResourceConflict.",
     "RecursiveInvocationException": "loops through queues and topics are not looked for: events do not come from there yet.",
     "DurableExecutionAlreadyStartedException": _DURABLE,
     "CallbackTimeoutException": _DURABLE,

@@ -151,18 +151,40 @@ async fn what_is_not_there_has_a_name_in_messages() {
         ("capacity-provider:p", "Capacity provider"),
         ("network-connector:n", "Network connector"),
     ] {
-        for place in ["us-east-1:123456789012", "eu-west-1:123456789012", "us-east-1:210987654321"] {
+        for place in ["us-east-1:123456789012", "eu-west-1:123456789012"] {
             let arn = format!("arn:aws:lambda:{place}:{resource}");
             let expected = format!("404 ResourceNotFoundException: {kind} not found: {arn}");
             assert_eq!(list(&service, &arn).await.error(), expected);
             assert_eq!(tag(&service, &arn, json!({ "a": "b" })).await.error(), expected);
         }
     }
-    for place in ["eu-west-1:123456789012", "us-east-1:210987654321", "us-gov-west-1:123456789012"] {
+    for place in ["eu-west-1:123456789012", "us-gov-west-1:123456789012"] {
         let arn = format!("arn:aws:lambda:{place}:function:f");
         let expected = format!("404 ResourceNotFoundException: Function not found: {arn}");
         assert_eq!(tag(&service, &arn, json!({ "a": "b" })).await.error(), expected);
     }
     let layer = list(&service, "arn:aws:lambda:us-east-1:123456789012:layer:l").await.error();
     assert!(layer.starts_with("400 ValidationException: "), "the model has no tags of layers: {layer}");
+}
+
+#[tokio::test]
+async fn tags_are_nothing_to_other_accounts() {
+    let service = service().await;
+    let owner = service.asked_by("210987654321", None);
+    owner.created(json!({})).await;
+    for resource in
+        ["function:f", "function:none", "capacity-provider:p", "code-signing-config:csc-00000000000000000"]
+    {
+        let arn = format!("arn:aws:lambda:us-east-1:210987654321:{resource}");
+        let refused = |action: &str| {
+            format!(
+                "403 AccessDeniedException: User: arn:aws:iam::123456789012:root is not authorized to perform: \
+                 lambda:{action} on resource: {arn} because no resource-based policy allows the lambda:{action} action"
+            )
+        };
+        assert_eq!(list(&service, &arn).await.error(), refused("ListTags"));
+        assert_eq!(tag(&service, &arn, json!({ "a": "b" })).await.error(), refused("TagResource"));
+        let path = format!("/2017-03-31/tags/{arn}?tagKeys=a");
+        assert_eq!(service.call(Method::DELETE, &path, Value::Null).await.error(), refused("UntagResource"));
+    }
 }

@@ -195,6 +195,7 @@ async fn address_state(address: SocketAddr) -> AddressState {
                 endpoint: format!("http://{address}"),
                 region: "us-east-1".to_owned(),
                 account: "000000000000".to_owned(),
+                key: None,
             };
             match Client::new(config).admin("/_hothouse/health").await {
                 Ok(_) => AddressState::Hothouse,

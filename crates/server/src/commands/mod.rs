@@ -81,7 +81,7 @@ impl CommandError {
         let hint = if error.is_unreachable() {
             Some(how_to_reach(config))
         } else if error.is_unsigned() {
-            Some(NOT_SIGNED.to_owned())
+            Some(if config.key.is_some() { WRONG_KEY } else { NO_KEY }.to_owned())
         } else {
             None
         };
@@ -95,8 +95,10 @@ impl CommandError {
     }
 }
 
-const NOT_SIGNED: &str = "the service runs with `--auth sigv4`, and this command does not sign; the `aws` command does, \
-                          with a key of `--auth-keys`";
+const NO_KEY: &str = "the service runs with `--auth sigv4`: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY to a key of its \
+                      `--auth-keys`, or name a profile that has one (`--profile`, `--credentials-file`)";
+const WRONG_KEY: &str = "the service runs with `--auth sigv4`, and the key in AWS_ACCESS_KEY_ID or the profile is none of its \
+                         `--auth-keys`";
 
 impl Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

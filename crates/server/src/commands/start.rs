@@ -147,6 +147,7 @@ async fn who_is_there(address: SocketAddr) -> String {
         endpoint: format!("http://{address}"),
         region: "us-east-1".to_owned(),
         account: "000000000000".to_owned(),
+        key: None,
     });
     let ask = |path| tokio::time::timeout(Duration::from_millis(500), client.admin(path));
     let occupant = if matches!(ask("/_hothouse/health").await, Ok(Ok(_))) {

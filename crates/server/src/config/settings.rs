@@ -440,4 +440,18 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..client("region", "REGION", "Region that a command works in")
     },
     Setting { default: &["000000000000"], ..client("account", "ID", "Account that a command works in") },
+    Setting {
+        default_note: "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, else default",
+        aliases: &[same("AWS_PROFILE")],
+        ..client(
+            "profile",
+            "NAME",
+            "Profile with the key to sign with, where the service runs with `--auth sigv4`",
+        )
+    },
+    Setting {
+        default_note: "~/.aws/credentials",
+        aliases: &[same("AWS_SHARED_CREDENTIALS_FILE")],
+        ..client("credentials-file", "FILE", "File of the profile")
+    },
 ];

@@ -62,7 +62,7 @@ pub(super) fn how_to_invoke(
     config: &ClientConfig,
     program: &str,
 ) -> Result<(), CommandError> {
-    let ClientConfig { endpoint, region, account } = config;
+    let ClientConfig { endpoint, region, account, .. } = config;
     let FunctionPlan { name, runtime, handler, .. } = function;
     let key = access_key(account);
     let mut own = format!("{program} invoke {name}");
