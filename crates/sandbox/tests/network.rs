@@ -255,6 +255,12 @@ fn what_listens_inside_can_be_connected_to() {
     accept(&listener).read_to_string(&mut said).unwrap();
     assert_eq!(said, "in");
     entrance.connect(9002).unwrap_err();
+    // A socket that is connected later is of the same network, and nobody waits for it.
+    let unconnected = entrance.unconnected().unwrap();
+    assert!(unconnected.peer_addr().is_err());
+    let mut nothing = [0];
+    let read = (&unconnected).read(&mut nothing).unwrap_err();
+    assert!(read.kind() == io::ErrorKind::NotConnected || read.kind() == io::ErrorKind::WouldBlock, "{read}");
 }
 
 #[test]

@@ -7,12 +7,12 @@ pub mod fake;
 mod network;
 mod process;
 
-use std::{fmt, io, os::fd::OwnedFd, sync::Arc, time::Duration};
+use std::{fmt, io, net::Ipv4Addr, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 use futures_util::future::BoxFuture;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     sync::oneshot,
 };
 use tokio_util::sync::CancellationToken;
@@ -99,12 +99,32 @@ pub trait Instance: Send + fmt::Debug {
     fn kill(&mut self);
     /// Peak memory of the process tree, in bytes, as far as it is known.
     fn peak_memory(&mut self) -> u64;
+    /// The way to what listens inside. By default, for processes that share the host's network, it is plain loopback.
+    fn dialer(&self) -> Arc<dyn Dialer> {
+        Arc::new(HostLoopback)
+    }
     /// The port of the host's loopback at which a debugger attaches, if there is one.
     fn debugger_port(&self) -> Option<u16> {
         None
     }
     /// Ends every process and removes every trace; returns when all is gone.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Connects to what listens inside an environment.
+pub trait Dialer: Send + Sync + fmt::Debug {
+    /// A connection to this port of its loopback.
+    fn connect(&self, port: u16) -> BoxFuture<'_, io::Result<TcpStream>>;
+}
+
+/// The way to processes that share the host's network.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HostLoopback;
+
+impl Dialer for HostLoopback {
+    fn connect(&self, port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {
+        Box::pin(TcpStream::connect((Ipv4Addr::LOCALHOST, port)))
+    }
 }
 
 /// A started runtime process, as its environment sees it.

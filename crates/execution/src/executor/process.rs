@@ -256,7 +256,7 @@ impl Inner {
                 .chain(bash_as_shell())
                 .collect(),
             directories: ["/var/task", "/opt", "/var/runtime", "/var/lang"].map(PathBuf::from).into(),
-            files: Vec::new(),
+            files: vec![("/etc/hosts".into(), HOSTS.to_vec())],
             programs: vec![("/lambda-entrypoint.sh".into(), ENTRYPOINT.to_vec())],
         };
         let template = Template::create(spec).map_err(StartError::Sandbox)?;
@@ -369,6 +369,9 @@ impl Inner {
         Ok((ProcessInstance::new(spec.clone(), prepared, environment, sandbox, starting), sockets))
     }
 }
+
+/// Extensions listen for telemetry at the second name or the third.
+const HOSTS: &[u8] = b"127.0.0.1 localhost sandbox.localdomain sandbox\n";
 
 /// On Amazon Linux `/bin/sh` is bash, and bootstraps rely on it. Where the machine has another shell there, bash is
 /// shown in its place.

@@ -23,6 +23,8 @@ use crate::{
     telemetry::{Api, Category},
 };
 
+pub(crate) use records::Record;
+
 /// Something about the life of an environment or an invocation.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Line {

@@ -1,18 +1,41 @@
-//! The Telemetry API and the Logs API: extensions subscribe to what an environment and its processes say.
+//! The Telemetry API and the Logs API: extensions subscribe to what an environment and its processes say, and it is
+//! delivered to listeners of theirs inside the environment.
 //!
-//! Must not write logs, nor decide about invocations.
+//! ```text
+//!  lines, records ──▶ Telemetry ──▶ one buffer per subscriber ──▶ its delivery ──▶ HTTP, TCP inside the environment
+//! ```
+//!
+//! Must not write logs, nor decide about invocations; and must not hold anyone up: who listens slowly, or not at all, loses
+//! what finds no room in its buffer, and is told so.
+
+mod buffer;
+mod delivery;
+mod event;
+mod subscribers;
+mod subscription;
+
+pub(crate) use subscribers::Telemetry;
+pub(crate) use subscription::{Subscription, succeeded};
 
 /// The two ways to subscribe. An extension may use one of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing can register or subscribe yet"))]
 pub(crate) enum Api {
     Telemetry,
     Logs,
 }
 
+impl Api {
+    /// As users know it.
+    fn name(self) -> &'static str {
+        match self {
+            Api::Telemetry => "Telemetry",
+            Api::Logs => "Logs",
+        }
+    }
+}
+
 /// What subscribers choose from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[cfg_attr(not(test), expect(dead_code, reason = "nothing can register or subscribe yet"))]
 pub(crate) enum Category {
     Platform,
     Function,

@@ -195,6 +195,21 @@ impl Entrance {
     /// # Errors
     /// No socket could be made inside, or nobody listens there.
     pub fn connect(&self, port: u16) -> Result<TcpStream, SpawnError> {
+        let socket = self.socket(0)?;
+        connect(socket.as_raw_fd(), SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+            .map_err(|errno| SpawnError::Step { step: Step::Connect, source: errno.into() })?;
+        Ok(TcpStream::from(socket))
+    }
+
+    /// A socket of the sandbox's network for a reactor to connect: non-blocking, and not connected yet.
+    ///
+    /// # Errors
+    /// No socket could be made inside.
+    pub fn unconnected(&self) -> Result<TcpStream, SpawnError> {
+        self.socket(libc::SOCK_NONBLOCK).map(TcpStream::from)
+    }
+
+    fn socket(&self, flags: c_int) -> Result<OwnedFd, SpawnError> {
         let network = self.network.as_raw_fd();
         let user = self.user.as_deref().map(AsRawFd::as_raw_fd);
         let mut made = helper::run(user.is_none(), |left| {
@@ -202,15 +217,12 @@ impl Entrance {
                 syscall::setns(user, libc::CLONE_NEWUSER).map_err(Failure::at(Step::OuterUserNamespace))?;
             }
             syscall::setns(network, libc::CLONE_NEWNET).map_err(Failure::at(Step::NetworkNamespace))?;
-            let socket =
-                socket(libc::AF_INET, libc::SOCK_STREAM, 0).map_err(Failure::at(Step::NetworkNamespace))?;
+            let socket = socket(libc::AF_INET, libc::SOCK_STREAM | flags, 0)
+                .map_err(Failure::at(Step::NetworkNamespace))?;
             left.leave(Slot::Socket(0), socket);
             Ok(())
         })??;
-        let socket = made.take(Slot::Socket(0)).expect("a helper that succeeds leaves its socket");
-        connect(socket.as_raw_fd(), SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
-            .map_err(|errno| SpawnError::Step { step: Step::Connect, source: errno.into() })?;
-        Ok(TcpStream::from(socket))
+        Ok(made.take(Slot::Socket(0)).expect("a helper that succeeds leaves its socket"))
     }
 }
 

@@ -5,21 +5,28 @@
 use std::{
     ffi::OsString,
     fmt, io,
+    net::{Ipv4Addr, SocketAddr},
     os::fd::{AsFd, OwnedFd},
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use futures_util::future::BoxFuture;
-use hothouse_sandbox::{Command, Ending, ExecErrorKind, Process, Sandbox};
-use tokio::{io::unix::AsyncFd, net::UnixStream, sync::oneshot, task::spawn_blocking, time::Instant};
+use hothouse_sandbox::{Command, Ending, Entrance, ExecErrorKind, Process, Sandbox};
+use tokio::{
+    io::unix::AsyncFd,
+    net::{TcpSocket, TcpStream, UnixStream},
+    sync::oneshot,
+    task::spawn_blocking,
+    time::Instant,
+};
 use tokio_util::sync::DropGuard;
 
 use super::{Prepared, lock, megabytes, ready::Starting};
 use crate::{
     debug::Debugging,
     executor::{
-        Connection, Instance, Runtime, StartError,
+        Connection, Dialer, HostLoopback, Instance, Runtime, StartError,
         debugger::{Debugger, Ports},
         network::Relays,
     },
@@ -143,6 +150,13 @@ impl Instance for ProcessInstance {
         self.peak
     }
 
+    fn dialer(&self) -> Arc<dyn Dialer> {
+        match self.sandbox.as_ref().and_then(Sandbox::entrance) {
+            Some(entrance) => Arc::new(Inside(entrance)),
+            None => Arc::new(HostLoopback),
+        }
+    }
+
     fn debugger_port(&self) -> Option<u16> {
         self.debugger.as_ref().map(Debugger::port)
     }
@@ -229,6 +243,22 @@ impl ProcessInstance {
                 .collect(),
             directory: self.prepared.plan.roots.task.clone(),
             descriptors,
+        })
+    }
+}
+
+/// The way into a network namespace.
+#[derive(Debug)]
+struct Inside(Entrance);
+
+impl Dialer for Inside {
+    fn connect(&self, port: u16) -> BoxFuture<'_, io::Result<TcpStream>> {
+        let entrance = self.0.clone();
+        Box::pin(async move {
+            // Making a socket there starts a process, which blocks.
+            let made = spawn_blocking(move || entrance.unconnected()).await.map_err(io::Error::other)?;
+            let socket = TcpSocket::from_std_stream(made.map_err(io::Error::other)?);
+            socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
         })
     }
 }
