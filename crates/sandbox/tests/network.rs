@@ -260,7 +260,7 @@ fn what_listens_inside_can_be_connected_to() {
     assert!(unconnected.peer_addr().is_err());
     let mut nothing = [0];
     let read = (&unconnected).read(&mut nothing).unwrap_err();
-    assert!(read.kind() == io::ErrorKind::NotConnected || read.kind() == io::ErrorKind::WouldBlock, "{read}");
+    assert!(matches!(read.kind(), ErrorKind::NotConnected | ErrorKind::WouldBlock), "{read}");
 }
 
 #[test]

@@ -22,7 +22,6 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use hothouse_api::name::RequestId;
 use tokio::{sync::oneshot, time::Instant};
 
 use super::{InitializationType, Status as UserStatus, limits::Limits};
@@ -32,15 +31,17 @@ use crate::{
     extensions::ShutdownReason,
     fault::{Exit, Fault},
     invocation::{Invocation, InvokeError, Meter},
-    logs::platform::{Line, Phase, ResponseTiming, Status, Timing},
-    response::{End as ResponseEnd, Failure, Produced, Reply, ResponseStream},
+    logs::platform::{Line, Phase, Status},
+    response::{End as ResponseEnd, Produced, Reply, ResponseStream},
 };
 
 mod ending;
+mod run;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use ending::Ending;
+pub(crate) use run::{Running, Settled};
 
 /// After `init/error` a runtime is expected to exit; this long it may take before it is ended.
 const EXIT_GRACE: Duration = Duration::from_millis(500);
@@ -55,13 +56,13 @@ pub(crate) struct Job {
 
 #[derive(Debug)]
 pub(crate) enum State {
-    /// The first INIT: the runtime process was started and has not asked for an event yet. `until` is AWS's limit,
-    /// `ceiling` ours.
-    Initializing { begun: Instant, until: Instant, ceiling: Instant, fault: Option<Fault> },
+    /// The first INIT: the runtime process was started and has not asked for an event yet, or not all extensions have. `until` is AWS's limit,
+    /// `ceiling` ours. Once the runtime has asked (`ready`), extensions are waited for.
+    Initializing { begun: Instant, until: Instant, ceiling: Instant, fault: Option<Fault>, ready: bool },
     /// The token is out: on the stack of the pool, or in the hands of a caller who is about to send a job.
     Idle { process: Process },
     /// INIT repeated inside an invocation.
-    Reinitializing { run: Running, until: Instant, fault: Option<Fault> },
+    Reinitializing { run: Running, until: Instant, fault: Option<Fault>, ready: bool },
     /// The runtime has the event.
     Busy { run: Running, until: Instant },
     /// The runtime has answered but not asked for more, so the environment is not idle yet. Once it has (`parked`), it
@@ -119,38 +120,14 @@ pub(crate) enum End {
     StartTimedOut,
 }
 
-/// An invocation that the environment works on.
-#[derive(Debug)]
-pub(crate) struct Running {
-    pub(crate) job: Job,
-    pub(crate) begun: Instant,
-    /// When the runtime was given the event.
-    delivered: Instant,
-    pub(crate) init: Option<Duration>,
-}
-
-/// An invocation whose response is there.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    request: Invocation,
-    /// Counts against the concurrency limit until the environment is free.
-    _permit: Permit,
-    begun: Instant,
-    delivered: Instant,
-    answered: Instant,
-    produced_bytes: u64,
-    init: Option<Duration>,
-    status: Status,
-    /// With `LogType=Tail` the answer waits for the REPORT line.
-    held: Option<(Reply, Produced)>,
-}
-
 #[derive(Debug)]
 pub(crate) enum Event {
     /// A job came through the token. Only while idle.
     Invoke(Job),
     /// The runtime waits in `next` for an event that it has not been given yet, and so does every extension.
     Parked,
+    /// The runtime does, but not every extension yet; `Parked` comes when all do.
+    RuntimeParked,
     /// A response began whose caller takes it as it comes; its end follows, as any response.
     Begun { stream: ResponseStream, end: oneshot::Sender<ResponseEnd> },
     /// `POST …/response`; the Runtime API checked that the id is the current one. Empty if it was streamed.
@@ -233,7 +210,7 @@ impl fmt::Display for Refused {
 impl State {
     /// The machine of a new environment, whose process has just been started. `ceiling` ends the start-up as a whole.
     pub(crate) fn new(limits: &Limits, now: Instant, ceiling: Instant) -> State {
-        State::Initializing { begun: now, until: now + limits.init, ceiling, fault: None }
+        State::Initializing { begun: now, until: now + limits.init, ceiling, fault: None, ready: false }
     }
 
     /// When [`Event::Tick`] has something to say.
@@ -284,11 +261,6 @@ impl State {
         }
     }
 
-    /// Whether INIT is under way.
-    pub(crate) fn is_starting(&self) -> bool {
-        matches!(self, State::Initializing { .. } | State::Reinitializing { .. })
-    }
-
     /// Whether its processes stand still.
     pub(crate) fn is_frozen(&self) -> bool {
         matches!(self, State::Idle { process: Process::Warm { rest: Rest::Frozen, .. } })
@@ -306,34 +278,40 @@ pub(crate) fn step(
     let (state, actions) = match (state, event) {
         // --- INIT -------------------------------------------------------------------------------------------
         // Initializing ── Parked ──> Idle: INIT is done when the runtime asks for work.
-        (Initializing { begun, .. }, Event::Parked) => {
+        (Initializing { begun, ready, .. }, Event::Parked) => {
             let took = now - begun;
             // Where a REPORT will tell of it too, the log shows this only at level DEBUG.
-            let [done, report] = init_lines(Phase::Init, took, Status::Success);
-            let actions = vec![done, report, Action::LimitCpu, Action::JoinIdle];
+            let mut actions = init_lines(Phase::Init, ready, took, Status::Success);
+            actions.extend([Action::LimitCpu, Action::JoinIdle]);
             let provisioned = limits.initialization == InitializationType::ProvisionedConcurrency;
             (idle((!provisioned).then_some(took), limits, now), actions)
         }
-        (Initializing { begun, until, ceiling, .. }, Event::InitError(fault)) => {
+        (Initializing { begun, until, ceiling, fault, ready: false }, Event::RuntimeParked) => {
+            let done = Action::Log(Line::init_runtime_done(Phase::Init, Status::Success));
+            (Initializing { begun, until, ceiling, fault, ready: true }, vec![done])
+        }
+        (Initializing { begun, until, ceiling, ready, .. }, Event::InitError(fault)) => {
             let until = until.min(now + EXIT_GRACE);
-            (Initializing { begun, until, ceiling, fault: Some(fault) }, vec![])
+            (Initializing { begun, until, ceiling, fault: Some(fault), ready }, vec![])
         }
         // Initializing ── Exited ──> Idle cold: AWS tries once more, inside the first invocation.
-        (Initializing { begun, fault, .. }, Event::Exited(exit)) => {
-            init_failed(fault.unwrap_or_else(|| Fault::exited(exit)), now - begun, limits)
+        (Initializing { begun, fault, ready, .. }, Event::Exited(exit)) => {
+            init_failed(fault.unwrap_or_else(|| Fault::exited(exit)), ready, now - begun, limits)
         }
-        (Initializing { begun, .. }, Event::StartFailed(fault)) => init_failed(fault, now - begun, limits),
+        (Initializing { begun, ready, .. }, Event::StartFailed(fault)) => {
+            init_failed(fault, ready, now - begun, limits)
+        }
         (Initializing { .. }, Event::Broken(error)) => {
             (Stopped { end: End::StartFailed }, vec![Action::FailStart(error)])
         }
         // Initializing ── Tick ──> Resetting: 10 seconds passed, or the runtime lingers after `init/error`. One that
         // is not tried again is over, and so is one that meets the ceiling.
-        (Initializing { begun, until, ceiling, fault }, Event::Tick) if now >= until.min(ceiling) => {
-            end_init(fault, now - begun, now >= until, limits, now)
+        (Initializing { begun, until, ceiling, fault, ready }, Event::Tick) if now >= until.min(ceiling) => {
+            end_init(fault, ready, begun, now >= until, limits, now)
         }
         // Initializing ── Crashed ──> Resetting: of several processes one failed.
-        (Initializing { begun, fault, .. }, Event::Crashed(crash)) => {
-            end_init(Some(fault.unwrap_or(crash)), now - begun, true, limits, now)
+        (Initializing { begun, fault, ready, .. }, Event::Crashed(crash)) => {
+            end_init(Some(fault.unwrap_or(crash)), ready, begun, true, limits, now)
         }
 
         // --- an invocation arrives --------------------------------------------------------------------------
@@ -342,15 +320,15 @@ pub(crate) fn step(
             if rest == Rest::Frozen {
                 actions.insert(0, Action::Thaw);
             }
-            let run = Running { job, begun: now, delivered: now, init };
+            let run = Running { job, begun: now, delivered: now, answering: None, init };
             (Busy { run, until: now + limits.timeout }, actions)
         }
         (Idle { process: Process::Cold(_) }, Event::Invoke(job)) => {
             let start = Action::Log(Line::start(&job.invocation));
             let init = Action::Log(Line::InitStart { phase: Phase::Invoke });
-            let run = Running { job, begun: now, delivered: now, init: None };
+            let run = Running { job, begun: now, delivered: now, answering: None, init: None };
             (
-                Reinitializing { run, until: now + limits.timeout, fault: None },
+                Reinitializing { run, until: now + limits.timeout, fault: None, ready: false },
                 vec![start, init, Action::Spawn],
             )
         }
@@ -365,31 +343,36 @@ pub(crate) fn step(
         (Idle { process }, Event::Released | Event::Stop) => leave(process, End::Stopped, limits, now),
 
         // --- suppressed INIT --------------------------------------------------------------------------------
-        (Reinitializing { mut run, until, .. }, Event::Parked) => {
-            let [done, report] = init_lines(Phase::Invoke, now - run.begun, Status::Success);
+        (Reinitializing { mut run, until, ready, .. }, Event::Parked) => {
+            let mut actions = init_lines(Phase::Invoke, ready, now - run.begun, Status::Success);
+            actions.extend([Action::LimitCpu, Action::Deliver]);
             run.delivered = now;
-            (Busy { run, until }, vec![done, report, Action::LimitCpu, Action::Deliver])
+            (Busy { run, until }, actions)
         }
-        (Reinitializing { run, until, .. }, Event::InitError(fault)) => {
-            (Reinitializing { run, until: until.min(now + EXIT_GRACE), fault: Some(fault) }, vec![])
+        (Reinitializing { run, until, fault, ready: false }, Event::RuntimeParked) => {
+            let done = Action::Log(Line::init_runtime_done(Phase::Invoke, Status::Success));
+            (Reinitializing { run, until, fault, ready: true }, vec![done])
         }
-        (Reinitializing { run, fault, .. }, Event::Exited(exit)) => {
+        (Reinitializing { run, until, ready, .. }, Event::InitError(fault)) => {
+            (Reinitializing { run, until: until.min(now + EXIT_GRACE), fault: Some(fault), ready }, vec![])
+        }
+        (Reinitializing { run, fault, ready, .. }, Event::Exited(exit)) => {
             let fault = fault.unwrap_or_else(|| Fault::exited(exit));
-            (cold(Cold::InitFailed), then_idle(reinit_failed(run, &fault, now)))
+            (cold(Cold::InitFailed), then_idle(reinit_failed(run, ready, &fault, now)))
         }
-        (Reinitializing { run, .. }, Event::StartFailed(fault)) => {
-            (cold(Cold::InitFailed), then_idle(reinit_failed(run, &fault, now)))
+        (Reinitializing { run, ready, .. }, Event::StartFailed(fault)) => {
+            (cold(Cold::InitFailed), then_idle(reinit_failed(run, ready, &fault, now)))
         }
-        (Reinitializing { run, until, fault }, Event::Tick) if now >= until => {
+        (Reinitializing { run, until, fault, ready }, Event::Tick) if now >= until => {
             let (cold, reason) = match &fault {
                 Some(_) => (Cold::InitFailed, ShutdownReason::Failure),
                 None => (Cold::InitTimedOut, ShutdownReason::Timeout),
             };
             let fault = fault.unwrap_or_else(|| Fault::timed_out(limits.timeout));
-            reset(cold, reason, reinit_failed(run, &fault, now), limits, now)
+            reset(cold, reason, reinit_failed(run, ready, &fault, now), limits, now)
         }
-        (Reinitializing { run, fault, .. }, Event::Crashed(crash)) => {
-            let actions = reinit_failed(run, &fault.unwrap_or(crash), now);
+        (Reinitializing { run, fault, ready, .. }, Event::Crashed(crash)) => {
+            let actions = reinit_failed(run, ready, &fault.unwrap_or(crash), now);
             reset(Cold::InitFailed, ShutdownReason::Failure, actions, limits, now)
         }
         (Reinitializing { run, .. }, Event::Broken(error)) => {
@@ -408,66 +391,66 @@ pub(crate) fn step(
                         begun,
                         delivered,
                         init,
+                        ..
                     },
                 until,
             },
             Event::Begun { stream, end },
         ) => {
             let job = Job { invocation, reply: Reply::Begun(end), permit };
-            let run = Running { job, begun, delivered, init };
+            let run = Running { job, begun, delivered, answering: Some(now), init };
             (Busy { run, until }, vec![Action::Begin(caller, stream)])
         }
         // Busy ── Response ──> Settling: the caller has its answer, but the runtime has not asked for more.
         (Busy { run, until }, Event::Response(body)) => {
-            let (run, actions) = settle(run, Produced::Success(body), Status::Success, limits, now);
+            let (run, actions) = run.settle(Produced::Success(body), Status::Success, limits, now);
             (Settling { run, until, parked: false }, actions)
         }
         (Busy { run, until }, Event::Failure(fault)) => {
-            let failure = told(&run, &fault);
+            let failure = run.told(&fault);
             let status = Status::HandlerError { error_type: fault.error_type };
-            let (run, actions) = settle(run, Produced::Failed(failure), status, limits, now);
+            let (run, actions) = run.settle(Produced::Failed(failure), status, limits, now);
             (Settling { run, until, parked: false }, actions)
         }
         // Busy ── Exited ──> Idle cold: the crash is the answer; the environment itself lives on.
         (Busy { run, .. }, Event::Exited(exit)) => {
-            (cold(Cold::Reset), then_idle(failed(run, &Fault::exited(exit), now)))
+            (cold(Cold::Reset), then_idle(run.failed(&Fault::exited(exit), now)))
         }
         // Busy ── Tick ──> Resetting: the function's timeout.
         (Busy { run, until }, Event::Tick) if now >= until => {
-            let actions = failed(run, &Fault::timed_out(limits.timeout), now);
+            let actions = run.failed(&Fault::timed_out(limits.timeout), now);
             reset(Cold::Reset, ShutdownReason::Timeout, actions, limits, now)
         }
         // Busy ── Crashed ──> Resetting: the crash is the answer, and what is left is ended.
         (Busy { run, .. }, Event::Crashed(fault)) => {
-            reset(Cold::Reset, ShutdownReason::Failure, failed(run, &fault, now), limits, now)
+            reset(Cold::Reset, ShutdownReason::Failure, run.failed(&fault, now), limits, now)
         }
 
         // --- after the answer -------------------------------------------------------------------------------
+        (Settling { run, until, parked: false }, Event::RuntimeParked) => {
+            let (run, done) = run.runtime_parked(now);
+            (Settling { run, until, parked: false }, done)
+        }
         (Settling { run, parked: false, .. }, Event::Parked) if !limits.post_invoke_wait.is_zero() => {
-            let done = run.runtime_done(None, now);
-            (Settling { run, until: now + limits.post_invoke_wait, parked: true }, vec![done])
+            let (run, done) = run.runtime_done(None, now);
+            (Settling { run, until: now + limits.post_invoke_wait, parked: true }, done)
         }
         (Settling { run, parked: false, .. }, Event::Parked) => {
-            let done = run.runtime_done(None, now);
-            (idle(None, limits, now), then_idle(run.finish(vec![done], None, now)))
+            (idle(None, limits, now), then_idle(run.finish(None, now)))
         }
         (Settling { run, until, parked: true }, Event::Tick) if now >= until => {
-            (idle(None, limits, now), then_idle(run.finish(vec![], None, now)))
+            (idle(None, limits, now), then_idle(run.finish(None, now)))
         }
         (Settling { run, parked, .. }, Event::Exited(exit)) => {
             let status = (!parked).then(|| Status::of(&Fault::exited(exit)));
-            let done = status.clone().map(|status| run.runtime_done(Some(status), now));
-            (cold(Cold::Reset), then_idle(run.finish(done.into_iter().collect(), status, now)))
+            (cold(Cold::Reset), then_idle(run.finish(status, now)))
         }
         (Settling { run, until, parked: false }, Event::Tick) if now >= until => {
-            let done = run.runtime_done(Some(Status::Timeout), now);
-            let actions = run.finish(vec![done], Some(Status::Timeout), now);
+            let actions = run.finish(Some(Status::Timeout), now);
             reset(Cold::Reset, ShutdownReason::Timeout, actions, limits, now)
         }
         (Settling { run, parked, .. }, Event::Crashed(fault)) => {
-            let status = (!parked).then(|| Status::of(&fault));
-            let done = status.clone().map(|status| run.runtime_done(Some(status), now));
-            let actions = run.finish(done.into_iter().collect(), status, now);
+            let actions = run.finish((!parked).then(|| Status::of(&fault)), now);
             reset(Cold::Reset, ShutdownReason::Failure, actions, limits, now)
         }
 
@@ -495,7 +478,7 @@ pub(crate) fn step(
             let answer = Action::Complete(run.job.reply, Err(InvokeError::ShuttingDown));
             stop(vec![answer], limits, now)
         }
-        (Settling { run, .. }, Event::Stop) => stop(run.finish(vec![], None, now), limits, now),
+        (Settling { run, .. }, Event::Stop) => stop(run.finish(None, now), limits, now),
         (Resetting { ending, .. }, Event::Stop) => (Stopping { end: End::Stopped, ending }, vec![]),
 
         // A deadline that has not passed, or has been moved.
@@ -511,6 +494,7 @@ fn refuse(state: State, event: Event) -> (State, Result<Vec<Action>, Refused>) {
         Event::Invoke(job) => ("invoke", Some(job)),
         Event::Parked => ("next", None),
         Event::Begun { .. } => ("response begins", None),
+        Event::RuntimeParked => ("next of the runtime", None),
         Event::Response(_) => ("response", None),
         Event::Failure(_) => ("error", None),
         Event::InitError(_) => ("init error", None),
@@ -543,29 +527,27 @@ fn then_idle(mut actions: Vec<Action>) -> Vec<Action> {
     actions
 }
 
-fn init_failed(fault: Fault, took: Duration, limits: &Limits) -> (State, Vec<Action>) {
-    let [done, report] = init_lines(Phase::Init, took, Status::of(&fault));
+fn init_failed(fault: Fault, ready: bool, took: Duration, limits: &Limits) -> (State, Vec<Action>) {
+    let mut actions = init_lines(Phase::Init, ready, took, Status::of(&fault));
     match limits.initialization {
-        InitializationType::OnDemand => (cold(Cold::InitFailed), vec![done, report, Action::JoinIdle]),
+        InitializationType::OnDemand => (cold(Cold::InitFailed), then_idle(actions)),
         InitializationType::ProvisionedConcurrency => {
-            let failure = Action::FailStart(Arc::new(StartError::Function(fault)));
-            (State::Stopped { end: End::StartFailed }, vec![done, report, failure])
+            actions.push(Action::FailStart(Arc::new(StartError::Function(fault))));
+            (State::Stopped { end: End::StartFailed }, actions)
         }
     }
 }
 
-/// How INIT ended: the runtime's part, and all of it.
-fn init_lines(phase: Phase, took: Duration, status: Status) -> [Action; 2] {
-    [
-        Action::Log(Line::init_runtime_done(phase, status.clone())),
-        Action::Log(Line::init_report(phase, took, status)),
-    ]
+/// How INIT ended: the runtime's part, unless that has been told, and all of it.
+fn init_lines(phase: Phase, ready: bool, took: Duration, status: Status) -> Vec<Action> {
+    let done = (!ready).then(|| Line::init_runtime_done(phase, status.clone()));
+    done.into_iter().chain([Line::init_report(phase, took, status)]).map(Action::Log).collect()
 }
 
 /// INIT inside an invocation failed, and so the invocation did.
-fn reinit_failed(run: Running, fault: &Fault, now: Instant) -> Vec<Action> {
-    let mut actions = Vec::from(init_lines(Phase::Invoke, now - run.begun, Status::of(fault)));
-    actions.extend(failed(run, fault, now));
+fn reinit_failed(run: Running, ready: bool, fault: &Fault, now: Instant) -> Vec<Action> {
+    let mut actions = init_lines(Phase::Invoke, ready, now - run.begun, Status::of(fault));
+    actions.extend(run.failed(fault, now));
     actions
 }
 
@@ -573,16 +555,18 @@ fn reinit_failed(run: Running, fault: &Fault, now: Instant) -> Vec<Action> {
 /// stays.
 fn end_init(
     fault: Option<Fault>,
-    took: Duration,
+    ready: bool,
+    begun: Instant,
     retried: bool,
     limits: &Limits,
     now: Instant,
 ) -> (State, Vec<Action>) {
+    let took = now - begun;
     let (cold, end, status, reason) = match &fault {
         Some(fault) => (Cold::InitFailed, End::StartFailed, Status::of(fault), ShutdownReason::Failure),
         None => (Cold::InitTimedOut, End::StartTimedOut, Status::Timeout, ShutdownReason::Timeout),
     };
-    let mut actions = Vec::from(init_lines(Phase::Init, took, status));
+    let mut actions = init_lines(Phase::Init, ready, took, status);
     let retried = retried && limits.initialization == InitializationType::OnDemand;
     if !retried {
         let error = match fault {
@@ -627,98 +611,4 @@ fn stop(mut actions: Vec<Action>, limits: &Limits, now: Instant) -> (State, Vec<
     let (ending, end_processes) = Ending::begin(false, ShutdownReason::Spindown, limits.shutdown, now);
     actions.extend(end_processes);
     (State::Stopping { end: End::Stopped, ending }, actions)
-}
-
-/// The runtime answered: the caller hears it now, or later if it is to see a log that is complete.
-fn settle(
-    run: Running,
-    produced: Produced,
-    status: Status,
-    limits: &Limits,
-    now: Instant,
-) -> (Settled, Vec<Action>) {
-    let Running { job: Job { invocation, reply, permit }, begun, delivered, init } = run;
-    let produced_bytes = produced.length();
-    let mut settled = Settled {
-        request: invocation,
-        _permit: permit,
-        begun,
-        delivered,
-        answered: now,
-        produced_bytes,
-        init,
-        status,
-        held: None,
-    };
-    if settled.request.tail || !limits.post_invoke_wait.is_zero() {
-        settled.held = Some((reply, produced));
-        (settled, vec![])
-    } else {
-        // Whoever hears the answer may invoke again at once.
-        settled.request.follow.ticket = None;
-        (settled, vec![Action::Complete(reply, Ok(produced))])
-    }
-}
-
-/// The invocation ended without an answer of the runtime. Its log is complete before the caller hears of it.
-fn failed(run: Running, fault: &Fault, now: Instant) -> Vec<Action> {
-    let failure = told(&run, fault);
-    let Running { job: Job { invocation, reply, .. }, begun, delivered, init } = run;
-    let status = Status::of(fault);
-    let timing = Timing { duration: now - delivered, response: None };
-    let mut actions = vec![Action::Log(Line::runtime_done(&invocation, status.clone(), timing, 0))];
-    end(&mut actions, invocation, now - begun, init, status);
-    actions.push(Action::Complete(reply, Ok(Produced::Failed(failure))));
-    actions
-}
-
-/// END and REPORT.
-fn end(
-    actions: &mut Vec<Action>,
-    mut invocation: Invocation,
-    duration: Duration,
-    init: Option<Duration>,
-    status: Status,
-) {
-    let failed = status != Status::Success;
-    let meter = invocation.follow.meter.take();
-    actions.push(Action::Log(Line::end(&invocation)));
-    actions.push(Action::Log(Line::report(invocation, duration, init, status)));
-    actions.extend(meter.map(|meter| Action::Measure { meter, duration, init, failed }));
-}
-
-/// What the caller hears of a fault.
-fn told(run: &Running, fault: &Fault) -> Failure {
-    // Whether the response broke off or the process did is seen in either order: the caller hears the same.
-    if matches!(run.job.reply, Reply::Begun(_)) && fault.ends_process() {
-        return Failure { error_type: Fault::TRUNCATED.to_owned(), document: Bytes::new() };
-    }
-    let document = fault.payload(&run.job.invocation.request_id);
-    Failure { error_type: fault.error_type.clone(), document }
-}
-
-impl Settled {
-    pub(crate) fn request_id(&self) -> &RequestId {
-        &self.request.request_id
-    }
-
-    /// The runtime asks for more, or has ended in this way.
-    fn runtime_done(&self, status: Option<Status>, now: Instant) -> Action {
-        let status = status.unwrap_or_else(|| self.status.clone());
-        let response = ResponseTiming {
-            latency: self.answered - self.delivered,
-            duration: Duration::ZERO,
-            overhead: now - self.answered,
-        };
-        let timing = Timing { duration: now - self.delivered, response: Some(response) };
-        Action::Log(Line::runtime_done(&self.request, status, timing, self.produced_bytes))
-    }
-
-    /// END and REPORT, then the answer if it was held back.
-    fn finish(self, mut actions: Vec<Action>, status: Option<Status>, now: Instant) -> Vec<Action> {
-        let status = status.unwrap_or(self.status);
-        end(&mut actions, self.request, now - self.begun, self.init, status);
-        actions.extend(self.held.map(|(reply, produced)| Action::Complete(reply, Ok(produced))));
-        actions
-    }
 }

@@ -321,7 +321,6 @@ impl Task {
         while let Some(event) = next.take() {
             let placeholder = State::Stopped { end: state::End::Stopped };
             let state = std::mem::replace(&mut self.state, placeholder);
-            let starting = state.is_starting();
             let (state, actions) = state::step(state, event, &self.limits, Instant::now());
             self.state = state;
             self.shared.set(self.state.status(), self.state.is_frozen());
@@ -335,20 +334,26 @@ impl Task {
                     return;
                 }
             };
-            if starting && !self.state.is_starting() {
-                self.report_extensions();
-            }
             for action in actions {
                 match action {
                     Action::Spawn => next = self.spawn().await,
-                    Action::Terminate => next = self.terminate(),
+                    Action::Terminate => {
+                        self.log.drain();
+                        next = self.terminate();
+                    }
                     Action::KillRuntime => self.instance.kill_runtime(),
                     Action::ShutDownExtensions { reason, until } => {
                         next = self.shut_down_extensions(reason, until);
                     }
                     Action::Kill => next = self.kill(),
-                    Action::Freeze => self.instance.freeze(),
-                    Action::Thaw => self.instance.thaw(),
+                    Action::Freeze => {
+                        self.log.set_awake(false);
+                        self.instance.freeze();
+                    }
+                    Action::Thaw => {
+                        self.instance.thaw();
+                        self.log.set_awake(true);
+                    }
                     Action::LimitCpu => self.instance.limit_cpu(),
                     Action::PromiseIdle => {
                         self.slot = Some(self.pool.returning(self.limits.initialization));
@@ -373,7 +378,12 @@ impl Task {
                     }
                     Action::Complete(reply, Ok(produced)) => reply.complete(produced, self.log.tail()),
                     Action::Complete(reply, Err(error)) => reply.refuse(error),
-                    Action::Log(line) => self.write_line(&line),
+                    Action::Log(line) => {
+                        if matches!(line, Line::InitReport { .. }) {
+                            self.report_extensions();
+                        }
+                        self.write_line(&line);
+                    }
                     Action::Measure { meter, duration, init, failed } => {
                         let begun = self.pool.engine().time() - duration;
                         meter.finished(Finished { begun, duration, init, failed });

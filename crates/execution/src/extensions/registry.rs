@@ -276,12 +276,6 @@ impl Registry {
         self.phase = Phase::Invocations;
     }
 
-    /// Whether INIT is over, and with it the time to subscribe to telemetry.
-    #[expect(dead_code, reason = "subscriptions to telemetry, which are not there yet, are refused by it")]
-    pub(crate) fn is_initialized(&self) -> bool {
-        matches!(self.phase, Phase::Invocations | Phase::Shutdown)
-    }
-
     /// An invocation begins: these get its event, who wait for it.
     pub(crate) fn invoke(&mut self) -> impl Iterator<Item = usize> + use<'_> {
         let told = self.extensions.iter_mut().enumerate();

@@ -6,6 +6,7 @@
 use std::{borrow::Cow, cell::RefCell, io, mem, sync::Arc, time::Duration, time::UNIX_EPOCH};
 
 use bytes::Bytes;
+use hothouse_api::generated::LogFormat;
 use jiff::Timestamp;
 use tokio::{net::unix::pipe::Receiver, time::Instant};
 
@@ -17,8 +18,11 @@ use super::{
 };
 use crate::{
     environment::InitializationType,
+    executor::Dialer,
     ports::{Clock, LogAppender, LogEvent, LogSink, LogStream},
+    runtime_api::Refusal,
     spec::FunctionSpec,
+    telemetry::{Category, Subscription, Telemetry},
 };
 
 /// Events are handed on at the latest when this many have come together.
@@ -103,6 +107,8 @@ struct Keep {
     tail: Option<Tail>,
     observed: Option<Observed>,
     start: Option<Start>,
+    /// While someone listens to what is said here, or still may.
+    telemetry: Option<Box<Telemetry>>,
     /// Since the sink had no room, until it is asked again.
     full_until: Option<Instant>,
     dropped: LogsDropped,
@@ -129,6 +135,7 @@ impl EnvironmentLog {
             tail: None,
             observed: None,
             start: Some(Start::default()),
+            telemetry: None,
             full_until: None,
             dropped: LogsDropped::default(),
         };
@@ -190,17 +197,17 @@ impl EnvironmentLog {
         }
         let timestamp_ms = self.now_ms();
         let EnvironmentLog { runtime, extensions, keep, appender, .. } = self;
-        let Stream { records, hidden } = match from {
-            Source::Runtime => runtime,
+        let (Stream { records, hidden }, category) = match from {
+            Source::Runtime => (runtime, Category::Function),
             Source::Extension(number) => {
                 if extensions.len() <= number {
                     extensions.resize_with(number + 1, Stream::default);
                 }
-                &mut extensions[number]
+                (&mut extensions[number], Category::Extension)
             }
         };
         records.feed(bytes, &mut |piece| {
-            keep.record(&piece, hidden, timestamp_ms);
+            keep.record(&piece, category, hidden, timestamp_ms);
             if keep.batch.len() >= BATCH {
                 keep.flush(&mut **appender);
             }
@@ -211,8 +218,10 @@ impl EnvironmentLog {
     fn finish_records(&mut self) {
         let timestamp_ms = self.now_ms();
         let EnvironmentLog { runtime, extensions, keep, .. } = self;
-        for Stream { records, hidden } in std::iter::once(runtime).chain(extensions) {
-            records.finish(&mut |piece| keep.record(&piece, hidden, timestamp_ms));
+        let runtime = std::iter::once((runtime, Category::Function));
+        let extensions = extensions.iter_mut().map(|stream| (stream, Category::Extension));
+        for (Stream { records, hidden }, category) in runtime.chain(extensions) {
+            records.finish(&mut |piece| keep.record(&piece, category, hidden, timestamp_ms));
         }
     }
 
@@ -238,6 +247,19 @@ impl EnvironmentLog {
         if let Some(text) = line.say(&context) {
             keep.platform(text, timestamp_ms);
         }
+        if matches!(line, Line::InitStart { .. }) {
+            // Whoever listened before is gone with the processes before.
+            keep.telemetry = Some(Box::new(Telemetry::new(context.spec.logging.format == LogFormat::Json)));
+        }
+        if let Some(telemetry) = &mut keep.telemetry {
+            telemetry.platform(context.now, &line.record(&context));
+            if let Some(fault) = line.fault() {
+                telemetry.platform(context.now, &fault);
+            }
+            if matches!(line, Line::InitReport { .. }) && !telemetry.close() {
+                keep.telemetry = None;
+            }
+        }
     }
 
     /// The log tells what is not in it.
@@ -253,8 +275,37 @@ impl EnvironmentLog {
 
     fn speaker(&mut self, timestamp_ms: i64, max_memory_mb: u32) -> (&mut Keep, Context<'_>) {
         let EnvironmentLog { spec, initialization, instance, keep, .. } = self;
-        let now = Timestamp::from_millisecond(timestamp_ms).unwrap_or(Timestamp::UNIX_EPOCH);
+        let now = moment(timestamp_ms);
         (keep, Context { spec, initialization: *initialization, instance, max_memory_mb, now })
+    }
+
+    // === telemetry ===
+
+    /// An extension subscribes, as long as INIT lasts. Gives the line that says so, unless it was known.
+    pub(crate) fn subscribe(
+        &mut self,
+        extension: &str,
+        subscription: Subscription,
+        dialer: Arc<dyn Dialer>,
+    ) -> Result<Option<Line>, Refusal> {
+        let Some(telemetry) = &mut self.keep.telemetry else { return Err(subscription.api.closed()) };
+        let (api, types) = (subscription.api, subscription.types.clone());
+        let news = telemetry.subscribe(extension, subscription, dialer)?;
+        Ok(news.then(|| Line::Subscription { api, name: extension.to_owned(), types }))
+    }
+
+    /// Whether the environment's processes run, and can listen.
+    pub(crate) fn set_awake(&mut self, awake: bool) {
+        if let Some(telemetry) = &mut self.keep.telemetry {
+            telemetry.set_awake(awake);
+        }
+    }
+
+    /// The environment's processes are asked to end: whoever listens hears at once what there is to hear.
+    pub(crate) fn drain(&self) {
+        if let Some(telemetry) = &self.keep.telemetry {
+            telemetry.drain();
+        }
     }
 
     /// Hands the collected events to the sink.
@@ -287,9 +338,17 @@ impl EnvironmentLog {
     }
 }
 
+fn moment(timestamp_ms: i64) -> Timestamp {
+    Timestamp::from_millisecond(timestamp_ms).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
 impl Keep {
-    /// A record of the function, or a part of one.
-    fn record(&mut self, piece: &Piece<'_>, hidden: &mut bool, timestamp_ms: i64) {
+    /// A record of a process, or a part of one.
+    fn record(&mut self, piece: &Piece<'_>, category: Category, hidden: &mut bool, timestamp_ms: i64) {
+        if let Some(telemetry) = &mut self.telemetry {
+            // Unverified: levels are about what reaches the log, whoever listens gets all.
+            telemetry.output(moment(timestamp_ms), category, piece.bytes);
+        }
         if !piece.continued {
             *hidden = self.filter.hides(piece);
         }

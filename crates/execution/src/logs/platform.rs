@@ -45,7 +45,6 @@ pub(crate) enum Line {
     /// What became of an extension in INIT.
     Extension(Extension),
     /// An extension subscribed to telemetry or logs.
-    #[cfg_attr(not(test), expect(dead_code, reason = "nothing can subscribe yet"))]
     Subscription {
         api: Api,
         name: String,
@@ -234,8 +233,9 @@ impl Line {
         duration: Duration,
         init: Option<Duration>,
         status: Status,
+        extensions: Option<Span>,
     ) -> Line {
-        Line::Report { about: invocation.into(), duration, init, status, extensions: None }
+        Line::Report { about: invocation.into(), duration, init, status, extensions }
     }
 
     pub(crate) fn init_runtime_done(phase: Phase, status: Status) -> Line {

@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::{Body, ExtensionCall, Refusal, json_response, routes};
-use crate::spec::FunctionSpec;
+use crate::{
+    spec::FunctionSpec,
+    telemetry::{Api, Subscription},
+};
 
 const NAME: &str = "lambda-extension-name";
 const FEATURES: &str = "lambda-extension-accept-feature";
@@ -46,6 +49,25 @@ pub(super) async fn call(
         _ => failure(headers).map(|(id, error_type)| ExtensionCall::ExitError { id, error_type }),
     };
     call.map_err(|refusal| refusal.response())
+}
+
+/// Reads a request to subscribe, or makes the answer that refuses it.
+pub(super) async fn subscribe(
+    api: Api,
+    method: &Method,
+    headers: &HeaderMap,
+    body: Incoming,
+    limit: usize,
+) -> Result<ExtensionCall, Response<Full<Bytes>>> {
+    if *method != Method::PUT {
+        return Err(routes::empty(StatusCode::METHOD_NOT_ALLOWED));
+    }
+    let body = match routes::read(body, limit).await {
+        Body::Whole(body) => body,
+        problem => return Err(routes::unreadable(&problem)),
+    };
+    let id = identifier(headers).map_err(|refusal| refusal.response())?;
+    Ok(ExtensionCall::Subscribe { id, request: Subscription::parse(api, &body).map(Box::new) })
 }
 
 /// Who calls.

@@ -1,5 +1,5 @@
-//! The Runtime API (2018-06-01) and the Extensions API (2020-01-01) of one environment: HTTP on one side, [`Call`]s to the
-//! environment's task on the other.
+//! The Runtime API (2018-06-01), the Extensions API (2020-01-01) and subscriptions to telemetry of one environment: HTTP
+//! on one side, [`Call`]s to the environment's task on the other.
 //!
 //! Must not decide anything about invocations: `session` knows which call is allowed when, the environment's
 //! state machine knows the rest. The connection *is* the environment, there is no lookup.
@@ -14,6 +14,8 @@ use http::{Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
+
+use crate::telemetry::Subscription;
 
 pub(crate) use extensions::registered;
 pub(crate) use routes::{serve, too_large, truncated};
@@ -55,6 +57,9 @@ pub(crate) enum ExtensionCall {
     InitError { id: Uuid, error_type: String },
     /// `POST /extension/exit/error`.
     ExitError { id: Uuid, error_type: String },
+    /// `PUT /2022-07-01/telemetry`, `PUT /2020-08-15/logs`. What is wrong with the request matters only if the extension is
+    /// known.
+    Subscribe { id: Uuid, request: Result<Box<Subscription>, Refusal> },
 }
 
 /// The place for an HTTP answer.

@@ -10,7 +10,7 @@ use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Body, BodyLimits, Call, ErrorReport, Refusal, extensions, streaming};
-use crate::executor::Connection;
+use crate::{executor::Connection, telemetry::Api};
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
@@ -95,6 +95,12 @@ async fn answer(
             Ok(call) => (Call::Extension { call, reply }, place),
             Err(refused) => return refused,
         }
+    } else if let Some(api) = telemetry_api(path) {
+        let Ok(place) = calls.reserve().await else { return going_away() };
+        match extensions::subscribe(api, &parts.method, &parts.headers, body, limit).await {
+            Ok(call) => (Call::Extension { call, reply }, place),
+            Err(refused) => return refused,
+        }
     } else if path == "/2018-06-01/ping" && parts.method == Method::GET {
         return Response::new(Full::new(Bytes::from_static(b"pong")));
     } else {
@@ -102,6 +108,15 @@ async fn answer(
     };
     place.send(call);
     response.await.unwrap_or_else(|_| going_away())
+}
+
+/// AWS's documentation has these paths with a slash at their end and without.
+fn telemetry_api(path: &str) -> Option<Api> {
+    match path.strip_suffix('/').unwrap_or(path) {
+        "/2022-07-01/telemetry" => Some(Api::Telemetry),
+        "/2020-08-15/logs" => Some(Api::Logs),
+        _ => None,
+    }
 }
 
 /// The invocation that a request answers.

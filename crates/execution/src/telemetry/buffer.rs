@@ -24,7 +24,6 @@ pub(crate) struct Buffer {
     since: Option<Instant>,
     /// What is there goes at once.
     draining: bool,
-    flushed: bool,
     dropped: LogsDropped,
 }
 
@@ -57,7 +56,6 @@ impl Buffer {
             items: 0,
             since: None,
             draining: false,
-            flushed: false,
             dropped: LogsDropped::default(),
         }
     }
@@ -97,7 +95,7 @@ impl Buffer {
     /// When what is there should be sent.
     pub(crate) fn due(&self) -> Option<Instant> {
         let since = self.since?;
-        Some(if self.is_full() || self.draining || self.flushed {
+        Some(if self.is_full() || self.draining {
             since
         } else {
             since + Duration::from_millis(self.limits.timeout_ms)
@@ -108,12 +106,7 @@ impl Buffer {
         self.items >= self.limits.max_items || self.body.len() >= self.limits.max_bytes
     }
 
-    /// What is there is sent now.
-    pub(crate) fn flush(&mut self) {
-        self.flushed = self.since.is_some();
-    }
-
-    /// From now on, what comes is sent as it comes.
+    /// What is there is sent now, and from now on what comes is sent as it comes.
     pub(crate) fn drain(&mut self) {
         self.draining = true;
     }
@@ -125,7 +118,6 @@ impl Buffer {
         say: impl FnOnce(LogsDropped, &mut Vec<u8>) -> bool,
     ) -> Option<Batch> {
         self.since.take()?;
-        self.flushed = false;
         let items = mem::take(&mut self.items);
         let mut body = mem::take(&mut self.body);
         if self.framing == Framing::Array {
@@ -189,7 +181,7 @@ mod tests {
         // The next one begins anew.
         push(&mut buffer, "3", Instant::now());
         assert_eq!(buffer.due(), Some(begun + Duration::from_millis(160)));
-        buffer.flush();
+        buffer.drain();
         assert!(buffer.due().unwrap() <= Instant::now());
         assert_eq!(take(&mut buffer, begun).unwrap(), "[3]");
     }

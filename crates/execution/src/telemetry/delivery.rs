@@ -23,7 +23,7 @@ use tokio::{
 };
 
 use super::{
-    Api, Category,
+    Category,
     buffer::{Batch, Buffer},
     event::{Content, Event},
     subscription::{Destination, Schema, Subscription},
@@ -86,10 +86,6 @@ impl Outbox {
         self.change(|inside| inside.awake = awake);
     }
 
-    pub(crate) fn flush(&self) {
-        self.change(|inside| inside.buffer.flush());
-    }
-
     pub(crate) fn drain(&self) {
         self.change(|inside| inside.buffer.drain());
     }
@@ -137,7 +133,7 @@ impl Outbox {
     }
 
     fn say_dropped(&self, dropped: LogsDropped, body: &mut Vec<u8>) -> bool {
-        let record = Record { kind: Api::LOGS_DROPPED, content: dropped.record() };
+        let record = Record { kind: "platform.logsDropped", content: dropped.record() };
         let event = Event { time: Timestamp::now(), content: Content::Platform(&record) };
         self.platform && event.write(self.schema, body)
     }

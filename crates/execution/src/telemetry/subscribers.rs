@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use super::{
-    Api, Category,
+    Category,
     delivery::{self, Outbox},
     event::{Content, Event},
     subscription::Subscription,
@@ -137,13 +137,6 @@ impl Telemetry {
         }
     }
 
-    /// A process has ended, and with it a stream: what it said is sent.
-    pub(crate) fn flush(&self) {
-        for subscriber in &self.subscribers {
-            subscriber.outbox.flush();
-        }
-    }
-
     /// The environment ends: what is said goes out at once, as long as there is time.
     pub(crate) fn drain(&self) {
         for subscriber in &self.subscribers {
@@ -178,9 +171,4 @@ impl Earlier {
             self.events.push((time, kept));
         }
     }
-}
-
-impl Api {
-    /// The record that says what a subscriber has lost is in both.
-    pub(super) const LOGS_DROPPED: &str = "platform.logsDropped";
 }

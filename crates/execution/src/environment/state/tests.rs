@@ -3,6 +3,8 @@
 use futures_util::{FutureExt, StreamExt};
 use proptest::prelude::*;
 
+use hothouse_api::name::RequestId;
+
 use super::*;
 use crate::{
     concurrency::Concurrency,

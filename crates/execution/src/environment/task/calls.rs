@@ -38,7 +38,7 @@ impl Task {
                     self.session = session;
                     self.park(reply);
                     self.extensions.registry.close_registration();
-                    if first { self.all_parked() } else { None }
+                    first.then(|| self.all_parked().unwrap_or(Event::RuntimeParked))
                 }
                 Err(refusal) => refuse(reply, &refusal),
             },

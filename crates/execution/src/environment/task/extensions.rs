@@ -30,6 +30,7 @@ use crate::{
         platform::{self, Line},
     },
     runtime_api::{ExtensionCall, Refusal, Reply, accepted, registered},
+    telemetry::{self, Subscription},
 };
 
 /// Empty, and without cost, where there are no extensions.
@@ -273,7 +274,23 @@ impl Task {
                 }
                 Err(refusal) => Err((reply, refusal)),
             },
+            ExtensionCall::Subscribe { id, request } => match self.subscribe(id, request) {
+                Ok(()) => {
+                    let _ = reply.send(telemetry::succeeded());
+                    Ok(None)
+                }
+                Err(refusal) => Err((reply, refusal)),
+            },
         }
+    }
+
+    fn subscribe(&mut self, id: Uuid, request: Result<Box<Subscription>, Refusal>) -> Result<(), Refusal> {
+        let (_, extension) = self.extensions.registry.find(id)?;
+        let line = self.log.subscribe(extension.name(), *request?, self.instance.dialer())?;
+        if let Some(line) = line {
+            self.write_line(&line);
+        }
+        Ok(())
     }
 
     /// The runtime or an extension has begun to wait: whether that was the last that did not.
@@ -310,7 +327,7 @@ impl Task {
         self.limits.shutdown = ShutdownTime::with(!registry.is_empty(), registry.has_external());
     }
 
-    /// INIT has ended: the log says where each extension stands.
+    /// INIT ends: the log says where each extension stands.
     pub(super) fn report_extensions(&mut self) {
         let lines = self.extensions.registry.extensions().iter().map(|extension| {
             Line::Extension(platform::Extension {

@@ -122,6 +122,21 @@ impl Line {
     }
 }
 
+impl Line {
+    /// What the Logs API tells besides, of an invocation that ended with its process. AWS's words since 2025.
+    pub(crate) fn fault(&self) -> Option<Record> {
+        let Line::RuntimeDone { about, status, .. } = self else { return None };
+        let text = match status {
+            Status::Success | Status::HandlerError { .. } => return None,
+            Status::Timeout => format!("RequestId: {} Status: timeout", about.request),
+            Status::Error { error_type } => {
+                format!("RequestId: {} Status: error\tErrorType: {error_type}", about.request)
+            }
+        };
+        Some(Record { kind: "platform.fault", content: json!(text) })
+    }
+}
+
 impl Timing {
     /// The parts, as far as there were any, counted back from the end.
     fn spans(&self, end: Timestamp) -> Value {

@@ -11,7 +11,10 @@ use tokio::{
 };
 
 use super::*;
-use crate::{executor::HostLoopback, telemetry::subscription::Buffering};
+use crate::{
+    executor::HostLoopback,
+    telemetry::{Api, subscription::Buffering},
+};
 
 /// Whatever takes this long has failed.
 const LIMIT: Duration = Duration::from_secs(20);
@@ -153,7 +156,7 @@ async fn nothing_is_sent_to_processes_that_do_not_run() {
     let delivery = Delivery::http(port);
     delivery.outbox.set_awake(false);
     delivery.say("one");
-    delivery.outbox.flush();
+    delivery.outbox.drain();
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
