@@ -5,7 +5,10 @@
 
 use std::{
     path::PathBuf,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -30,8 +33,7 @@ use crate::{
     code::{CodeError, CodeHash, CodeStore, ObjectSource},
     config::ControlConfig,
     delivery::Deliveries,
-    error,
-    event_queue::{self, EventCounts},
+    error, event_queue,
     event_source_mapping::{self, EventSources},
     idle, lifecycle,
     metrics::{Metric, Metrics, Sample},
@@ -64,6 +66,7 @@ struct Inner {
     /// event, and none about the function.
     turns: [Turn<()>; 64],
     metrics: Metrics,
+    commits: AtomicU64,
     /// When it was opened, in the time that can be moved ahead.
     begun: Instant,
     tasks: TaskTracker,
@@ -148,6 +151,7 @@ impl Control {
                 state: RwLock::new(state),
                 turns: [const { Turn::const_new(()) }; 64],
                 metrics: Metrics::default(),
+                commits: AtomicU64::new(0),
                 begun,
                 tasks: TaskTracker::new(),
                 stop: CancellationToken::new(),
@@ -212,7 +216,7 @@ impl Control {
     }
 
     /// Milliseconds since the epoch, in the time that can be moved ahead.
-    pub(crate) fn now(&self) -> i64 {
+    pub fn now(&self) -> i64 {
         let now = self.inner.ports.clock.now() + self.timeline().ahead();
         hothouse_api::timestamp::Timestamp::from(now).as_millis()
     }
@@ -228,14 +232,22 @@ impl Control {
         &self.inner.metrics
     }
 
-    /// Counts or measures something about a function, by what was invoked of it. What invocations do is counted where
-    /// they run.
-    pub(crate) fn count(&self, key: &FunctionKey, qualifier: &Option<Qualifier>, metric: Metric, value: f64) {
+    /// Counts or measures something about a function, by what was invoked of it; returns how often that was by now. What
+    /// invocations do is counted where they run. Not to be called while the state is looked at.
+    pub(crate) fn count(
+        &self,
+        key: &FunctionKey,
+        qualifier: &Option<Qualifier>,
+        metric: Metric,
+        value: f64,
+    ) -> u64 {
         let meters = match self.state().function(key) {
             Some(function) => Arc::clone(function.meters.get(self.metrics(), key)),
             None => self.metrics().function(key),
         };
-        meters.leaf(qualifier, None).cells.record(self.now(), &[(metric, value)]);
+        let leaf = meters.leaf(qualifier, None);
+        leaf.cells.record(self.now(), &[(metric, value)]);
+        leaf.cells.count(metric)
     }
 
     /// Takes what was counted and not taken before, and what is in use now.
@@ -248,7 +260,7 @@ impl Control {
     }
 
     /// The time of everything that lasts.
-    pub(crate) fn timeline(&self) -> &Timeline {
+    pub fn timeline(&self) -> &Timeline {
         &self.inner.ports.timeline
     }
 
@@ -363,9 +375,16 @@ impl Control {
         Ok(answer)
     }
 
-    /// What has become of the events of each function since the service started.
-    pub fn event_counts(&self) -> Vec<(FunctionKey, EventCounts)> {
-        self.state().all_functions().map(|(key, function)| (key, function.counters.read())).collect()
+    /// Events that wait to be attempted, or to be reported: how many each function that has any has.
+    pub fn queued_events(&self) -> Vec<(FunctionKey, usize)> {
+        let state = self.state();
+        let queued = state.all_functions().map(|(key, function)| (key, function.queue.len()));
+        queued.filter(|(_, count)| *count > 0).collect()
+    }
+
+    /// Times that changes were committed since the service started.
+    pub fn commits(&self) -> u64 {
+        self.inner.commits.load(Ordering::Relaxed)
     }
 
     fn turn_of(&self, subject: &Subject<'_>) -> usize {
@@ -395,6 +414,7 @@ impl Control {
     async fn commit(&self, changes: Vec<Change>) -> Result<Arc<[Change]>, StoreError> {
         let changes: Arc<[Change]> = changes.into();
         self.inner.ports.store.commit(Arc::clone(&changes)).await?;
+        self.inner.commits.fetch_add(1, Ordering::Relaxed);
         let gone: Vec<Gone> = {
             let mut state = self.inner.state.write().unwrap_or_else(PoisonError::into_inner);
             changes.iter().flat_map(|change| state.apply(change)).collect()

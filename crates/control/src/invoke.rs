@@ -312,7 +312,7 @@ async fn run<T: Taking>(
         let follow = Follow { ticket: Some(Box::new(ticket)), meter: Some(leaf.clone()) };
         let invocation = Invocation { follow, ..make(handle) };
         if let Some(header) = &invocation.trace_id {
-            recursion::check(control, &target.key, handle.repetitions(header))?;
+            recursion::check(control, target, handle.repetitions(header))?;
         }
         match T::take(handle, invocation).await {
             Ok(answer) => return Ok((version, answer)),

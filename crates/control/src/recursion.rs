@@ -15,11 +15,8 @@ use hothouse_api::{
 use crate::{
     control::Control,
     error,
-    event_queue::Count,
-    state::{
-        Event, Setting, SettingKind,
-        model::{Function, FunctionKey},
-    },
+    metrics::Metric,
+    state::{Event, Setting, SettingKind, model::Function},
     target::Target,
 };
 
@@ -59,16 +56,17 @@ pub(crate) fn get(
 ///
 /// # Errors
 /// If it is stopped.
-pub(crate) fn check(control: &Control, key: &FunctionKey, repetitions: u32) -> Result<(), ApiError> {
+pub(crate) fn check(control: &Control, target: &Target, repetitions: u32) -> Result<(), ApiError> {
     if repetitions < MOST {
         return Ok(());
     }
-    let state = control.state();
-    let Some(function) = state.function(key) else { return Ok(()) };
-    match recursive_loop(function) {
+    let Target { key, qualifier } = target;
+    // The state is not looked at while something is counted.
+    let Some(wish) = control.state().function(key).map(recursive_loop) else { return Ok(()) };
+    match wish {
         RecursiveLoop::Allow => Ok(()),
         RecursiveLoop::Terminate => {
-            let dropped = function.counters.count(Count::RecursiveDropped);
+            let dropped = control.count(key, qualifier, Metric::RecursiveInvocationsDropped, 1.0);
             tracing::warn!(
                 function = %key.arn(),
                 dropped,

@@ -41,6 +41,7 @@ use crate::{
         deliveries::Deliveries,
         forward::{EndpointError, Forwarder, ForwarderConfig, Keys},
         logs::{LogStore, LogStoreConfig, StoreError as LogStoreError},
+        metrics::{CloudWatch, Collector},
         networks::Networks,
         objects::Objects,
         sources::Sources,
@@ -130,6 +131,8 @@ pub(crate) struct Running {
     logs: LogStore,
     xray_daemon: Daemon,
     inner_door: Arc<LateDoor>,
+    /// Ends the collecting of metrics.
+    _collector: Collector,
     /// Ends the following of the debug configuration.
     _debug_file: Option<DebugFile>,
     grace: Duration,
@@ -229,12 +232,15 @@ impl Service {
         )
         .await?;
 
+        let metrics = CloudWatch::new(control.clone());
+        let collector = Collector::start(metrics.clone());
         let door = Arc::new(Door {
             control: control.clone(),
             engine: engine.clone(),
             timeline,
             companions: Companions {
                 logs: logs.clone(),
+                metrics: metrics.clone(),
                 sts,
                 verifier: verifier.clone(),
                 xray,
@@ -262,6 +268,7 @@ impl Service {
             engine,
             logs,
             xray_daemon,
+            _collector: collector,
             inner_door,
             _debug_file: debug_file,
             grace: config.shutdown_timeout,

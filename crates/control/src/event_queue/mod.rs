@@ -4,7 +4,6 @@
 //! with it. What is in the state is what is to be done: an event is attempted until its outcome is final, then reported
 //! to those who are to hear of it, and leaves the state when they all have. Must not know how a function is invoked.
 
-mod counters;
 mod record;
 mod report;
 mod rules;
@@ -18,12 +17,10 @@ use hothouse_api::{
 };
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-pub(crate) use counters::Count;
-pub use counters::{Counters, EventCounts};
-
 use crate::{
     control::Control,
     error,
+    metrics::Metric,
     state::{
         Change, Event,
         model::{FunctionKey, queued::QueuedEvent},
@@ -87,14 +84,16 @@ pub(crate) async fn accept(
     control
         .run(async move {
             let keys = [&key];
+            let qualifier = event.qualifier.clone();
             let queued = this.change_queues(&keys, |state| match state.function(&key) {
-                Some(function) => {
+                Some(_) => {
                     let event = Event::Queued { id, event: Arc::new(event) };
-                    Ok((vec![Change::Function { key: key.clone(), event }], function.counters.clone()))
+                    Ok((vec![Change::Function { key: key.clone(), event }], ()))
                 }
                 None => Err(error::function_not_found(key.arn().with_qualifier(Qualifier::Latest))),
             });
-            queued.await?.count(Count::Received);
+            queued.await?;
+            this.count(&key, &qualifier, Metric::AsyncEventsReceived, 1.0);
             start(&this, key, id);
             Ok(())
         })
@@ -120,7 +119,9 @@ pub(crate) fn resume(control: &Control) {
 }
 
 fn start(control: &Control, key: FunctionKey, id: RequestId) {
-    let worker = Worker { control: control.clone(), key, id };
+    let queued = control.state().function(&key).and_then(|function| function.queue.get(&id).cloned());
+    let qualifier = queued.and_then(|event| event.qualifier.clone());
+    let worker = Worker { control: control.clone(), key, qualifier, id };
     let working = control.timeline().working();
     control.spawn(async move {
         // What the service did not get to is there at the next start.

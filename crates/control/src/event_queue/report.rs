@@ -9,7 +9,7 @@ use hothouse_api::{arn::FunctionArn, name::RequestId};
 use hothouse_execution::timeline::Working;
 
 use super::{
-    Count, Slots,
+    Slots,
     record::{Parcel, Report},
     rules, start,
     worker::Worker,
@@ -18,6 +18,7 @@ use crate::{
     delivery::{Delivery, DeliveryError},
     function::read::resolve,
     invoke,
+    metrics::Metric,
     state::{
         Change, Event,
         model::{
@@ -129,7 +130,7 @@ impl Worker {
                 .function(&target)
                 .filter(|_| target.scope == self.key.scope)
                 .and_then(|found| Some((found, resolve(found, function.qualifier())?)));
-            let Some((found, version)) = found else { return (changes, None) };
+            let Some((_, version)) = found else { return (changes, false) };
             let event = QueuedEvent {
                 qualifier: function.qualifier().cloned(),
                 tenant_id: None,
@@ -144,14 +145,15 @@ impl Worker {
             };
             let queued = Event::Queued { id, event: Arc::new(event) };
             changes.push(Change::Function { key: target.clone(), event: queued });
-            (changes, Some(found.counters.clone()))
+            (changes, true)
         });
         match moved.await? {
-            Some(counters) => {
-                counters.count(Count::Received);
+            true => {
+                let qualifier = function.qualifier().cloned();
+                self.control.count(&target, &qualifier, Metric::AsyncEventsReceived, 1.0);
                 start(&self.control, target, id);
             }
-            None => self.tell_unreported(recipient, &"there is no such function in this account and region"),
+            false => self.tell_unreported(recipient, &"there is no such function in this account and region"),
         }
         Some(())
     }
@@ -168,8 +170,8 @@ impl Worker {
 
     fn tell_unreported(&self, recipient: &Recipient, why: &dyn std::fmt::Display) {
         let failures = self.count(match recipient {
-            Recipient::Destination(_) => Count::DestinationFailure,
-            Recipient::DeadLetter(_) => Count::DeadLetterError,
+            Recipient::Destination(_) => Metric::DestinationDeliveryFailures,
+            Recipient::DeadLetter(_) => Metric::DeadLetterErrors,
         });
         let (what, arn) = described(recipient);
         tracing::warn!(

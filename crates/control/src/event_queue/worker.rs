@@ -12,7 +12,7 @@ use hothouse_execution::{invocation::Outcome as Ran, timeline::Working};
 use uuid::Uuid;
 
 use super::{
-    Count, Slots,
+    Slots,
     rules::{self, Ended, Next, Past, Patience},
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     error,
     function::read::resolve,
     invoke,
+    metrics::Metric,
     state::{
         Change, Event, EventContent, Setting, SettingKind, State,
         model::{
@@ -35,6 +36,8 @@ use crate::{
 pub(super) struct Worker {
     pub(super) control: Control,
     pub(super) key: FunctionKey,
+    /// What it is for.
+    pub(super) qualifier: Option<Qualifier>,
     pub(super) id: RequestId,
 }
 
@@ -138,6 +141,8 @@ impl Worker {
         let Some(EventContent { payload, .. }) = self.content(event).await? else {
             return Some(Attempt { ended: Ended::TargetGone, answer: None, error: None });
         };
+        let age = self.control.now().saturating_sub(event.accepted).max(0) as f64;
+        self.control.count(&self.key, &self.qualifier, Metric::AsyncEventAge, age);
         let target = Target { key: self.key.clone(), qualifier: event.qualifier.clone() };
         Some(match invoke::attempt(&self.control, &target, self.id, event, payload).await {
             Ok((version, ran)) => {
@@ -294,7 +299,7 @@ impl Worker {
 
     fn tell_over(&self, condition: Condition, recipients: &[Recipient]) {
         let (function, request_id) = (self.key.arn(), self.id);
-        let dropped = self.count(Count::Dropped);
+        let dropped = self.count(Metric::AsyncEventsDropped);
         if recipients.is_empty() {
             tracing::warn!(%function, %request_id, reason = ?condition, dropped, "gave up an event");
         } else {
@@ -308,9 +313,9 @@ impl Worker {
         tracing::warn!(%function, %request_id, "an event has gone with its function");
     }
 
-    /// Counts one more; none if the function has gone, and its counts with it.
-    pub(super) fn count(&self, what: Count) -> Option<u64> {
-        Some(self.control.state().function(&self.key)?.counters.count(what))
+    /// Counts one more; returns how many those are by now.
+    pub(super) fn count(&self, what: Metric) -> u64 {
+        self.control.count(&self.key, &self.qualifier, what, 1.0)
     }
 }
 

@@ -49,6 +49,11 @@ impl Cells {
         }
     }
 
+    /// How many values of a metric there were.
+    pub(crate) fn count(&self, metric: Metric) -> u64 {
+        of(&mut lock(&self.inner).totals, metric).count() as u64
+    }
+
     pub(super) fn take(&self) -> Vec<(i64, Metric, Distribution)> {
         let minutes = std::mem::take(&mut lock(&self.inner).minutes);
         let of_minute = |(minute, values): (i64, Values)| {

@@ -87,7 +87,8 @@ pub(crate) fn resume(control: &Control, restarted: &[Change]) {
 }
 
 /// Tells the engine what each version of a function is to have. What has failed is tried again for what is asked for
-/// anew, if anything is.
+/// anew, if anything is; until that is there, the environments of other versions stay: an alias that goes to another
+/// version does not leave its callers without any.
 fn supply(control: &Control, key: &FunctionKey, anew: Option<&Qualifier>) {
     let state = control.state();
     let Some(function) = state.function(key) else { return };
@@ -96,7 +97,9 @@ fn supply(control: &Control, key: &FunctionKey, anew: Option<&Qualifier>) {
         let wanted = usize::try_from(of_version(function, version.version)).unwrap_or(usize::MAX);
         let has = version.environments.provisioned();
         let failed = has.as_ref().is_some_and(|has| has.failure.is_some());
-        if has.map_or(0, |has| has.requested) == wanted && !(failed && anew.contains(number)) {
+        let has = has.map_or(0, |has| has.requested);
+        let is_anew = anew.contains(number);
+        if (has == wanted && !(failed && is_anew)) || (has > wanted && !is_anew && !anew.is_empty()) {
             continue;
         }
         if let Some(handle) = handle(control, key, version) {
@@ -130,6 +133,8 @@ fn watch(
                 "failed to record how provisioned concurrency works out"
             );
         }
+        // What others had stayed until now.
+        supply(&this, &key, None);
     });
 }
 

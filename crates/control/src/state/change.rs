@@ -18,12 +18,7 @@ use super::{
         queued::{Answer, Outcome, QueuedEvent, Recipient},
     },
 };
-use crate::{
-    admission::Running,
-    code::CodeHash,
-    event_queue::{Counters, Slots},
-    metrics::MetersPlace,
-};
+use crate::{admission::Running, code::CodeHash, event_queue::Slots, metrics::MetersPlace};
 
 /// What happens to one thing.
 #[derive(Debug, Clone, PartialEq)]
@@ -249,7 +244,6 @@ impl State {
                         queue: HashMap::new(),
                         running: Running::default(),
                         slots: Slots::default(),
-                        counters: Counters::default(),
                         meters: MetersPlace::default(),
                     },
                 );

@@ -30,11 +30,7 @@ use uuid::Uuid;
 
 use super::setting::{Setting, SettingKey, SettingKind};
 use crate::{
-    admission::Running,
-    code::CodeHash,
-    environments::Environments,
-    event_queue::{Counters, Slots},
-    metrics::MetersPlace,
+    admission::Running, code::CodeHash, environments::Environments, event_queue::Slots, metrics::MetersPlace,
 };
 use layer::UsedLayer;
 use queued::QueuedEvent;
@@ -89,8 +85,6 @@ pub struct Function {
     pub running: Running,
     /// How many of the queue's events are attempted at once.
     pub slots: Slots,
-    /// What the queue has been through.
-    pub counters: Counters,
     /// What is counted of it.
     pub meters: MetersPlace,
 }

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "what is not as expected ends the test")]
 
+mod admission;
 mod aliases;
 mod capacity_providers;
 mod code_signing;

@@ -303,6 +303,25 @@ async fn environments_go_where_their_alias_goes() {
 }
 
 #[tokio::test]
+async fn environments_stay_until_those_of_the_next_version_are_there() {
+    let (service, gate) = with_version(ControlConfig::default(), Gate::Open).await;
+    service.update_code(json!({ "ZipFile": package("2"), "Publish": true })).await;
+    alias(&service, "live", "1").await;
+    put(&service, "live", 2).await;
+    settled(&service, "live").await;
+    gate.send_replace(Gate::Closed);
+    service.put("/f/aliases/live", json!({ "FunctionVersion": "2" })).await;
+    eventually("the new ones start", async || environments(&service).contains(&"2".to_owned())).await;
+    assert_eq!(environments(&service), ["1", "1", "2", "2"]);
+    assert_eq!(get(&service, "live").await.text("Status"), "IN_PROGRESS");
+    assert_eq!(invoke(&service, "f:1").await.status, 200, "who invokes the old version is served");
+    gate.send_replace(Gate::Open);
+    assert_eq!(settled(&service, "live").await["AvailableProvisionedConcurrentExecutions"], 2);
+    eventually("the old ones go", async || environments(&service) == ["2", "2"]).await;
+    assert_eq!(invoke(&service, "f:live").await.body, "provisioned");
+}
+
+#[tokio::test]
 async fn environments_end_with_what_they_are_for() {
     let service = opened().await;
     put(&service, "1", 2).await;

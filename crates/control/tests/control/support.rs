@@ -20,6 +20,7 @@ use hothouse_control::{
     code::{CodeStore, ObjectError, ObjectId, ObjectSource},
     delivery::{Deliveries, NoDeliveries},
     event_source_mapping::{EventSourceId, EventSources, Existing, LookupError},
+    metrics::{Metric, Subject},
     network::{Network, NetworkError, NetworkSource},
     state::{MemoryStore, SqliteStore, Store},
 };
@@ -167,6 +168,14 @@ impl Service {
         }
     }
 
+    /// The sum of all values of a metric, over all functions.
+    pub(crate) fn counted(&self, metric: Metric) -> f64 {
+        let totals = self.control.metrics().totals();
+        let values = totals.iter().filter(|total| total.subject != Subject::Account);
+        let values = values.flat_map(|total| &total.values).filter(|(known, _)| *known == metric);
+        values.map(|(_, values)| values.sum()).sum()
+    }
+
     pub(crate) async fn call(&self, method: Method, path: &str, body: Value) -> Answer {
         let body = if body.is_null() { String::new() } else { body.to_string() };
         self.send(Request::builder().method(method).uri(path).body(body).unwrap()).await
@@ -183,7 +192,8 @@ impl Service {
 
     /// The response as it goes out.
     pub(crate) async fn respond(&self, request: Request<impl Into<Bytes>>) -> Response<Bytes> {
-        let trace = request.headers().get("x-amzn-trace-id").map(|header| header.to_str().unwrap().to_owned());
+        let trace =
+            request.headers().get("x-amzn-trace-id").map(|header| header.to_str().unwrap().to_owned());
         let context = RequestContext {
             account: self.account.parse().unwrap(),
             region: self.region.parse().unwrap(),

@@ -1,5 +1,5 @@
-//! The AWS services that functions cannot live without, beside Lambda: CloudWatch Logs and STS are answered here, X-Ray
-//! too if nobody else does, everything else goes to another endpoint.
+//! The AWS services that functions cannot live without, beside Lambda: CloudWatch (logs and
+//! metrics) and STS are answered here, X-Ray too if nobody else does, everything else goes to another endpoint.
 //!
 //! Must not know Lambda's rules; the door decides what is a request to Lambda before it asks here.
 
@@ -7,6 +7,7 @@ pub(crate) mod caller;
 pub(crate) mod deliveries;
 pub(crate) mod forward;
 pub(crate) mod logs;
+pub(crate) mod metrics;
 pub(crate) mod networks;
 pub(crate) mod objects;
 pub(crate) mod sources;
@@ -35,6 +36,7 @@ use self::{
     caller::Credential,
     forward::Forwarder,
     logs::LogStore,
+    metrics::CloudWatch,
     sts::Sts,
     xray::Xray,
 };
@@ -47,6 +49,8 @@ const REQUEST_BYTES: usize = 10 << 20;
 pub(crate) struct Companions {
     /// CloudWatch Logs.
     pub(crate) logs: LogStore,
+    /// CloudWatch's metrics.
+    pub(crate) metrics: CloudWatch,
     /// STS.
     pub(crate) sts: Arc<Sts>,
     /// If signatures are verified: those of requests to STS are, since it gives out keys.
@@ -65,6 +69,7 @@ impl Companions {
         let credential = Credential::of(request.headers(), request.uri());
         match Service::of(&request, &credential) {
             Service::Logs => self.serve_logs(request, &credential).await,
+            Service::Metrics => self.serve_metrics(request, &credential).await,
             Service::Sts if !self.sts.is_upstreams(&credential) => self.serve_sts(request, &credential).await,
             Service::Xray if !self.forwarder.has_endpoint() => self.serve_xray(request, &credential).await,
             Service::Sts | Service::Xray | Service::Other => {
@@ -81,6 +86,24 @@ impl Companions {
             Ok(body) => answer(logs::handle(&self.logs, scope, &target, &body).await),
             Err((status, message)) => answer(awsjson::error(status, "InvalidParameterException", message)),
         }
+    }
+
+    /// What is not here is elsewhere, if there is another endpoint.
+    async fn serve_metrics(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
+        let (account, region) = self.place_of(credential);
+        let (parts, body) = request.into_parts();
+        let body = match read_body(body).await {
+            Ok(body) => body,
+            Err((status, message)) => return answer(CloudWatch::unread(&parts, status, message)),
+        };
+        if let Some(response) = self.metrics.handle(&metrics::Scope { account, region }, &parts, &body) {
+            return answer(response);
+        }
+        if !self.forwarder.has_endpoint() {
+            return answer(CloudWatch::unknown(&parts));
+        }
+        let request = Request::from_parts(parts, body::whole(body));
+        self.forwarder.forward(request, credential, self.sts.upstream_keys(credential)).await
     }
 
     async fn serve_xray(&self, request: Request<Body>, credential: &Credential) -> Response<Body> {
@@ -121,6 +144,7 @@ impl Companions {
 
 enum Service {
     Logs,
+    Metrics,
     Sts,
     Xray,
     Other,
@@ -130,6 +154,7 @@ impl Service {
     fn of(request: &Request<Body>, credential: &Credential) -> Self {
         match credential.service.as_deref() {
             Some("logs") => return Service::Logs,
+            Some("monitoring") => return Service::Metrics,
             Some("sts") => return Service::Sts,
             Some("xray") => return Service::Xray,
             Some(_) => return Service::Other,
@@ -139,12 +164,21 @@ impl Service {
         let host = text_header(request, header::HOST.as_str());
         if text_header(request, "x-amz-target").starts_with("Logs_20140328.") || host.starts_with("logs.") {
             Service::Logs
+        } else if host.starts_with("monitoring.") || is_metrics(request) {
+            Service::Metrics
         } else if host.starts_with("sts.") {
             Service::Sts
         } else {
             Service::Other
         }
     }
+}
+
+/// By the newer protocols the operation's full name is in a header or in the path.
+fn is_metrics(request: &Request<Body>) -> bool {
+    const SERVICE: &str = "GraniteServiceVersion20100801";
+    text_header(request, "x-amz-target").starts_with(SERVICE)
+        || request.uri().path().strip_prefix("/service/").is_some_and(|rest| rest.starts_with(SERVICE))
 }
 
 fn text_header<'a>(request: &'a Request<Body>, name: &str) -> &'a str {

@@ -8,6 +8,7 @@ use percent_encoding::percent_decode_str;
 use serde_json::json;
 
 use super::{Door, json};
+use crate::companions::metrics::prometheus;
 
 /// Answers a request below `/_hothouse` or `/_localstack`.
 pub(super) async fn answer(door: &Door, parts: &Parts) -> Response<Bytes> {
@@ -23,6 +24,7 @@ pub(super) async fn answer(door: &Door, parts: &Parts) -> Response<Bytes> {
             json(StatusCode::OK, &json!({ "environments": door.engine.environments(), "ended": ended }))
         }
         "/_hothouse/functions" => json(StatusCode::OK, &functions(door)),
+        "/_hothouse/metrics" => metrics(door),
         "/_hothouse/traces" => json(StatusCode::OK, &door.companions.xray.list()),
         _ => {
             if let Some(token) = path.strip_prefix("/_hothouse/code/") {
@@ -43,13 +45,22 @@ fn health() -> serde_json::Value {
 /// What tools that wait for LocalStack look at.
 fn localstack_health(door: &Door) -> serde_json::Value {
     let mut services = serde_json::Map::new();
-    for service in ["lambda", "logs", "sts", "xray"] {
+    for service in ["cloudwatch", "lambda", "logs", "sts", "xray"] {
         services.insert(service.to_owned(), json!("running"));
     }
     if door.companions.forwarder.has_endpoint() {
         services.insert("*".to_owned(), json!("available"));
     }
     json!({ "services": services, "edition": "hothouse", "version": env!("CARGO_PKG_VERSION") })
+}
+
+/// What Prometheus reads.
+fn metrics(door: &Door) -> Response<Bytes> {
+    let text = prometheus::text(&door.control, &door.engine, &door.companions.logs);
+    let mut response = Response::new(Bytes::from(text));
+    let kind = http::HeaderValue::from_static(prometheus::CONTENT_TYPE);
+    response.headers_mut().insert(http::header::CONTENT_TYPE, kind);
+    response
 }
 
 fn functions(door: &Door) -> serde_json::Value {

@@ -127,7 +127,6 @@ fn read_versions(connection: &Connection, functions: &mut [StoredFunction]) -> R
                     queue: Default::default(),
                     running: Default::default(),
                     slots: Default::default(),
-                    counters: Default::default(),
                     meters: Default::default(),
                 });
             }

@@ -1,5 +1,7 @@
 //! Functions that invoke themselves in circles.
 
+use hothouse_control::metrics::Metric;
+
 use super::{
     records::{destinations, record, service as with_records},
     *,
@@ -41,7 +43,7 @@ async fn function_that_invokes_itself_is_stopped_after_sixteen_times() {
     let stopped = circle(&service, &attempts, 50).await.expect("an end");
     assert_eq!(stopped.error(), STOPPED);
     assert_eq!(attempts.all().len(), 16);
-    assert_eq!(service.control.event_counts()[0].1.recursive_dropped, 1);
+    assert_eq!(service.counted(Metric::RecursiveInvocationsDropped), 1.0);
     // Another chain is another matter.
     assert_eq!(invoke(&service, "RequestResponse", "").await.status, 200);
 }
@@ -85,7 +87,5 @@ async fn circle_of_destinations_is_stopped() {
     let ran = attempts.ever().await;
     // Each sixteen times; the next, to the first of them, is stopped.
     assert_eq!(ran.len(), 32);
-    let dropped: u64 =
-        service.control.event_counts().iter().map(|(_, counts)| counts.recursive_dropped).sum();
-    assert_eq!(dropped, 1);
+    assert_eq!(service.counted(Metric::RecursiveInvocationsDropped), 1.0);
 }

@@ -129,7 +129,7 @@ impl LogStore {
     }
 
     /// How many events of functions were dropped because the queue was full or the database failed.
-    fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.shared.dropped.load(Ordering::Relaxed)
     }
 
