@@ -202,7 +202,7 @@ async fn accept(
     let event = QueuedEvent {
         qualifier: target.qualifier,
         tenant_id,
-        payload: Content::Here(payload),
+        payload: Content::received(payload),
         trace,
         accepted: now,
         attempts: 0,

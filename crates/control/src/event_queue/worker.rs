@@ -150,7 +150,7 @@ impl Worker {
                     Ran::Success(payload) => (Ended::Success, false, payload),
                     Ran::Error(document) => (Ended::FunctionError, true, document),
                 };
-                let answer = Answer { version, failed, payload: Content::Here(payload) };
+                let answer = Answer { version, failed, payload: Content::received(payload) };
                 Attempt { ended, answer: Some(answer), error: None }
             }
             Err(invoke::Failure::ShuttingDown(_)) => return None,

@@ -45,6 +45,15 @@ impl Content {
     /// More bytes than these are not kept in memory: ten thousand events may wait with a megabyte each.
     pub const LARGEST_HELD: usize = 4096;
 
+    /// Bytes that came over a connection, copied if they are to stay in memory: as they are, they keep the connection's
+    /// buffer, which has kilobytes for an event of a few bytes.
+    pub fn received(bytes: Bytes) -> Self {
+        match bytes.len() {
+            ..=Self::LARGEST_HELD => Self::Here(Bytes::copy_from_slice(&bytes)),
+            _ => Self::Here(bytes),
+        }
+    }
+
     /// What is left of it in memory once the store has it.
     #[must_use]
     pub fn held(&self) -> Self {
@@ -129,4 +138,20 @@ pub enum Recipient {
     Destination(String),
     /// The ARN of a dead-letter queue or topic.
     DeadLetter(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn few_bytes_do_not_keep_the_buffer_that_they_came_in() {
+        let buffer = Bytes::from(vec![b'1'; 2 * Content::LARGEST_HELD]);
+        let few = buffer.slice(..Content::LARGEST_HELD);
+        let held = Content::received(few.clone());
+        assert_eq!(held, Content::Here(few));
+        assert!(!buffer.as_ptr_range().contains(&held.bytes().unwrap().as_ptr()));
+        let many = Content::received(buffer.clone());
+        assert_eq!(many.bytes().unwrap().as_ptr(), buffer.as_ptr());
+    }
 }
