@@ -154,16 +154,24 @@ impl End {
 /// How a function's part in an invocation ended.
 #[derive(Debug)]
 pub(crate) enum Produced {
-    /// The payload; empty where it was streamed.
+    /// The payload.
     Success(Bytes),
+    /// The payload, of so many bytes, has gone to the caller already.
+    Streamed {
+        bytes: u64,
+    },
     Failed(Failure),
 }
 
 impl Produced {
     /// Bytes that go to the caller.
     pub(crate) fn length(&self) -> u64 {
-        let (Produced::Success(payload) | Produced::Failed(Failure { document: payload, .. })) = self;
-        payload.len() as u64
+        match self {
+            Produced::Success(payload) | Produced::Failed(Failure { document: payload, .. }) => {
+                payload.len() as u64
+            }
+            Produced::Streamed { bytes } => *bytes,
+        }
     }
 }
 
@@ -185,6 +193,7 @@ impl Reply {
             Reply::Whole(caller) => {
                 let outcome = match produced {
                     Produced::Success(payload) => Outcome::Success(payload),
+                    Produced::Streamed { .. } => Outcome::Success(Bytes::new()),
                     Produced::Failed(failure) => Outcome::Error(failure.document),
                 };
                 let _ = caller.send(Ok(Completed { outcome, log_tail }));
@@ -192,13 +201,14 @@ impl Reply {
             Reply::Streamed(caller) => {
                 let (payload, failure) = match produced {
                     Produced::Success(payload) => (Some(payload), None),
+                    Produced::Streamed { .. } => (None, None),
                     Produced::Failed(failure) => (None, Some(failure)),
                 };
                 let _ = caller.send(Ok(ResponseStream::whole(payload, End { failure, log_tail })));
             }
             Reply::Begun(caller) => {
                 let failure = match produced {
-                    Produced::Success(_) => None,
+                    Produced::Success(_) | Produced::Streamed { .. } => None,
                     Produced::Failed(failure) => Some(failure),
                 };
                 let _ = caller.send(End { failure, log_tail });

@@ -130,8 +130,10 @@ pub(crate) enum Event {
     RuntimeParked,
     /// A response began whose caller takes it as it comes; its end follows, as any response.
     Begun { stream: ResponseStream, end: oneshot::Sender<ResponseEnd> },
-    /// `POST …/response`; the Runtime API checked that the id is the current one. Empty if it was streamed.
+    /// `POST …/response`; the Runtime API checked that the id is the current one.
     Response(Bytes),
+    /// A response that began has ended; its caller has got so many bytes, or will.
+    Streamed { bytes: u64 },
     /// `POST …/error`, or a streamed response that ended in an error.
     Failure(Fault),
     /// `POST …/init/error`, of the runtime or of an extension.
@@ -406,6 +408,13 @@ pub(crate) fn step(
             let (run, actions) = run.settle(Produced::Success(body), Status::Success, limits, now);
             (Settling { run, until, parked: false }, actions)
         }
+        (
+            Busy { run: run @ Running { job: Job { reply: Reply::Begun(_), .. }, .. }, until },
+            Event::Streamed { bytes },
+        ) => {
+            let (run, actions) = run.settle(Produced::Streamed { bytes }, Status::Success, limits, now);
+            (Settling { run, until, parked: false }, actions)
+        }
         (Busy { run, until }, Event::Failure(fault)) => {
             let failure = run.told(&fault);
             let status = Status::HandlerError { error_type: fault.error_type };
@@ -496,6 +505,7 @@ fn refuse(state: State, event: Event) -> (State, Result<Vec<Action>, Refused>) {
         Event::Begun { .. } => ("response begins", None),
         Event::RuntimeParked => ("next of the runtime", None),
         Event::Response(_) => ("response", None),
+        Event::Streamed { .. } => ("response ends", None),
         Event::Failure(_) => ("error", None),
         Event::InitError(_) => ("init error", None),
         Event::StartFailed(_) => ("start failed", None),

@@ -79,12 +79,17 @@ pub(crate) struct BodyLimits {
 /// The body of a `/response`, as it arrived.
 #[derive(Debug)]
 pub(crate) enum Body {
-    /// Empty if its chunks were passed on.
     Whole(Bytes),
+    /// Its chunks were passed on, and it is complete.
+    PassedOn {
+        bytes: u64,
+    },
     /// A streamed response that ended with error trailers.
     Failed(ErrorReport),
     /// More than the limit.
-    TooLarge { limit: usize },
+    TooLarge {
+        limit: usize,
+    },
     /// The connection ended before the body did.
     Truncated,
     /// `Lambda-Runtime-Function-Response-Mode` has a value that does not exist.

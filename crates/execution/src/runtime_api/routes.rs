@@ -219,7 +219,9 @@ fn decode_base64(text: &[u8]) -> Option<Vec<u8>> {
 pub(super) fn unreadable(problem: &Body) -> Response<Full<Bytes>> {
     match *problem {
         Body::TooLarge { limit } => too_large(limit),
-        Body::Whole(_) | Body::Failed(_) | Body::Truncated | Body::InvalidMode(_) => truncated(),
+        Body::Whole(_) | Body::PassedOn { .. } | Body::Failed(_) | Body::Truncated | Body::InvalidMode(_) => {
+            truncated()
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn answer(
     Ok(response.await.unwrap_or_else(|_| going_away()))
 }
 
-/// Returns how the body ended: its whole, of which nothing is left, or what is wrong with it.
+/// Returns how the body ended: well, or what is wrong with it.
 async fn pass_on(body: &mut Incoming, chunks: mpsc::Sender<Bytes>, limits: BodyLimits) -> Body {
     let mut caller = Some(chunks);
     let mut left = limits.streamed;
@@ -83,7 +83,7 @@ async fn pass_on(body: &mut Incoming, chunks: mpsc::Sender<Bytes>, limits: BodyL
             }
         }
     }
-    Body::Whole(Bytes::new())
+    Body::PassedOn { bytes: (limits.streamed - left) as u64 }
 }
 
 /// How much more may pass: a bucket that fills at a steady rate.

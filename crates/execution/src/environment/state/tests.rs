@@ -317,7 +317,7 @@ fn ended(stream: ResponseStream) -> Option<Option<String>> {
 fn an_answer_that_has_begun_ends_once_and_by_the_rules_of_all() {
     let failure = |error_type: &str| Some(Some(error_type.to_owned()));
     for (event, error) in [
-        (Event::Response(Bytes::new()), Some(None)),
+        (Event::Streamed { bytes: 3 }, Some(None)),
         (Event::Failure(fault()), failure("Runtime.X")),
         // In either order the caller hears that the response broke off.
         (Event::Exited(exit()), failure("Runtime.TruncatedResponse")),
@@ -336,8 +336,14 @@ fn an_answer_that_has_begun_ends_once_and_by_the_rules_of_all() {
 #[test]
 fn with_a_tail_the_end_waits_for_the_report() {
     let (mut machine, stream) = responding(true);
-    assert_eq!(machine.take(Event::Response(Bytes::new())), [""; 0]);
+    machine.now += Duration::from_secs(1);
+    assert_eq!(machine.take(Event::Streamed { bytes: 3 }), [""; 0]);
     let actions = machine.act(Event::Parked);
+    let [Action::Log(Line::RuntimeDone { timing, produced_bytes: 3, .. }), ..] = &actions[..] else {
+        panic!()
+    };
+    let response = timing.response.as_ref().unwrap();
+    assert_eq!((response.latency, response.duration), (Duration::ZERO, Duration::from_secs(1)));
     let names: Vec<_> = actions.iter().map(name).collect();
     assert_eq!(names, ["done", "log", "log", "complete", "join idle"]);
     actions.into_iter().for_each(perform);
@@ -371,6 +377,7 @@ enum Happening {
     Invoke { tail: bool, streamed: bool },
     Parked,
     Begun,
+    Streamed,
     Response,
     Failure,
     InitError,
@@ -390,6 +397,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         4 => any::<(bool, bool)>().prop_map(|(tail, streamed)| Happening::Invoke { tail, streamed }),
         4 => Just(Happening::Parked),
         2 => Just(Happening::Begun),
+        1 => Just(Happening::Streamed),
         3 => Just(Happening::Response),
         1 => Just(Happening::Failure),
         1 => Just(Happening::InitError),
@@ -464,6 +472,7 @@ proptest! {
                     Event::KeepAlivePassed
                 }
                 Happening::Parked => Event::Parked,
+                Happening::Streamed => Event::Streamed { bytes: 1 },
                 Happening::Response => Event::Response(Bytes::from_static(b"1")),
                 Happening::Failure => Event::Failure(fault()),
                 Happening::InitError => Event::InitError(fault()),
@@ -481,7 +490,7 @@ proptest! {
                 Happening::Stop => Event::Stop,
             };
             // A process that stands still calls nothing.
-            if frozen && matches!(event, Event::Parked | Event::Begun { .. } | Event::Response(_) | Event::Failure(_) | Event::InitError(_)) {
+            if frozen && matches!(event, Event::Parked | Event::Begun { .. } | Event::Streamed { .. } | Event::Response(_) | Event::Failure(_) | Event::InitError(_)) {
                 continue;
             }
             if matches!(event, Event::Exited(_)) {

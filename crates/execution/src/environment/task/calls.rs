@@ -117,6 +117,7 @@ impl Task {
     fn response(&self, body: Body, reply: runtime_api::Reply) -> Event {
         let (answer, event) = match body {
             Body::Whole(body) => (accepted(), Event::Response(body)),
+            Body::PassedOn { bytes } => (accepted(), Event::Streamed { bytes }),
             Body::Failed(report) => (accepted(), Event::Failure(fault(report))),
             Body::TooLarge { limit } => {
                 let document = format!(
