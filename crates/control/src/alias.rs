@@ -22,7 +22,7 @@ use crate::{
     page::{self, Page},
     provisioned,
     state::{
-        Event,
+        Event, SettingKind,
         model::{AdditionalVersion, Alias, Function, FunctionKey},
     },
     target::Target,
@@ -53,7 +53,13 @@ pub(crate) async fn create(
                     revision_id: Uuid::new_v4(),
                 };
                 let shown = show(&key, &name, &alias);
-                Ok((vec![Event::AliasPut { name: name.clone(), alias: Arc::new(alias) }], shown))
+                let put = Event::AliasPut { name: name.clone(), alias: Arc::new(alias) };
+                // The URL of an alias that once had this name is not this one's.
+                let qualifier = Qualifier::Alias(name.clone());
+                let forgotten = function
+                    .setting(SettingKind::Url, Some(qualifier.clone()))
+                    .map(|_| Event::SettingRemoved { qualifier: Some(qualifier), kind: SettingKind::Url });
+                Ok((forgotten.into_iter().chain([put]).collect(), shown))
             })
             .await
         })

@@ -1,6 +1,10 @@
 //! Function URLs as they are configured: one for `$LATEST`, one for each alias.
 //!
-//! Must not serve them.
+//! Must not serve them: `serve` says what stands behind them, HTTP is the door's.
+
+mod serve;
+
+pub use serve::{ServedUrl, forbidden};
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -57,7 +61,7 @@ pub(crate) async fn create(
                 }
                 let now = this.now();
                 let config = FunctionUrl {
-                    id: wanted.clone().filter(|id| !is_taken(state, id)).unwrap_or_else(random_id),
+                    id: wanted.clone().filter(|id| state.url_owner(id).is_none()).unwrap_or_else(random_id),
                     auth_type: input.auth_type,
                     cors: input.cors.clone(),
                     invoke_mode: input.invoke_mode,
@@ -173,6 +177,7 @@ pub(crate) fn list(
     let configs = function
         .settings_of(SettingKind::Url, after)
         .filter(|(qualifier, _)| qualifier.is_some() || !own_seen)
+        .filter(|(qualifier, _)| resolve(function, *qualifier).is_some())
         .filter_map(|(qualifier, setting)| match setting {
             Setting::Url(config) => Some((qualifier, config)),
             _ => None,
@@ -196,9 +201,10 @@ fn existing<'a>(state: &'a State, target: &Target) -> Result<&'a Function, ApiEr
     resolve(function, target.qualifier.as_ref()).map(|_| function).ok_or_else(missing_function)
 }
 
+/// The configuration, unless it is that of an alias that is gone.
 fn url_of<'a>(function: &'a Function, target: &Target) -> Result<&'a FunctionUrl, ApiError> {
     match function.setting(SettingKind::Url, target.qualifier.clone()) {
-        Some(Setting::Url(config)) => Ok(config),
+        Some(Setting::Url(config)) if resolve(function, target.qualifier.as_ref()).is_some() => Ok(config),
         _ => Err(missing_config()),
     }
 }
@@ -264,14 +270,6 @@ fn is_label(text: &str) -> bool {
         && text.bytes().all(allowed)
         && !text.starts_with('-')
         && !text.ends_with('-')
-}
-
-/// Whether any URL has this id. Only ids that were asked for need to be compared with all others.
-fn is_taken(state: &State, id: &str) -> bool {
-    state
-        .all_functions()
-        .flat_map(|(_, function)| function.settings_of(SettingKind::Url, None))
-        .any(|(_, setting)| matches!(setting, Setting::Url(url) if url.id == id))
 }
 
 /// 32 characters, as AWS's ids are: no two are ever the same.

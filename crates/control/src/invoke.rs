@@ -163,6 +163,28 @@ pub(crate) fn checked_payload(
     Ok(payload)
 }
 
+/// Invokes a function for one of its URLs.
+pub(crate) async fn by_url(
+    control: &Control,
+    context: &RequestContext,
+    target: &Target,
+    event: Bytes,
+) -> Result<Outcome, ApiError> {
+    let make = |handle: &VersionHandle| Invocation {
+        request_id: context.request_id,
+        payload: event.clone(),
+        invoked_arn: target.arn(),
+        client_context: None,
+        tenant_id: None,
+        trace_id: Some(trace(control, context, handle)),
+        tail: false,
+        follow: Follow::default(),
+    };
+    let (_, completed) =
+        run::<Whole>(control, target, None, Origin::Caller, make).await.map_err(Failure::into_error)?;
+    Ok(completed.outcome)
+}
+
 pub(crate) async fn invoke_async(
     control: &Control,
     context: RequestContext,

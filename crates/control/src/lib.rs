@@ -21,7 +21,7 @@ mod event_invoke;
 pub mod event_queue;
 pub mod event_source_mapping;
 mod function;
-mod function_url;
+pub mod function_url;
 mod idle;
 mod invoke;
 mod layer;

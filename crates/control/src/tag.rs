@@ -127,6 +127,7 @@ impl<'a> Tagged<'a> {
             resource: arn.to_owned(),
             owner: parsed.account(),
             now: control.now(),
+            url: None,
         };
         access.check(None, false)?;
         // Unverified: what is in another region is not found.

@@ -95,6 +95,7 @@ impl Target {
             resource: self.guarded_arn().to_string(),
             owner,
             now: control.now(),
+            url: None,
         };
         let state = control.state();
         let function = state.function(&self.key);
@@ -105,7 +106,7 @@ impl Target {
     /// The ARN in the policy's statements.
     ///
     /// Unverified: that a call to `$LATEST` needs what one without a qualifier needs, since it cannot have a policy.
-    fn guarded_arn(&self) -> FunctionArn {
+    pub(crate) fn guarded_arn(&self) -> FunctionArn {
         match self.arn() {
             arn if arn.qualifier() == Some(&Qualifier::Latest) => arn.unqualified(),
             arn => arn,

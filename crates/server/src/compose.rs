@@ -51,6 +51,7 @@ use crate::{
     config::{Auth, DebugSetting, Isolation, Limits, Network, ServiceConfig},
     debug_file::DebugFile,
     door::{Admission, Connections, Door},
+    function_url::{FunctionUrls, Signers},
 };
 
 /// Logs may take this much of the disk, or of memory when nothing is kept.
@@ -162,11 +163,14 @@ impl Service {
         )?;
         let keys = config.auth.keys.clone();
         let verifies = keys.is_some();
-        let sts = Sts::open(directory, clock.clone())?
-            .with_keys(keys.unwrap_or_default())
-            .ask_first(forwarder.clone());
-        let sts = Arc::new(sts);
-        let verifier = verifies.then(|| Arc::new(Verifier::new(sts.clone(), clock.clone())));
+        let sts = Sts::open(directory, clock.clone())?.ask_first(forwarder.clone());
+        let sts = Arc::new(match keys {
+            Some(keys) => sts.with_keys(keys),
+            None => sts.with_usual_keys(),
+        });
+        // Callers of function URLs must always sign where the URL says so.
+        let url_verifier = Arc::new(Verifier::new(sts.clone(), clock.clone()));
+        let verifier = verifies.then(|| url_verifier.clone());
         let credentials: Arc<dyn CredentialSource> = sts.clone();
 
         let region: Region = "us-east-1".parse().expect("a region");
@@ -234,7 +238,14 @@ impl Service {
 
         let metrics = CloudWatch::new(control.clone());
         let collector = Collector::start(metrics.clone());
+        let function_urls = FunctionUrls::new(
+            control.clone(),
+            engine.clone(),
+            Signers { verifier: url_verifier, sts: sts.clone() },
+            xray.clone(),
+        );
         let door = Arc::new(Door {
+            function_urls,
             control: control.clone(),
             engine: engine.clone(),
             timeline,

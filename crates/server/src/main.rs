@@ -15,6 +15,7 @@ mod compose;
 mod config;
 mod debug_file;
 mod door;
+mod function_url;
 
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();

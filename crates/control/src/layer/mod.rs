@@ -71,6 +71,7 @@ impl LayerKey {
             owner: self.scope.account,
             // AddLayerVersionPermission writes no conditions about it, and nothing else writes these policies.
             now: 0,
+            url: None,
         };
         access.check(policy, false)
     }

@@ -2,7 +2,10 @@
 //!
 //! Must not know identity-based policies: Hothouse has no IAM, so whoever is in the account is allowed everything.
 
-use hothouse_api::{ApiError, ErrorKind, RequestContext, context::ServiceCaller, name::AccountId};
+use hothouse_api::{
+    ApiError, ErrorKind, RequestContext, context::ServiceCaller, generated::FunctionUrlAuthType,
+    name::AccountId,
+};
 
 use super::{
     document::{Listed, Parsed, Who},
@@ -23,6 +26,8 @@ pub(crate) struct Access<'a> {
     pub(crate) owner: AccountId,
     /// Milliseconds since the epoch.
     pub(crate) now: i64,
+    /// The kind of function URL that it comes by, if it does. Who comes by one without authentication is nobody.
+    pub(crate) url: Option<FunctionUrlAuthType>,
 }
 
 /// A policy's word.
@@ -41,7 +46,7 @@ impl Access<'_> {
     /// # Errors
     /// If it is not allowed.
     pub(crate) fn check(&self, policy: Option<&Policy>, enforce: bool) -> Result<(), ApiError> {
-        let foreign = self.context.account != self.owner;
+        let foreign = self.context.account != self.owner || self.is_anonymous();
         if !foreign && !enforce {
             return Ok(());
         }
@@ -86,9 +91,14 @@ impl Access<'_> {
             && statement.conditions.iter().all(|condition| condition.holds(|key| self.value_of(key)))
     }
 
+    fn is_anonymous(&self) -> bool {
+        self.url == Some(FunctionUrlAuthType::None)
+    }
+
     fn comes_from(&self, who: &Who) -> bool {
         match (who, &self.context.service) {
             (Who::Everyone, _) => true,
+            _ if self.is_anonymous() => false,
             (Who::Service(name), Some(service)) => service.principal == *name,
             (Who::Account(account), None) => self.context.account == *account,
             (Who::Identity(arn), None) => {
@@ -105,7 +115,7 @@ impl Access<'_> {
     fn value_of(&self, key: &str) -> Option<String> {
         let RequestContext { account, region, service, .. } = self.context;
         let service: Option<&ServiceCaller> = service.as_deref();
-        let identity = service.is_none();
+        let identity = service.is_none() && !self.is_anonymous();
         match key {
             "aws:sourcearn" => service?.source_arn.clone(),
             "aws:sourceaccount" => service?.source_account.map(|account| account.to_string()),
@@ -116,6 +126,7 @@ impl Access<'_> {
             "aws:principalarn" => identity.then(|| self.context.caller()),
             "aws:requestedregion" => Some(region.to_string()),
             "aws:currenttime" => Some(jiff::Timestamp::from_millisecond(self.now).ok()?.to_string()),
+            "lambda:functionurlauthtype" => Some(self.url?.as_str().to_owned()),
             "aws:epochtime" => Some((self.now / 1000).to_string()),
             _ => None,
         }

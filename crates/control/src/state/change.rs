@@ -12,7 +12,7 @@ use hothouse_api::name::{self, AliasName, FunctionName, Qualifier, RequestId};
 use uuid::Uuid;
 
 use super::{
-    Resource, ResourceId, ScopeState, Setting, SettingKey, SettingKind, State,
+    Resource, ResourceId, ScopeState, Setting, SettingKey, SettingKind, State, UrlOwner,
     model::{
         Alias, Function, FunctionKey, Scope, Status, Version,
         queued::{Answer, Outcome, QueuedEvent, Recipient},
@@ -108,7 +108,7 @@ pub enum Event {
         /// Its values from now on.
         alias: Arc<Alias>,
     },
-    /// An alias is deleted, with what was set for it.
+    /// An alias is deleted, with what was set for it, but for its URL: that is still known as one that once was.
     AliasDeleted {
         /// Its name.
         name: AliasName,
@@ -323,13 +323,17 @@ impl State {
             }
             Event::SettingPut { qualifier, setting } => {
                 if let Some(function) = self.function_mut(key) {
-                    let key = SettingKey { kind: setting.kind(), qualifier: qualifier.clone() };
-                    function.settings.insert(key, Arc::clone(setting));
+                    let setting_key = SettingKey { kind: setting.kind(), qualifier: qualifier.clone() };
+                    let before = function.settings.insert(setting_key, Arc::clone(setting));
+                    self.forget_url(before.as_deref());
+                    self.remember_url(key, qualifier.as_ref(), setting);
                 }
             }
             Event::SettingRemoved { qualifier, kind } => {
                 if let Some(function) = self.function_mut(key) {
-                    function.settings.remove(&SettingKey { kind: *kind, qualifier: qualifier.clone() });
+                    let setting_key = SettingKey { kind: *kind, qualifier: qualifier.clone() };
+                    let before = function.settings.remove(&setting_key);
+                    self.forget_url(before.as_deref());
                 }
             }
             Event::ConcurrencyReserved { executions } => {
@@ -391,6 +395,9 @@ impl State {
         for version in function.all_versions() {
             self.count_version(key, version);
         }
+        for (setting_key, setting) in &function.settings {
+            self.remember_url(key, setting_key.qualifier.as_ref(), setting);
+        }
         self.scopes.entry(key.scope.clone()).or_default().functions.insert(key.name.clone(), function);
     }
 
@@ -399,12 +406,28 @@ impl State {
         let Some(function) = scope.and_then(|scope| scope.functions.remove::<FunctionName>(&key.name)) else {
             return Vec::new();
         };
+        for setting in function.settings.values() {
+            self.forget_url(Some(setting));
+        }
         let versions: Vec<_> = function.all_versions().cloned().collect();
         for version in &versions {
             self.discount_version(key, version);
         }
         self.forget_if_empty(&key.scope);
         versions
+    }
+
+    fn remember_url(&mut self, key: &FunctionKey, qualifier: Option<&Qualifier>, setting: &Setting) {
+        if let Setting::Url(url) = setting {
+            let owner = UrlOwner { key: key.clone(), qualifier: qualifier.cloned() };
+            self.urls.insert(url.id.clone(), owner);
+        }
+    }
+
+    fn forget_url(&mut self, setting: Option<&Setting>) {
+        if let Some(Setting::Url(url)) = setting {
+            self.urls.remove(&url.id);
+        }
     }
 
     fn forget_if_empty(&mut self, scope: &Scope) {
@@ -448,6 +471,7 @@ impl State {
     }
 }
 
+/// Removes what is set for a version or an alias. A URL stays known beyond its alias; versions have none.
 fn remove_settings(function: &mut Function, of: &Qualifier) {
-    function.settings.retain(|key, _| key.qualifier.as_ref() != Some(of));
+    function.settings.retain(|key, _| key.qualifier.as_ref() != Some(of) || key.kind == SettingKind::Url);
 }

@@ -18,7 +18,7 @@ use std::{
     sync::Arc,
 };
 
-use hothouse_api::name::FunctionName;
+use hothouse_api::name::{FunctionName, Qualifier};
 
 pub use change::{Change, Event, Gone, ResourceEvent};
 pub use resource::{Resource, ResourceId};
@@ -35,6 +35,17 @@ pub struct State {
     scopes: HashMap<Scope, ScopeState>,
     /// How many versions of functions and layers use a package.
     code_uses: HashMap<CodeHash, usize>,
+    /// Function URLs by their ids.
+    urls: HashMap<String, UrlOwner>,
+}
+
+/// What a function URL is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UrlOwner {
+    /// The function.
+    pub key: FunctionKey,
+    /// Its alias; none if it is the function's own.
+    pub qualifier: Option<Qualifier>,
 }
 
 /// One region of one account.
@@ -74,6 +85,11 @@ impl State {
                 .iter()
                 .map(|(name, function)| (FunctionKey { scope: scope.clone(), name: name.clone() }, function))
         })
+    }
+
+    /// Who has the function URL with this id.
+    pub fn url_owner(&self, id: &str) -> Option<&UrlOwner> {
+        self.urls.get(id)
     }
 
     /// A resource, if it is there.

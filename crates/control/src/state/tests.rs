@@ -3,7 +3,9 @@
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use hothouse_api::{
-    generated::{Architecture, LogFormat, RecursiveLoop, Runtime, SnapStartApplyOn, TracingMode},
+    generated::{
+        Architecture, FunctionUrlAuthType, LogFormat, RecursiveLoop, Runtime, SnapStartApplyOn, TracingMode,
+    },
     name::{self, AliasName, Qualifier, RequestId},
 };
 use proptest::prelude::*;
@@ -19,6 +21,7 @@ use super::{
         mapping::{EventSourceMapping, Settings, Source, Transition},
         policy::{Policy, Statement},
         queued::{Answer, Condition, Content, Outcome, QueuedEvent, Recipient, Refusal},
+        settings::FunctionUrl,
     },
 };
 use crate::{code::CodeHash, environments::Environments};
@@ -231,6 +234,15 @@ fn settings() -> impl Strategy<Value = Setting> {
             Setting::Recursion(if allow { RecursiveLoop::Allow } else { RecursiveLoop::Terminate })
         }),
         ".{0,3}".prop_map(Setting::CodeSigning),
+        // No two URLs have the same id.
+        "[a-z]{24}".prop_map(|id| Setting::Url(FunctionUrl {
+            id,
+            auth_type: FunctionUrlAuthType::None,
+            cors: None,
+            invoke_mode: None,
+            created: 1,
+            last_modified: 2,
+        })),
         (".{0,3}", ".{0,3}", any::<u128>()).prop_map(|(id, document, revision)| Setting::Policy(Policy {
             version: None,
             id: (!id.is_empty()).then(|| id.clone()),

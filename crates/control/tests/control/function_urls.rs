@@ -1,12 +1,15 @@
-//! Function URL configurations.
+//! Function URLs: configurations, who is behind an id, and whom it lets in.
 
+use bytes::Bytes;
+use hothouse_api::{RequestContext, generated::Operation, name::RequestId};
 use hothouse_control::ControlConfig;
+use hothouse_execution::invocation::Outcome;
 use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     scenario::Scenario,
-    support::{ARN, Answer, Service, durable, service},
+    support::{ARN, Answer, Service, configured, durable, service},
 };
 
 const RECORDED: &str = include_str!("recorded/settings.json");
@@ -258,4 +261,163 @@ async fn urls_are_there_after_a_restart() {
     };
     let service = durable(ControlConfig::default(), directory.path()).await;
     assert_eq!(get(&service, "f").await.body, before);
+}
+
+// === who is behind an id, and whom it lets in ===
+
+/// What calling a URL comes to: the function's name, or the refusal.
+fn reach(service: &Service, url: &Answer, context: &RequestContext) -> String {
+    let Some(found) = service.control.function_url(&id(url).0) else { return "unknown".to_owned() };
+    match service.control.admit_to_url(&found, context) {
+        Ok(()) => format!("{}/{}/{}", found.account(), found.region(), found.function()),
+        Err(error) => error.to_string(),
+    }
+}
+
+fn caller(account: &str, arn: Option<&str>) -> RequestContext {
+    RequestContext {
+        account: account.parse().unwrap(),
+        region: "us-east-1".parse().unwrap(),
+        operation: Some(Operation::Invoke),
+        request_id: RequestId::random(),
+        caller_arn: arn.map(str::to_owned),
+        service: None,
+        trace_id: None,
+        trace: Default::default(),
+        failed: Default::default(),
+    }
+}
+
+async fn allow(service: &Service, function: &str, id: &str, principal: &str, auth_type: &str) {
+    let body = json!({
+        "StatementId": id,
+        "Action": "lambda:InvokeFunctionUrl",
+        "Principal": principal,
+        "FunctionUrlAuthType": auth_type,
+    });
+    let answer = service.post(&format!("/{function}/policy"), body).await;
+    assert_eq!(answer.status, 201, "{:#}", answer.body);
+}
+
+const FORBIDDEN: &str = "AccessDeniedException: Forbidden. For troubleshooting Function URL authorization issues, see: \
+                         https://docs.aws.amazon.com/lambda/latest/dg/urls-auth.html";
+const LET_IN: &str = "123456789012/us-east-1/f";
+
+#[tokio::test]
+async fn a_public_url_needs_a_public_statement() {
+    let service = service().await;
+    service.created(json!({})).await;
+    let url = create(&service, "f", none()).await;
+    let owner = caller("123456789012", None);
+    assert_eq!(reach(&service, &url, &owner), FORBIDDEN, "not even its owner's account");
+    for (id, principal, auth_type) in [("iam", "*", "AWS_IAM"), ("account", "123456789012", "NONE")] {
+        allow(&service, "f", id, principal, auth_type).await;
+        assert_eq!(reach(&service, &url, &owner), FORBIDDEN);
+    }
+    let other_action = json!({ "StatementId": "a", "Action": "lambda:InvokeFunction", "Principal": "*" });
+    assert_eq!(service.post("/f/policy", other_action).await.status, 201);
+    assert_eq!(reach(&service, &url, &owner), FORBIDDEN);
+    allow(&service, "f", "none", "*", "NONE").await;
+    assert_eq!(reach(&service, &url, &owner), LET_IN);
+    assert_eq!(reach(&service, &url, &caller("999999999999", None)), LET_IN);
+    service.delete("/f/policy/none").await;
+    assert_eq!(reach(&service, &url, &owner), FORBIDDEN);
+}
+
+#[tokio::test]
+async fn a_url_with_authentication_needs_a_word_on_other_accounts() {
+    let service = service().await;
+    service.created(json!({})).await;
+    let url = create(&service, "f", json!({ "AuthType": "AWS_IAM" })).await;
+    assert_eq!(reach(&service, &url, &caller("123456789012", None)), LET_IN);
+    let user = caller("999999999999", Some("arn:aws:iam::999999999999:user/u"));
+    let another = caller("999999999999", Some("arn:aws:iam::999999999999:user/v"));
+    allow(&service, "f", "public", "*", "NONE").await;
+    assert_eq!(reach(&service, &url, &user), FORBIDDEN);
+    allow(&service, "f", "user", "arn:aws:iam::999999999999:user/u", "AWS_IAM").await;
+    assert_eq!(reach(&service, &url, &user), LET_IN);
+    assert_eq!(reach(&service, &url, &another), FORBIDDEN);
+    allow(&service, "f", "account", "999999999999", "AWS_IAM").await;
+    assert_eq!(reach(&service, &url, &another), LET_IN);
+}
+
+#[tokio::test]
+async fn a_denial_binds_the_own_account_where_policies_do() {
+    for (enforce_policies, expected) in [(false, LET_IN), (true, FORBIDDEN)] {
+        let service = configured(ControlConfig { enforce_policies, ..ControlConfig::default() }).await;
+        service.created(json!({})).await;
+        let url = create(&service, "f", json!({ "AuthType": "AWS_IAM" })).await;
+        let statement = json!({
+            "Effect": "Deny",
+            "Principal": "*",
+            "Action": "lambda:InvokeFunctionUrl",
+            "Resource": ARN,
+            "Condition": { "StringEquals": { "lambda:FunctionUrlAuthType": "AWS_IAM" } },
+        });
+        let policy = json!({ "Version": "2012-10-17", "Statement": statement }).to_string();
+        let path = format!("/2026-07-09/resource-policy/{}", ARN.replace(':', "%3A"));
+        let answer = service.call(Method::PUT, &path, json!({ "Policy": policy })).await;
+        assert_eq!(answer.status, 200, "{:#}", answer.body);
+        assert_eq!(reach(&service, &url, &caller("123456789012", None)), expected);
+    }
+}
+
+#[tokio::test]
+async fn ids_lead_to_what_is_there_and_to_nothing_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let anyone = caller("999999999999", None);
+    let urls = {
+        let mut service = durable(ControlConfig::default(), directory.path()).await;
+        service.created(json!({ "Publish": true })).await;
+        for name in ["a", "b"] {
+            service.post("/f/aliases", json!({ "Name": name, "FunctionVersion": "1" })).await;
+        }
+        let mut urls = Vec::new();
+        for function in ["f", "f:a", "f:b"] {
+            urls.push(create(&service, function, none()).await);
+            allow(&service, function, "s", "*", "NONE").await;
+        }
+        service.region = "eu-west-1";
+        service.created(json!({})).await;
+        urls.push(create(&service, "f", none()).await);
+        allow(&service, "f", "s", "*", "NONE").await;
+        service.region = "us-east-1";
+        service.delete("/f/aliases/b").await;
+        let expected = [LET_IN, LET_IN, FORBIDDEN, "123456789012/eu-west-1/f"];
+        assert_eq!(urls.iter().map(|url| reach(&service, url, &anyone)).collect::<Vec<_>>(), expected);
+        service.control.shut_down().await;
+        urls
+    };
+    let service = durable(ControlConfig::default(), directory.path()).await;
+    let called = |service: &Service| urls.iter().map(|url| reach(service, url, &anyone)).collect::<Vec<_>>();
+    let elsewhere = "123456789012/eu-west-1/f";
+    assert_eq!(called(&service), [LET_IN, LET_IN, FORBIDDEN, elsewhere]);
+    // The URL of an alias that was is neither shown nor taken over by the next of its name.
+    assert_eq!(get(&service, "f:b").await.status, 404);
+    assert_eq!(delete(&service, "f:b").await.status, 404);
+    assert_eq!(list(&service, "f", "").await.body["FunctionUrlConfigs"].as_array().unwrap().len(), 2);
+    service.post("/f/aliases", json!({ "Name": "b", "FunctionVersion": "1" })).await;
+    assert_eq!(get(&service, "f:b").await.status, 404);
+    assert_eq!(called(&service), [LET_IN, LET_IN, "unknown", elsewhere]);
+    assert_eq!(create(&service, "f:b", none()).await.status, 201);
+    delete(&service, "f").await;
+    assert_eq!(called(&service), ["unknown", LET_IN, "unknown", elsewhere]);
+    service.delete("/f").await;
+    assert_eq!(called(&service), ["unknown", "unknown", "unknown", elsewhere]);
+}
+
+#[tokio::test]
+async fn a_url_invokes_what_it_is_of() {
+    let service = with_alias("a").await;
+    let url = create(&service, "f:a", none()).await;
+    allow(&service, "f:a", "s", "*", "NONE").await;
+    let found = service.control.function_url(&id(&url).0).unwrap();
+    let context = caller("123456789012", None);
+    let event = Bytes::from_static(b"{\"version\":\"2.0\"}");
+    let outcome = service.control.invoke_url(&found, &context, event.clone()).await.unwrap();
+    assert_eq!(outcome, Outcome::Success(event));
+    assert!(context.trace.get().unwrap().starts_with("Root="));
+    let large = Bytes::from(vec![b' '; 6_291_457]);
+    let error = service.control.invoke_url(&found, &context, large).await.unwrap_err();
+    assert_eq!(error.kind().status(), 413);
 }

@@ -147,7 +147,9 @@ pub(crate) static SETTINGS: &[Setting] = &[
         ..service(
             "auth-keys",
             "FILE",
-            "Keys for `--auth sigv4`, like ~/.aws/credentials; `aws_account_id` and `principal_arn` tell whose they are",
+            "Keys for `--auth sigv4`, like ~/.aws/credentials; `aws_account_id` and `principal_arn` tell whose they are. \
+             Function URLs of `AWS_IAM` always verify signatures: without the option with keys from STS, and with \
+             `test` or an account's number, whose secret is `test`",
         )
     },
     Setting {

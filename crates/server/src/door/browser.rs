@@ -34,15 +34,7 @@ pub(crate) struct Cors {
 impl Admission {
     /// Lets a request in, or says why not. A request of an allowed origin gets CORS headers.
     pub(crate) fn check(&self, parts: &Parts) -> Result<Option<Cors>, ApiError> {
-        let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
-        let host = host.or_else(|| parts.uri.host().map(str::as_bytes)).unwrap_or_default();
-        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
-        if !self.admits_host(host_name(&host)) {
-            return Err(refusal(format!(
-                "Hothouse does not answer to the host `{host}`. Start it with `--allow-host {}` if it should.",
-                host_name(&host)
-            )));
-        }
+        let host = self.check_host(parts)?;
         let Some(origin) = parts.headers.get(ORIGIN) else { return Ok(None) };
         let text = String::from_utf8_lossy(origin.as_bytes());
         // A page that Hothouse itself served speaks to its own origin.
@@ -52,6 +44,21 @@ impl Admission {
         }
         Err(refusal(format!(
             "Hothouse does not answer to web pages of `{text}`. Start it with `--allow-origin {text}` if it should."
+        )))
+    }
+
+    /// Lets a request in by its host alone, or says why not; returns the host. Pages of every origin may call function
+    /// URLs, as on AWS, and each URL says which of them may read its answers.
+    pub(crate) fn check_host(&self, parts: &Parts) -> Result<String, ApiError> {
+        let host = parts.headers.get(HOST).map(HeaderValue::as_bytes);
+        let host = host.or_else(|| parts.uri.host().map(str::as_bytes)).unwrap_or_default();
+        let host = String::from_utf8_lossy(host).to_ascii_lowercase();
+        if self.admits_host(host_name(&host)) {
+            return Ok(host);
+        }
+        Err(refusal(format!(
+            "Hothouse does not answer to the host `{host}`. Start it with `--allow-host {}` if it should.",
+            host_name(&host)
         )))
     }
 

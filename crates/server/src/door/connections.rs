@@ -2,7 +2,13 @@
 //!
 //! Must not know what is behind the door. A slow or broken client costs its own connection only.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -44,10 +50,10 @@ impl Connections {
 
     async fn accepted(&self, accepted: io::Result<(TcpStream, SocketAddr)>, door: &Arc<Door>) {
         match accepted {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 // Small answers must not wait for more.
                 let _ = stream.set_nodelay(true);
-                self.tasks.spawn(serve(stream, door.clone(), self.closing.clone()));
+                self.tasks.spawn(serve(stream, peer.ip(), door.clone(), self.closing.clone()));
             }
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection");
@@ -66,10 +72,10 @@ impl Connections {
     }
 }
 
-async fn serve(stream: TcpStream, door: Arc<Door>, closing: CancellationToken) {
+async fn serve(stream: TcpStream, peer: IpAddr, door: Arc<Door>, closing: CancellationToken) {
     let service = service_fn(move |request| {
         let door = door.clone();
-        async move { Ok::<_, Infallible>(door.answer(request).await) }
+        async move { Ok::<_, Infallible>(door.answer(request, peer).await) }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())

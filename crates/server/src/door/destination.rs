@@ -1,4 +1,4 @@
-//! Which of the service's parts a request is for.
+//! Which of the service's parts a request is for, if it is for no function URL.
 //!
 //! Must not look at bodies. A signed request names its service in the credential scope; an unsigned one is told by its
 //! path or target.
@@ -14,8 +14,6 @@ pub(crate) enum Destination {
     Admin,
     /// The Lambda API.
     Lambda,
-    /// A function's own URL.
-    FunctionUrl,
     /// Everything else; the companions know what is theirs.
     Companions,
 }
@@ -26,9 +24,6 @@ impl Destination {
         if path.starts_with("/_hothouse/") || path.starts_with("/_localstack/") {
             return Destination::Admin;
         }
-        if host(parts).is_some_and(is_function_url) {
-            return Destination::FunctionUrl;
-        }
         match credential.service.as_deref() {
             Some("lambda") => Destination::Lambda,
             None if is_lambda_path(path) && !parts.headers.contains_key("x-amz-target") => {
@@ -37,19 +32,6 @@ impl Destination {
             Some(_) | None => Destination::Companions,
         }
     }
-}
-
-/// The name that the request was sent to.
-fn host(parts: &Parts) -> Option<&str> {
-    match parts.uri.host() {
-        Some(host) => Some(host),
-        None => parts.headers.get(http::header::HOST)?.to_str().ok(),
-    }
-}
-
-/// `<id>.lambda-url.<region>.…`
-fn is_function_url(host: &str) -> bool {
-    host.split('.').nth(1) == Some("lambda-url")
 }
 
 /// Paths of the Lambda API begin with the date of an API version.
@@ -86,16 +68,6 @@ mod tests {
         let path = "/2015-03-31/functions";
         assert_eq!(destination(path, &[("authorization", &signed("lambda"))]), Destination::Lambda);
         assert_eq!(destination(path, &[("authorization", &signed("s3"))]), Destination::Companions);
-    }
-
-    #[test]
-    fn the_host_of_a_function_url_comes_before_the_path() {
-        let host = ("host", "abc.lambda-url.us-east-1.localhost:4566");
-        for path in ["/", "/2015-03-31/functions/"] {
-            assert_eq!(destination(path, &[host]), Destination::FunctionUrl, "{path}");
-        }
-        assert_eq!(destination("/_hothouse/health", &[host]), Destination::Admin);
-        assert_eq!(destination("/", &[("host", "lambda-url.localhost")]), Destination::Companions);
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod service;
 mod streaming;
 
 use std::{
+    net::IpAddr,
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -37,6 +38,7 @@ use crate::{
         caller::{Credential, Identity},
         xray,
     },
+    function_url::{Address, Call, FunctionUrls},
 };
 
 pub(crate) use browser::Admission;
@@ -57,14 +59,23 @@ pub(crate) struct Door {
     /// If signatures are verified.
     pub(crate) verifier: Option<Arc<Verifier>>,
     pub(crate) limits: BodyLimits,
+    pub(crate) function_urls: FunctionUrls,
 }
 
 impl Door {
     /// Answers one request. Never fails: what goes wrong is an answer too.
-    pub(crate) async fn answer(self: Arc<Self>, request: Request<Incoming>) -> Response<companions::Body> {
+    pub(crate) async fn answer(
+        self: Arc<Self>,
+        request: Request<Incoming>,
+        peer: IpAddr,
+    ) -> Response<companions::Body> {
         let begun = Instant::now();
         let request_id = RequestId::random();
         let (parts, body) = request.into_parts();
+        if let Some(address) = Address::of(&parts) {
+            // Boxed, because it is not what most connections are for.
+            return Box::pin(self.function_url(request_id, address, peer, parts, body)).await;
+        }
         let cors = match self.admission.check(&parts) {
             Ok(cors) => cors,
             Err(refusal) => return whole(refusal.respond(request_id)),
@@ -92,17 +103,28 @@ impl Door {
                 whole(clock::answer(&self.timeline, &parts.method, parts.uri.path(), body).await)
             }
             Destination::Admin => whole(admin::answer(self, &parts).await),
-            Destination::FunctionUrl => {
-                let message =
-                    "Hothouse keeps function URLs, but does not serve them yet: invoke the function instead.";
-                whole(ApiError::new(ErrorKind::NotImplemented, message).respond(request_id))
-            }
             Destination::Lambda => streaming::sent(self.lambda(request_id, &parts, &credential, body).await),
             Destination::Companions => {
                 let body = body.map_err(|error| Box::new(error) as companions::BoxError).boxed_unsync();
                 self.companions.serve(Request::from_parts(parts, body)).await
             }
         }
+    }
+
+    async fn function_url(
+        &self,
+        request_id: RequestId,
+        address: Address,
+        peer: IpAddr,
+        parts: Parts,
+        body: Incoming,
+    ) -> Response<companions::Body> {
+        if let Err(refusal) = self.admission.check_host(&parts) {
+            return whole(refusal.respond(request_id));
+        }
+        let body = self.collect(body, Some(Operation::Invoke)).await;
+        let call = Call { request_id, address, peer, parts, body };
+        self.function_urls.answer(call).await
     }
 
     /// Who sends a request, and the region that it acts in.
@@ -157,14 +179,16 @@ impl Door {
         if matches!(operation, Some(Operation::Invoke | Operation::InvokeWithResponseStream)) {
             // The caller is told the trace that the function saw, or would have seen.
             let header = trace.get_or_init(|| self.engine.trace(sent));
-            if xray::is_sampled(header) {
+            if xray::is_sampled(header)
+                && let Some(function) = xray::function_in(parts.uri.path())
+            {
                 if response.headers().contains_key("x-amz-function-error") {
                     failed.get_or_init(|| ());
                 }
                 let segment = Segment {
                     xray: self.companions.xray.clone(),
                     scope: xray::Scope { account, region },
-                    path: parts.uri.path().to_owned(),
+                    function,
                     request_id,
                     sent: sent.map(str::to_owned),
                     header: header.clone(),

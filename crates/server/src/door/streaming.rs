@@ -15,7 +15,11 @@ use http::{Response, StatusCode};
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 
-use hothouse_api::{self as api, body::Pieces, name::RequestId};
+use hothouse_api::{
+    self as api,
+    body::Pieces,
+    name::{FunctionName, RequestId},
+};
 
 use crate::companions::{
     self,
@@ -39,7 +43,7 @@ pub(super) fn sent(response: Response<api::Body>) -> Response<companions::Body> 
 pub(super) struct Segment {
     pub(super) xray: Xray,
     pub(super) scope: xray::Scope,
-    pub(super) path: String,
+    pub(super) function: FunctionName,
     pub(super) request_id: RequestId,
     pub(super) sent: Option<String>,
     pub(super) header: String,
@@ -51,7 +55,7 @@ pub(super) struct Segment {
 impl Drop for Segment {
     fn drop(&mut self) {
         let invoked = Invoked {
-            path: &self.path,
+            function: &self.function,
             request_id: self.request_id,
             sent: self.sent.as_deref(),
             header: &self.header,

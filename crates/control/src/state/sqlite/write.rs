@@ -7,7 +7,7 @@ use rusqlite::{Connection, Transaction, named_params};
 use serde::Serialize;
 
 use crate::state::{
-    Change, Event, ResourceEvent,
+    Change, Event, ResourceEvent, SettingKind,
     model::{
         FunctionKey, Scope, Version,
         queued::{Answer, Content},
@@ -200,15 +200,15 @@ fn write_event(transaction: &Transaction<'_>, key: &FunctionKey, event: &Event) 
 const DELETE_FUNCTION: &str =
     "DELETE FROM function WHERE account = :account AND region = :region AND name = :name";
 
-/// Deletes what was set for a version or an alias.
+/// Deletes what was set for a version or an alias. A URL stays known beyond its alias; versions have none.
 fn delete_settings(
     run: impl Fn(&str, &[(&str, &dyn rusqlite::ToSql)]) -> rusqlite::Result<()>,
     of: &Qualifier,
 ) -> rusqlite::Result<()> {
     run(
-        "DELETE FROM setting WHERE qualifier = :qualifier AND function =
+        "DELETE FROM setting WHERE qualifier = :qualifier AND kind <> :url AND function =
              (SELECT id FROM function WHERE account = :account AND region = :region AND name = :name)",
-        named_params! { ":qualifier": of.to_string() },
+        named_params! { ":qualifier": of.to_string(), ":url": json(&SettingKind::Url)? },
     )
 }
 

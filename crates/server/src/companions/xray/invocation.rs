@@ -4,7 +4,7 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use hothouse_api::name::{FunctionRef, RequestId};
+use hothouse_api::name::{FunctionName, FunctionRef, RequestId};
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 use serde_json::{Value, json};
@@ -14,8 +14,8 @@ use super::{Scope, Xray, seconds};
 /// An invocation that was answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Invoked<'a> {
-    /// Path of the request.
-    pub(crate) path: &'a str,
+    /// The function.
+    pub(crate) function: &'a FunctionName,
     /// The request.
     pub(crate) request_id: RequestId,
     /// The trace header that the caller sent.
@@ -26,8 +26,15 @@ pub(crate) struct Invoked<'a> {
     pub(crate) took: Duration,
     /// Status of the answer.
     pub(crate) status: StatusCode,
-    /// Whether the function failed.
+    /// Whether it is the function that failed.
     pub(crate) failed: bool,
+}
+
+/// The function in the path of an Invoke.
+pub(crate) fn function_in(path: &str) -> Option<FunctionName> {
+    let function = percent_decode_str(path.split('/').nth(3)?).decode_utf8().ok()?;
+    let function: FunctionRef = function.parse().ok()?;
+    Some(function.name().clone())
 }
 
 impl Xray {
@@ -50,12 +57,10 @@ fn document(scope: &Scope, invoked: &Invoked<'_>, ended: f64) -> Option<Value> {
     if callers == Some(id) {
         return None;
     }
-    let function = percent_decode_str(invoked.path.split('/').nth(3)?).decode_utf8().ok()?;
-    let function: FunctionRef = function.parse().ok()?;
     let mut document = json!({
         "id": id,
         "trace_id": part(invoked.header, "Root")?,
-        "name": function.name().as_str(),
+        "name": invoked.function.as_str(),
         "origin": "AWS::Lambda",
         "start_time": (ended - invoked.took.as_secs_f64()).max(seconds(UNIX_EPOCH)),
         "end_time": ended,
@@ -69,7 +74,7 @@ fn document(scope: &Scope, invoked: &Invoked<'_>, ended: f64) -> Option<Value> {
             scope.region.partition(),
             scope.region,
             scope.account,
-            function.name()
+            invoked.function
         ),
         "fault": invoked.failed || invoked.status.is_server_error(),
         "error": invoked.status.is_client_error(),

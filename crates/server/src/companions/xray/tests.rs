@@ -193,8 +193,10 @@ fn an_invocation_is_the_parent_of_what_its_function_sends() {
     let xray = Xray::new(MovedClock::new());
     let header = format!("Root={TRACE};Parent=53995c3f42cd8ad8;Sampled=1;Lineage=1:fe460cdd:0");
     let sent = format!("Root={TRACE};Parent=9a9197af755a6419");
+    let path = "/2015-03-31/functions/000000000000%3Afunction%3Awork%3Alive/invocations";
+    let function = function_in(path).unwrap();
     let invoked = Invoked {
-        path: "/2015-03-31/functions/000000000000%3Afunction%3Awork%3Alive/invocations",
+        function: &function,
         request_id: hothouse_api::name::RequestId::random(),
         sent: Some(&sent),
         header: &header,
