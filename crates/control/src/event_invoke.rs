@@ -265,6 +265,7 @@ impl fmt::Display for Printed<'_> {
     }
 }
 
+/// Unverified: that a version or alias that is missing is told so, too.
 fn missing() -> ApiError {
     not_found("The function doesn't exist.")
 }

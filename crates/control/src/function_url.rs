@@ -209,6 +209,7 @@ fn url_of<'a>(function: &'a Function, target: &Target) -> Result<&'a FunctionUrl
     }
 }
 
+/// Unverified: that an alias that is missing is told so, too.
 fn missing_function() -> ApiError {
     not_found("Function does not exist")
 }

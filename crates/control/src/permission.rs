@@ -190,7 +190,7 @@ impl<'a> Guarded<'a> {
     }
 }
 
-/// The conditions that AWS writes for each member, in its order.
+/// The conditions that AWS writes for each member. Unverified: in which order, where several have one operator.
 fn conditions(input: &AddPermissionRequest) -> Conditions {
     Conditions::default()
         .and("StringEquals", "AWS:SourceAccount", input.source_account.as_deref())

@@ -128,7 +128,8 @@ impl Target {
 }
 
 /// The operations that a function's policy can allow to other accounts
-/// (<https://docs.aws.amazon.com/lambda/latest/dg/permissions-function-cross-account.html>).
+/// (<https://docs.aws.amazon.com/lambda/latest/dg/permissions-function-cross-account.html>). Unverified: that the newer
+/// operations cannot be, of which the page says nothing.
 const CROSS_ACCOUNT: [Operation; 27] = [
     Operation::CreateAlias,
     Operation::DeleteAlias,

@@ -25,7 +25,7 @@ mod values;
 pub(crate) use auth::{Auth, AuthKey, AuthKeysError};
 pub(crate) use debug::{DebugFileError, DebugSetting};
 pub(crate) use flags::{ClientFlags, Flags, ServiceFlags};
-pub(crate) use keys::SecretKey;
+pub(crate) use keys::{AccessKey, SecretKey};
 pub(crate) use settings::{SETTINGS, Setting};
 pub(crate) use table::{markdown, with_markdown};
 
@@ -109,21 +109,6 @@ impl fmt::Debug for AwsEndpoint {
             .field("url", &self.url)
             .field("authority", &self.authority)
             .finish_non_exhaustive()
-    }
-}
-
-/// An access key and its secret.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct AccessKey {
-    /// `AWS_ACCESS_KEY_ID`.
-    pub(crate) id: String,
-    /// `AWS_SECRET_ACCESS_KEY`.
-    pub(crate) secret: String,
-}
-
-impl fmt::Debug for AccessKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -459,20 +444,8 @@ impl Configuration {
             endpoint: self.one("endpoint", values::http_url)?,
             region: self.one("region", values::region)?,
             account: self.one("account", values::account)?,
-            key: self.key()?,
+            key: keys::chosen(self)?,
         })
-    }
-
-    /// A profile that was asked for comes before the variables, as with AWS's own command.
-    fn key(&self) -> Result<Option<SecretKey>, ConfigError> {
-        let profile = self.optional("profile", values::text)?;
-        if profile.is_none() && self.variables_key.is_some() {
-            return Ok(self.variables_key.clone());
-        }
-        let file = self.optional("credentials-file", values::path)?;
-        let file = file.or_else(|| keys::default_file(self.machine.home.as_ref()));
-        let profile = profile.unwrap_or_else(|| "default".to_owned());
-        Ok(file.and_then(|file| keys::of_profile(&file, &profile)))
     }
 
     /// Whether the user named a service to talk to.

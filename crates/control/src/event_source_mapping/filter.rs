@@ -198,7 +198,7 @@ fn rule(name: &str, item: &Value) -> Result<Rule, PatternError> {
         }
         Value::Null | Value::Bool(_) | Value::String(_) => return Ok(Rule::Equals(item.clone())),
     };
-    // Rules that are to hold together cannot be written in one object.
+    // Rules that are to hold together cannot be written in one object. Unverified: that AWS refuses it.
     let mut members = members.iter();
     let (Some((operator, value)), None) = (members.next(), members.next()) else {
         return Err(PatternError::UnknownRule(name.to_owned()));

@@ -1,13 +1,26 @@
-//! The keys that commands sign with: AWS's own variables, or a profile of AWS's credentials file.
+//! Keys to sign with: those of `--aws-endpoint`, and those of commands, which are in AWS's own variables or a profile of
+//! AWS's credentials file.
 //!
 //! Must not complain about keys that are not there: most services ask for none.
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{fmt, path::Path};
 
-use super::Environment;
+use super::{ConfigError, Configuration, Environment, values};
+
+/// An access key and its secret.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct AccessKey {
+    /// `AWS_ACCESS_KEY_ID`.
+    pub(crate) id: String,
+    /// `AWS_SECRET_ACCESS_KEY`.
+    pub(crate) secret: String,
+}
+
+impl fmt::Debug for AccessKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
 
 /// A key that commands sign with.
 #[derive(Clone, PartialEq, Eq)]
@@ -26,6 +39,18 @@ impl fmt::Debug for SecretKey {
     }
 }
 
+/// The key of a command. A profile that was asked for comes before the variables, as with AWS's own command.
+pub(super) fn chosen(configuration: &Configuration) -> Result<Option<SecretKey>, ConfigError> {
+    let profile = configuration.optional("profile", values::text)?;
+    if profile.is_none() && configuration.variables_key.is_some() {
+        return Ok(configuration.variables_key.clone());
+    }
+    let file = configuration.optional("credentials-file", values::path)?;
+    let file = file.or_else(|| Some(configuration.machine.home.as_ref()?.join(".aws/credentials")));
+    let profile = profile.unwrap_or_else(|| "default".to_owned());
+    Ok(file.and_then(|file| of_profile(&file, &profile)))
+}
+
 /// What AWS's variables say.
 pub(super) fn of_environment(environment: &dyn Environment) -> Option<SecretKey> {
     Some(SecretKey {
@@ -36,13 +61,8 @@ pub(super) fn of_environment(environment: &dyn Environment) -> Option<SecretKey>
 }
 
 /// A profile's keys, if the file can be read and has them.
-pub(super) fn of_profile(file: &Path, profile: &str) -> Option<SecretKey> {
+fn of_profile(file: &Path, profile: &str) -> Option<SecretKey> {
     parse(&std::fs::read_to_string(file).ok()?, profile)
-}
-
-/// `~/.aws/credentials`
-pub(super) fn default_file(home: Option<&PathBuf>) -> Option<PathBuf> {
-    Some(home?.join(".aws/credentials"))
 }
 
 fn parse(text: &str, profile: &str) -> Option<SecretKey> {
