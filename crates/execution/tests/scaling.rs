@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+#[expect(dead_code, reason = "nobody reads the logs here")]
 mod support;
 
 use std::time::Duration;
