@@ -26,7 +26,10 @@ use tokio::{
     sync::{RwLock as Turn, RwLockWriteGuard},
     time::Instant,
 };
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{TaskTracker, task_tracker::TaskTrackerToken},
+};
 
 use crate::{
     admission, capacity_provider,
@@ -70,6 +73,8 @@ struct Inner {
     /// When it was opened, in the time that can be moved ahead.
     begun: Instant,
     tasks: TaskTracker,
+    /// What goes on with events now. Closed when the service is about to end.
+    attempts: TaskTracker,
     stop: CancellationToken,
 }
 
@@ -154,6 +159,7 @@ impl Control {
                 commits: AtomicU64::new(0),
                 begun,
                 tasks: TaskTracker::new(),
+                attempts: TaskTracker::new(),
                 stop: CancellationToken::new(),
             }),
         };
@@ -385,6 +391,19 @@ impl Control {
     /// Times that changes were committed since the service started.
     pub fn commits(&self) -> u64 {
         self.inner.commits.load(Ordering::Relaxed)
+    }
+
+    /// Begins an attempt with an event, which goes on until this is dropped; none if the service is about to end.
+    pub(crate) fn attempt(&self) -> Option<TaskTrackerToken> {
+        (!self.inner.attempts.is_closed()).then(|| self.inner.attempts.token())
+    }
+
+    /// Begins no more attempts with events, and gives those that have begun so much time to come to their end.
+    pub async fn finish_attempts(&self, grace: Duration) {
+        self.inner.attempts.close();
+        if tokio::time::timeout(grace, self.inner.attempts.wait()).await.is_err() {
+            tracing::warn!("events are still being worked on, which the next start attempts again");
+        }
     }
 
     fn turn_of(&self, subject: &Subject<'_>) -> usize {

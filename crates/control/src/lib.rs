@@ -18,7 +18,7 @@ mod durable;
 mod environments;
 mod error;
 mod event_invoke;
-pub mod event_queue;
+mod event_queue;
 pub mod event_source_mapping;
 mod function;
 pub mod function_url;

@@ -295,7 +295,7 @@ impl Running {
 
     /// Stops accepting, lets running invocations end, and ends the environments.
     pub(crate) async fn shutdown(self) {
-        self.connections.close(self.grace).await;
+        tokio::join!(self.connections.close(self.grace), self.control.finish_attempts(self.grace));
         self.engine.shut_down().await;
         self.xray_daemon.close().await;
         // The executor has the door and the door the executor: whoever parts them lets both go, and with them what

@@ -85,6 +85,8 @@ impl Worker {
             if let Some(condition) = rules::before(self.age(event.accepted), patience) {
                 return self.conclude(&event, condition, None, working).await;
             }
+            // While it goes on, a service that is to end waits for a while.
+            let turn = self.control.attempt()?;
             let attempt = self.control.unless_stopped(self.attempt(&event)).await??;
             if attempt.answer.is_some() {
                 slots.ended.notify_one();
@@ -117,7 +119,7 @@ impl Worker {
                             "failed to run a function with an event, which is tried again"
                         );
                     }
-                    drop(working);
+                    drop((working, turn));
                     let pause = self.control.pause(delay);
                     match attempt.ended {
                         // Its turn comes when another's attempt has ended, however long it should wait.

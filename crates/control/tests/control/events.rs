@@ -14,6 +14,7 @@ use std::{
 use hothouse_control::{
     ControlConfig,
     code::CodeStore,
+    metrics::Metric,
     state::{MemoryStore, SqliteStore, Store as _},
 };
 use hothouse_execution::{executor::fake::FakeExecutor, ports::Clock};
@@ -363,4 +364,47 @@ async fn what_was_accepted_is_attempted_by_the_next_start() {
     service.control.shut_down().await;
     drop(service);
     assert_eq!(kept(directory.path()), BTreeMap::from([(interrupted, 0)]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn attempt_that_has_begun_is_given_time_when_the_service_ends() {
+    let (service, attempts) = service().await;
+    accepted(&service, "f", json!({ "seconds": 5, "failures": 1 })).await;
+    accepted(&service, "f", json!({ "seconds": 800 })).await;
+    attempts.reach(2).await;
+    let begun = Instant::now();
+    service.control.finish_attempts(Duration::from_secs(10)).await;
+    assert_eq!(begun.elapsed().as_secs(), 10, "the second takes too long");
+    // Nothing begins any more: not the retry of the first, nor another.
+    accepted(&service, "f", json!({})).await;
+    assert_eq!(attempts.ever().await.len(), 2);
+}
+
+#[tokio::test]
+async fn event_that_is_too_old_at_the_next_start_is_not_attempted() {
+    let directory = tempfile::tempdir().unwrap();
+    let attempts = Attempts::new();
+    let service = durable(directory.path(), &attempts, Duration::ZERO, PausedClock::new()).await;
+    service.created(json!({ "Timeout": 900 })).await;
+    service.control.finish_attempts(Duration::ZERO).await;
+    let id = accepted(&service, "f", json!({})).await;
+    service.engine.shut_down().await;
+    service.control.shut_down().await;
+    drop(service);
+    assert_eq!(kept(directory.path()), BTreeMap::from([(id, 0)]));
+
+    let later = PausedClock::new().0 + Duration::from_secs(30_000);
+    let clock = Arc::new(PausedClock(later, Instant::now()));
+    let service = durable(directory.path(), &attempts, Duration::ZERO, clock).await;
+    let given_up = || {
+        let samples = service.control.take_metrics();
+        samples.iter().any(|sample| sample.metric == Metric::AsyncEventsDropped)
+    };
+    while !given_up() {
+        tokio::task::yield_now().await;
+    }
+    service.engine.shut_down().await;
+    service.control.shut_down().await;
+    drop(service);
+    assert_eq!((attempts.all(), kept(directory.path())), (Vec::new(), BTreeMap::new()));
 }
