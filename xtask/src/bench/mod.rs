@@ -8,6 +8,7 @@ mod events;
 mod figures;
 mod floors;
 mod http;
+mod keeper;
 mod load;
 mod memory;
 mod process;
@@ -71,6 +72,14 @@ enum Part {
     Relay {
         #[arg(long)]
         core: Option<usize>,
+    },
+    /// The server of floor F5; prints its port.
+    Keeper {
+        #[arg(long)]
+        file: PathBuf,
+        /// Records that its file has room for.
+        #[arg(long)]
+        count: usize,
     },
     /// A runtime client of the relay.
     Runtime {
@@ -172,6 +181,7 @@ fn print(report: &Report, json: bool) {
 pub(crate) fn part(arguments: &PartArguments) -> ExitCode {
     let outcome = match &arguments.part {
         Part::Relay { core } => process::pin(*core).and_then(|()| relay::serve()),
+        Part::Keeper { file, count } => keeper::serve(file, *count),
         Part::Runtime { core, port } => process::pin(*core).and_then(|()| relay::runtime(*port)),
         Part::Pinned { core, command } => {
             process::pin(Some(*core)).and_then(|()| Err(process::become_another(command)))
