@@ -441,11 +441,13 @@ pub(crate) fn step(
             (Settling { run, until, parked: false }, done)
         }
         (Settling { run, parked: false, .. }, Event::Parked) if !limits.post_invoke_wait.is_zero() => {
-            let (run, done) = run.runtime_done(None, now);
+            let (run, done) = run.parked(limits, now);
             (Settling { run, until: now + limits.post_invoke_wait, parked: true }, done)
         }
         (Settling { run, parked: false, .. }, Event::Parked) => {
-            (idle(None, limits, now), then_idle(run.finish(None, now)))
+            let (run, mut actions) = run.parked(limits, now);
+            actions.extend(run.finish(None, now));
+            (idle(None, limits, now), then_idle(actions))
         }
         (Settling { run, until, parked: true }, Event::Tick) if now >= until => {
             (idle(None, limits, now), then_idle(run.finish(None, now)))

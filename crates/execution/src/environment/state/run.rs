@@ -136,6 +136,11 @@ impl Settled {
         self.runtime_done(None, now)
     }
 
+    /// All ask for more: extensions, if there are any (who have a SHUTDOWN phase), with the runtime or after it.
+    pub(super) fn parked(self, limits: &Limits, now: Instant) -> (Settled, Vec<Action>) {
+        if limits.shutdown.total.is_zero() { self.runtime_done(None, now) } else { self.runtime_parked(now) }
+    }
+
     /// What is left to be told, then the answer if it was held back.
     pub(super) fn finish(self, status: Option<Status>, now: Instant) -> Vec<Action> {
         let extensions = self.ready.map(|ready| Span { ago: now - ready, duration: now - ready });
