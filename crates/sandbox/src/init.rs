@@ -1,5 +1,6 @@
 //! The child: first process of the tree. It joins the sandbox, gives up every privilege, starts the program, reaps
-//! orphans and reports how the program ended. With it the whole tree ends.
+//! orphans and reports how the program ended. With it the whole tree ends, unless it was told that the tree is for several
+//! programs: then it starts what it is told to, and reports each end.
 //!
 //! It is a copy of one thread of the service, so only async-signal-safe work is allowed: no allocation, no lock, no
 //! panic, and no return. It keeps nothing of the service's open.
@@ -66,13 +67,13 @@ const FIT_TARGETS: usize = 1;
 pub(crate) fn run(launch: &mut Launch, mode: Mode) -> ! {
     let control = launch.control.as_raw_fd();
     match start(launch, mode) {
-        Ok(Some((program, ended))) => watch(control, program, ended, mode),
+        Ok(Some((programs, ended))) => watch(launch, programs, ended, mode),
         // The service is gone, or has no use for this sandbox.
         Ok(None) => exit(0),
         Err(failure) => {
             let kind =
                 if failure.step == Step::Exec { ReportKind::NOT_EXECUTED } else { ReportKind::NOT_SET_UP };
-            report(control, Report::failure(kind, failure.step, failure.errno.0));
+            report(control, Report::failure(kind, 0, failure.step, failure.errno.0));
             exit(1)
         }
     }
@@ -85,7 +86,7 @@ fn exit(code: c_int) -> ! {
 
 /// From the clone to the program's exec: its process, and the descriptor that tells of ended children. `None` if no
 /// program came.
-fn start(launch: &mut Launch, mode: Mode) -> Result<Option<(libc::pid_t, RawFd)>, Failure> {
+fn start(launch: &mut Launch, mode: Mode) -> Result<Option<(Programs, RawFd)>, Failure> {
     let at = Failure::at;
     let control = launch.control.as_raw_fd();
     enter(launch, mode)?;
@@ -117,14 +118,19 @@ fn start(launch: &mut Launch, mode: Mode) -> Result<Option<(libc::pid_t, RawFd)>
     let Some(order) = Opened::receive(control).map_err(at(Step::Init))?.and_then(Program::of) else {
         return Ok(None);
     };
-    let program = run_program(launch, &order)?;
-    let mut kept = [control, ended, if launch.ahead { control } else { memory }];
-    kept.sort_unstable();
-    syscall::close_all_but(&kept).map_err(at(Step::Init))?;
+    let mut programs = Programs { processes: [0; PROGRAMS], count: 0, lasting: order.shares_its_tree() };
+    programs.add(run_program(launch, &order)?);
+    let freezer = launch.freezer.filter(|_| programs.lasting).unwrap_or(control);
+    close_all_but([control, ended, freezer, if launch.ahead { control } else { memory }])?;
     if !launch.ahead {
         forget_the_service(memory, launch);
     }
-    Ok(Some((program, ended)))
+    Ok(Some((programs, ended)))
+}
+
+fn close_all_but(mut kept: [RawFd; 4]) -> Result<(), Failure> {
+    kept.sort_unstable();
+    syscall::close_all_but(&kept).map_err(Failure::at(Step::Init))
 }
 
 /// Joins the sandbox, as far as that is the same whatever will run in it.
@@ -432,30 +438,95 @@ fn reset_signals() {
 
 // === init's own life ===
 
-/// Waits for the program's end, for orders, or for the service's end.
-fn watch(control: RawFd, program: libc::pid_t, ended: RawFd, mode: Mode) -> ! {
+/// Programs of one tree.
+const PROGRAMS: usize = 16;
+
+/// The programs of this tree, by their number; zero for those that have ended.
+struct Programs {
+    processes: [libc::pid_t; PROGRAMS],
+    count: usize,
+    /// The tree does not end with a program.
+    lasting: bool,
+}
+
+impl Programs {
+    fn add(&mut self, process: libc::pid_t) {
+        if let Some(place) = self.processes.get_mut(self.count) {
+            *place = process;
+            self.count += 1;
+        }
+    }
+
+    fn process(&self, number: u32) -> Option<libc::pid_t> {
+        self.processes.get(number as usize).copied().filter(|process| *process > 0)
+    }
+
+    fn running(&self) -> impl Iterator<Item = libc::pid_t> {
+        self.processes.into_iter().filter(|process| *process > 0)
+    }
+}
+
+/// Waits for ends of programs, for orders, or for the service's end.
+fn watch(launch: &Launch, mut programs: Programs, ended: RawFd, mode: Mode) -> ! {
+    let control = launch.control.as_raw_fd();
     loop {
         let mut sources = [control, ended].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         // SAFETY: pointer and count are of one array.
         unsafe { libc::poll(sources.as_mut_ptr(), 2, -1) };
         let [orders, children] = sources.map(|source| source.revents != 0);
-        if children && let Some(report_of_end) = reap(ended, program) {
-            report(control, report_of_end);
-            end_tree(program, mode);
+        if children && reap(control, ended, &mut programs) && !programs.lasting {
+            end_tree(&programs, mode);
         }
         if orders {
             match next_order(control) {
-                Some(Order { kind: OrderKind::SIGNAL, signal }) => send_signal(program, signal),
-                Some(Order { kind: OrderKind::SIGNAL_ALL, signal }) if mode != Mode::Plain => {
+                Some(Order { kind: OrderKind::SIGNAL, signal: libc::SIGKILL, program }) => {
+                    // With what it started, as far as that has not left its group.
+                    programs
+                        .process(program)
+                        .into_iter()
+                        .for_each(|process| send_signal(-process, libc::SIGKILL));
+                }
+                Some(Order { kind: OrderKind::SIGNAL, signal, program }) => {
+                    programs.process(program).into_iter().for_each(|process| send_signal(process, signal));
+                }
+                Some(Order { kind: OrderKind::SIGNAL_ALL, signal, .. }) if mode != Mode::Plain => {
                     // Everyone in this tree but us.
                     send_signal(-1, signal);
                 }
-                Some(Order { kind: OrderKind::SIGNAL_ALL, signal }) => send_signal(-program, signal),
+                Some(Order { kind: OrderKind::SIGNAL_ALL, signal, .. }) => {
+                    programs.running().for_each(|process| send_signal(-process, signal));
+                }
+                Some(_) => end_tree(&programs, mode),
+                None if programs.lasting => match next_program(launch, &mut programs, ended) {
+                    Some(()) => {}
+                    // The service is gone.
+                    None => end_tree(&programs, mode),
+                },
                 // Told to end, or the service is gone.
-                Some(_) | None => end_tree(program, mode),
+                None => end_tree(&programs, mode),
             }
         }
     }
+}
+
+/// Starts one more program. `None` if there is nobody who wants one.
+fn next_program(launch: &Launch, programs: &mut Programs, ended: RawFd) -> Option<()> {
+    let control = launch.control.as_raw_fd();
+    let program = Program::of(Opened::receive(control).ok()??)?;
+    let number = programs.count as u32;
+    let full = Failure { step: Step::Clone, errno: Errno(libc::EAGAIN), action: None };
+    let started = if programs.count < PROGRAMS { run_program(launch, &program) } else { Err(full) };
+    match started {
+        Ok(process) => programs.add(process),
+        Err(failure) => {
+            programs.add(0);
+            let kind =
+                if failure.step == Step::Exec { ReportKind::NOT_EXECUTED } else { ReportKind::NOT_SET_UP };
+            report(control, Report::failure(kind, number, failure.step, failure.errno.0));
+        }
+    }
+    // What the program was given is its own.
+    close_all_but([control, ended, launch.freezer.unwrap_or(control), control]).ok()
 }
 
 fn report(control: RawFd, message: Report) {
@@ -465,11 +536,18 @@ fn report(control: RawFd, message: Report) {
     }
 }
 
+/// `None`, and the message stays, if what comes is no such order, or nothing will.
 fn next_order(control: RawFd) -> Option<Order> {
-    let mut order = Order { kind: OrderKind(0), signal: 0 };
+    let mut order = Order { kind: OrderKind(0), signal: 0, program: 0 };
     // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
-    let count = unsafe { libc::recv(control, (&raw mut order).cast(), size_of::<Order>(), 0) };
-    (count == size_of::<Order>() as isize).then_some(order)
+    let receive = |order: &mut Order, flags| unsafe {
+        libc::recv(control, (&raw mut *order).cast(), size_of::<Order>(), flags)
+    };
+    let length = size_of::<Order>() as isize;
+    if receive(&mut order, libc::MSG_PEEK | libc::MSG_TRUNC) != length {
+        return None;
+    }
+    (receive(&mut order, 0) == length).then_some(order)
 }
 
 fn send_signal(to: libc::pid_t, signal: c_int) {
@@ -477,9 +555,9 @@ fn send_signal(to: libc::pid_t, signal: c_int) {
     unsafe { libc::kill(to, signal) };
 }
 
-/// Reaps all that have ended; how the program ended, if it was among them.
-fn reap(ended: RawFd, program: libc::pid_t) -> Option<Report> {
-    let mut end = None;
+/// Reaps all that have ended, and reports the programs among them; whether there were some.
+fn reap(control: RawFd, ended: RawFd, programs: &mut Programs) -> bool {
+    let mut any = false;
     // SAFETY: all buffers are valid to be written; an all-zero `rusage` is valid.
     unsafe {
         let mut news: libc::signalfd_siginfo = mem::zeroed();
@@ -489,19 +567,21 @@ fn reap(ended: RawFd, program: libc::pid_t) -> Option<Report> {
             let mut usage: libc::rusage = mem::zeroed();
             let pid = libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage);
             if pid <= 0 {
-                return end;
+                return any;
             }
-            if pid == program {
-                end = Some(Report::end(status, usage.ru_maxrss as u64 * 1024));
+            if let Some(number) = programs.processes.iter().position(|process| *process == pid) {
+                programs.processes[number] = 0;
+                any = true;
+                report(control, Report::end(number as u32, status, usage.ru_maxrss as u64 * 1024));
             }
         }
     }
 }
 
 /// Ends everything. In a process tree of its own, the kernel ends everyone when its first process ends.
-fn end_tree(program: libc::pid_t, mode: Mode) -> ! {
+fn end_tree(programs: &Programs, mode: Mode) -> ! {
     if mode == Mode::Plain {
-        send_signal(-program, libc::SIGKILL);
+        programs.running().for_each(|process| send_signal(-process, libc::SIGKILL));
         while kill_children() {}
     }
     exit(0)

@@ -161,8 +161,13 @@ pub(crate) struct Errand {
 }
 
 impl Errand {
-    /// For a program whose user and group are known outside as `outside`, if we may choose.
-    pub(crate) fn new(command: Command, outside: Option<(u32, u32)>) -> Result<Self, SpawnError> {
+    /// For a program whose user and group are known outside as `outside`, if we may choose. If it `shares` its tree, that
+    /// does not end with it.
+    pub(crate) fn new(
+        command: Command,
+        outside: Option<(u32, u32)>,
+        shares: bool,
+    ) -> Result<Self, SpawnError> {
         let arguments: Vec<CString> = command
             .arguments
             .iter()
@@ -197,11 +202,12 @@ impl Errand {
         }
         let (descriptors, targets): (Vec<OwnedFd>, Vec<u64>) =
             given.into_iter().map(|(descriptor, target)| (descriptor, target as u64)).unzip();
+        let numbers: Vec<u64> = [u64::from(shares)].into_iter().chain(targets).collect();
         let mut texts = vec![Some(&*directory)];
         for list in [&arguments, &environment] {
             texts.extend(list.iter().map(|text| Some(&**text)).chain([None]));
         }
-        Ok(Self { parcel: Parcel::new(OrderKind::RUN, &targets, &texts, descriptors), path })
+        Ok(Self { parcel: Parcel::new(OrderKind::RUN, &numbers, &texts, descriptors), path })
     }
 }
 
@@ -216,7 +222,7 @@ impl Program {
             && order.text(0).is_some()
             && order.text(1).is_some()
             && lists == 2
-            && order.numbers().len() == order.descriptors().len();
+            && order.numbers().len() == order.descriptors().len() + 1;
         complete.then_some(Self(order))
     }
 
@@ -241,7 +247,13 @@ impl Program {
 
     /// Source and target of each descriptor that the program gets.
     pub(crate) fn given(&self) -> impl Iterator<Item = (RawFd, RawFd)> {
-        self.0.descriptors().iter().zip(self.0.numbers()).map(|(source, target)| (*source, *target as RawFd))
+        let targets = self.0.numbers().iter().skip(1);
+        self.0.descriptors().iter().zip(targets).map(|(source, target)| (*source, *target as RawFd))
+    }
+
+    /// Whether its tree is for several programs, and lasts.
+    pub(crate) fn shares_its_tree(&self) -> bool {
+        self.0.numbers().first().is_some_and(|shares| *shares != 0)
     }
 
     /// A number above all targets.

@@ -23,7 +23,8 @@ use crate::{
 pub struct Process {
     init: OwnedFd,
     control: OwnedFd,
-    path: PathBuf,
+    /// Of the programs, by their number.
+    paths: Vec<PathBuf>,
     group: Option<Arc<Group>>,
     tree: Option<Tree>,
     memory_kills_before: u64,
@@ -77,7 +78,7 @@ impl Process {
         Self {
             init,
             control,
-            path,
+            paths: vec![path],
             group,
             tree,
             memory_kills_before,
@@ -90,8 +91,43 @@ impl Process {
 
     /// Tells an init that waits what to run.
     pub(crate) fn run(&mut self, errand: &Errand) -> io::Result<()> {
-        errand.path.clone_into(&mut self.path);
+        self.paths = vec![errand.path.clone()];
         self.send(&errand.parcel)
+    }
+
+    /// Tells the init of a tree for several programs to start one more.
+    pub(crate) fn add(&mut self, errand: &Errand) -> io::Result<()> {
+        self.paths.push(errand.path.clone());
+        self.send(&errand.parcel)
+    }
+
+    /// The next program of a tree for several programs that has ended: its number, and how it was. `None` if nobody will
+    /// tell any more; an error of the kind [`io::ErrorKind::WouldBlock`] if there is no news, for which to wait is to wait
+    /// until [`Process::news`] is readable.
+    pub fn program_ended(&mut self) -> io::Result<Option<(usize, Exit)>> {
+        let mut report = Report::default();
+        // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
+        let count = unsafe {
+            let place = (&raw mut report).cast();
+            libc::recv(self.control.as_raw_fd(), place, size_of::<Report>(), libc::MSG_DONTWAIT)
+        };
+        match count {
+            0 => Ok(None),
+            count if count == size_of::<Report>() as isize => {
+                Ok(Some((report.program as usize, self.exit(Some(report)))))
+            }
+            count if count > 0 => Err(io::ErrorKind::InvalidData.into()),
+            _ => match io::Error::last_os_error() {
+                // Init ended with an order unread.
+                error if error.kind() == io::ErrorKind::ConnectionReset => Ok(None),
+                error => Err(error),
+            },
+        }
+    }
+
+    /// Readable when [`Process::program_ended`] has something to tell.
+    pub fn news(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
     }
 
     /// How it ended, if it has. The answer comes once: afterwards it is `None` again.
@@ -112,14 +148,20 @@ impl Process {
 
     /// Sends a signal to the program, not to what it started. One that has ended is no error.
     pub fn signal(&self, signal: i32) -> io::Result<()> {
-        self.order(OrderKind::SIGNAL, signal)
+        self.signal_program(0, signal)
+    }
+
+    /// Sends a signal to the program of this number, not to what it started; `SIGKILL` to its process group. One that has
+    /// ended is no error.
+    pub fn signal_program(&self, program: usize, signal: i32) -> io::Result<()> {
+        self.order(OrderKind::SIGNAL, signal, u32::try_from(program).unwrap_or(u32::MAX))
     }
 
     /// Sends a signal to the program and everything that it started (`SIGSTOP`, `SIGCONT`).
     ///
     /// Without isolation this is the program's process group: who has left it does not hear of the signal.
     pub fn signal_all(&self, signal: i32) -> io::Result<()> {
-        self.order(OrderKind::SIGNAL_ALL, signal)
+        self.order(OrderKind::SIGNAL_ALL, signal, 0)
     }
 
     /// Stops the clock for the program and everything that it started: nothing of it runs until [`Process::thaw`].
@@ -151,7 +193,7 @@ impl Process {
             syscall::signal_process(self.init.as_fd(), libc::SIGKILL)?;
             return Ok(());
         }
-        self.order(OrderKind::END, 0)
+        self.order(OrderKind::END, 0, 0)
     }
 
     /// Most memory in use at one time until now, in bytes: resident memory of the program itself, or what its control
@@ -178,12 +220,16 @@ impl Process {
     }
 
     fn program_peak_memory(&self) -> Option<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()?)).ok()?;
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
-        let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-        Some(kilobytes * 1024)
+        if self.paths.len() < 2 {
+            return peak_memory_of(self.id()?);
+        }
+        let pid = self.init_pid;
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).ok()?;
+        Some(children.split(' ').filter_map(|child| peak_memory_of(child.parse().ok()?)).sum())
     }
+}
 
+impl Process {
     pub(crate) fn send(&self, parcel: &Parcel) -> io::Result<()> {
         parcel.send(self.control.as_fd())
     }
@@ -195,8 +241,8 @@ impl Process {
         unsafe { libc::poll(&raw mut ended, 1, 0) == 0 }
     }
 
-    fn order(&self, kind: OrderKind, signal: i32) -> io::Result<()> {
-        let order = Order { kind, signal };
+    fn order(&self, kind: OrderKind, signal: i32, program: u32) -> io::Result<()> {
+        let order = Order { kind, signal, program };
         // SAFETY: pointer and size are of one value of plain data.
         let sent = unsafe {
             libc::send(
@@ -244,7 +290,10 @@ impl Process {
                 Ending::Signaled(libc::WTERMSIG(report.value))
             }
             ReportKind::ENDED => Ending::Exited(libc::WEXITSTATUS(report.value)),
-            ReportKind::NOT_EXECUTED => Ending::NotExecuted(exec_error(self.path.clone(), report.value)),
+            ReportKind::NOT_EXECUTED => {
+                let path = self.paths.get(report.program as usize).cloned().unwrap_or_default();
+                Ending::NotExecuted(exec_error(path, report.value))
+            }
             _ => Ending::NotSetUp {
                 step: Step::from_number(report.step),
                 source: io::Error::from_raw_os_error(report.value),
@@ -301,7 +350,7 @@ impl AsRawFd for Process {
 impl fmt::Debug for Process {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Process")
-            .field("path", &self.path)
+            .field("paths", &self.paths)
             .field("init", &self.init_pid)
             .finish_non_exhaustive()
     }
@@ -316,6 +365,13 @@ impl Drop for Process {
             self.reaped();
         }
     }
+}
+
+fn peak_memory_of(process: u32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kilobytes * 1024)
 }
 
 fn exec_error(path: PathBuf, errno: i32) -> ExecError {
@@ -338,6 +394,8 @@ fn exec_error(path: PathBuf, errno: i32) -> ExecError {
 pub(crate) struct Order {
     pub(crate) kind: OrderKind,
     pub(crate) signal: i32,
+    /// Whom the signal is for, if it is for one.
+    pub(crate) program: u32,
 }
 
 /// Plain data that came through a socket, so not an enum.
@@ -363,7 +421,8 @@ pub(crate) struct Report {
     /// Wait status, or error number.
     pub(crate) value: i32,
     pub(crate) step: u32,
-    reserved: u32,
+    /// Number of the program.
+    pub(crate) program: u32,
     pub(crate) peak_memory: u64,
 }
 
@@ -381,15 +440,15 @@ impl ReportKind {
 }
 
 impl Report {
-    pub(crate) fn end(status: i32, peak_memory: u64) -> Self {
-        Self { kind: ReportKind::ENDED, value: status, peak_memory, ..Self::default() }
+    pub(crate) fn end(program: u32, status: i32, peak_memory: u64) -> Self {
+        Self { kind: ReportKind::ENDED, value: status, program, peak_memory, ..Self::default() }
     }
 
     pub(crate) fn waiting() -> Self {
         Self { kind: ReportKind::WAITING, ..Self::default() }
     }
 
-    pub(crate) fn failure(kind: ReportKind, step: Step, errno: i32) -> Self {
-        Self { kind, value: errno, step: step as u32, ..Self::default() }
+    pub(crate) fn failure(kind: ReportKind, program: u32, step: Step, errno: i32) -> Self {
+        Self { kind, value: errno, program, step: step as u32, ..Self::default() }
     }
 }

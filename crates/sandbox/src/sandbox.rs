@@ -100,7 +100,23 @@ impl Sandbox {
 
     /// Starts a program. Returns as soon as its process exists: whether it could be executed is told by its end.
     pub fn spawn(&mut self, command: Command) -> Result<Process, SpawnError> {
-        let errand = Errand::new(command, self.outside())?;
+        self.spawn_tree(command, false)
+    }
+
+    /// Starts a program in a tree for several programs, which lasts until [`Process::kill`]: each end is told by
+    /// [`Process::program_ended`]. This one has the number 0.
+    pub fn spawn_shared(&mut self, command: Command) -> Result<Process, SpawnError> {
+        self.spawn_tree(command, true)
+    }
+
+    /// Starts one more program in such a tree. Programs are numbered in the order in which they are started.
+    pub fn add(&self, process: &mut Process, command: Command) -> Result<(), SpawnError> {
+        let errand = Errand::new(command, self.outside(), true)?;
+        process.add(&errand).map_err(SpawnError::step(Step::Prepare))
+    }
+
+    fn spawn_tree(&mut self, command: Command, shared: bool) -> Result<Process, SpawnError> {
+        let errand = Errand::new(command, self.outside(), shared)?;
         if let Some(mut process) = self.waiting.take()
             && process.run(&errand).is_ok()
         {

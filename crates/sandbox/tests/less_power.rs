@@ -22,6 +22,7 @@ const NOBODY: u32 = 65534;
 
 const TESTS: &[&str] = &[
     "programs",
+    "shared",
     "cage",
     "network",
     "leftovers",
