@@ -82,6 +82,36 @@ pub fn variables(spec: &FunctionSpec, inputs: &Inputs<'_>) -> Vec<(String, Strin
     variables.into_iter().collect()
 }
 
+/// Variables that extensions are not given (AWS: Lambda Extensions API, environment variables).
+const NOT_FOR_EXTENSIONS: &[&str] = &[
+    "AWS_EXECUTION_ENV",
+    "AWS_LAMBDA_LOG_GROUP_NAME",
+    "AWS_LAMBDA_LOG_STREAM_NAME",
+    "AWS_XRAY_CONTEXT_MISSING",
+    "AWS_XRAY_DAEMON_ADDRESS",
+    "LAMBDA_RUNTIME_DIR",
+    "LAMBDA_TASK_ROOT",
+];
+
+/// Of a runtime's variables, those that its external extensions have, too. What the runtime has for its language is not
+/// among them.
+pub fn of_extensions(
+    spec: &FunctionSpec,
+    plan: &Plan,
+    runtime: &[(String, String)],
+) -> Vec<(String, String)> {
+    let search_paths = ["PATH", "LD_LIBRARY_PATH"];
+    let is_of_the_language = |name: &str| {
+        plan.environment.iter().any(|(of_plan, _)| of_plan == name)
+            && !search_paths.contains(&name)
+            && !spec.environment.contains_key(name)
+    };
+    let given = runtime.iter().filter(|(name, _)| {
+        !name.starts_with('_') && !NOT_FOR_EXTENSIONS.contains(&name.as_str()) && !is_of_the_language(name)
+    });
+    given.cloned().collect()
+}
+
 fn defaults(inputs: &Inputs<'_>) -> Vec<(String, String)> {
     let mut defaults = inputs.plan.environment.clone();
     let mut set = |name: &str, value: String| defaults.push((name.to_owned(), value));
@@ -267,6 +297,24 @@ mod tests {
             (silent["LOCALSTACK_HOSTNAME"].as_str(), silent["EDGE_PORT"].as_str()),
             ("127.0.0.1", "4566")
         );
+    }
+
+    #[test]
+    fn extensions_have_what_is_not_the_runtimes_own() {
+        let mut spec = spec("python3.12");
+        spec.environment.insert("PYTHONPATH".to_owned(), "/mine".to_owned());
+        let plan = plan(&spec);
+        let runtime: Vec<_> = variables_of(&spec, |_| {}).into_iter().collect();
+        let ours: BTreeMap<_, _> = of_extensions(&spec, &plan, &runtime).into_iter().collect();
+        for given in ["PATH", "AWS_LAMBDA_RUNTIME_API", "AWS_REGION", "AWS_ACCESS_KEY_ID", "TEST_KEY", "TZ"] {
+            assert!(ours.contains_key(given), "{given}");
+        }
+        assert_eq!(ours["PYTHONPATH"], "/mine");
+        for absent in
+            NOT_FOR_EXTENSIONS.iter().chain(&["_HANDLER", "_AWS_XRAY_DAEMON_PORT", "LC_CTYPE", "PWD"])
+        {
+            assert!(!ours.contains_key(*absent), "{absent}");
+        }
     }
 
     #[test]

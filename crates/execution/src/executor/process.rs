@@ -3,13 +3,14 @@
 //! Must not know invocations or the Runtime API: it makes the socket, others speak on it.
 
 mod instance;
+mod programs;
 mod ready;
 
 use std::{
     collections::{HashMap, HashSet},
     fmt, io,
     net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, Weak},
 };
 
@@ -22,7 +23,7 @@ use tokio::{net::TcpListener, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use self::{
-    instance::{NotStartable, ProcessInstance},
+    instance::{Environments, NotStartable, ProcessInstance},
     ready::Shelf,
 };
 use super::{
@@ -33,6 +34,7 @@ use super::{
 };
 use crate::{
     environment::env_vars::{self, Inputs, Service},
+    extensions,
     fault::Fault,
     ports::{SegmentOrigin, SegmentSink},
     runtimes::{Catalog, Layout, Plan, PlanError},
@@ -155,6 +157,8 @@ type Shown = (PathBuf, PathBuf);
 struct Prepared {
     plan: Plan,
     template: Template,
+    /// Names of the external extensions, in the order in which they are started.
+    extensions: Vec<String>,
 }
 
 impl ProcessExecutor {
@@ -291,7 +295,8 @@ impl Inner {
             .chain(&for_debugger)
             .map(|mount| (mount.source.clone(), mount.target.clone()))
             .collect();
-        let prepared = Arc::new(Prepared { template: self.template(shown)?, plan });
+        let extensions = spec.layers.as_deref().map(extensions_of).transpose()?.unwrap_or_default();
+        let prepared = Arc::new(Prepared { template: self.template(shown)?, plan, extensions });
         let mut all = lock(&self.prepared);
         if all.len() == all.capacity() {
             all.retain(|_, (version, _)| version.strong_count() > 0);
@@ -366,12 +371,39 @@ impl Inner {
                 timeout: launch.timeout,
             },
         );
-        Ok((ProcessInstance::new(spec.clone(), prepared, environment, sandbox, starting), sockets))
+        let extension_environment = if prepared.extensions.is_empty() {
+            Vec::new()
+        } else {
+            env_vars::of_extensions(spec, &prepared.plan, &environment)
+        };
+        let environments = Environments { runtime: environment, extensions: extension_environment };
+        Ok((ProcessInstance::new(spec.clone(), prepared, environments, sandbox, starting), sockets))
     }
 }
 
 /// Extensions listen for telemetry at the second name or the third.
 const HOSTS: &[u8] = b"127.0.0.1 localhost sandbox.localdomain sandbox\n";
+
+/// The external extensions in merged layers: whatever is directly in their directory and is none itself, by name. Blocks.
+fn extensions_of(layers: &Path) -> Result<Vec<String>, StartError> {
+    let failed = StartError::machine("read the extensions of layers");
+    let entries = match std::fs::read_dir(layers.join(extensions::DIRECTORY)) {
+        Ok(entries) => entries,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(Vec::new());
+        }
+        Err(error) => return Err(failed(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let entry = entry.map_err(&failed)?;
+        if !entry.file_type().map_err(&failed)?.is_dir() {
+            names.push(entry.file_name().to_string_lossy().into_owned());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
 
 /// On Amazon Linux `/bin/sh` is bash, and bootstraps rely on it. Where the machine has another shell there, bash is
 /// shown in its place.

@@ -8,3 +8,6 @@ mod registry;
 
 pub(crate) use event::{ShutdownReason, invoke_event, shutdown_event};
 pub(crate) use registry::{LaunchError, MOST, Next, Registry};
+
+/// Where layers have external extensions, relative to `/opt`.
+pub(crate) const DIRECTORY: &str = "extensions";

@@ -12,7 +12,7 @@ use std::{
 };
 
 use futures_util::future::BoxFuture;
-use hothouse_sandbox::{Command, Ending, Entrance, ExecErrorKind, Process, Sandbox};
+use hothouse_sandbox::{Command, Ending, Entrance, ExecError, ExecErrorKind, Process, Sandbox};
 use tokio::{
     io::unix::AsyncFd,
     net::{TcpSocket, TcpStream, UnixStream},
@@ -22,20 +22,22 @@ use tokio::{
 };
 use tokio_util::sync::DropGuard;
 
-use super::{Prepared, lock, megabytes, ready::Starting};
+use super::{Prepared, lock, megabytes, programs::Programs, ready::Starting};
 use crate::{
     debug::Debugging,
     executor::{
-        Connection, Dialer, HostLoopback, Instance, Runtime, StartError,
+        Connection, Dialer, ExtensionProcess, HostLoopback, Instance, Runtime, StartError,
         debugger::{Debugger, Ports},
         network::Relays,
     },
+    extensions,
     fault::{Exit, ExitStatus, Fault},
     runtimes::{Plan, TELEMETRY_DESCRIPTOR},
     spec::FunctionSpec,
 };
 
 const TERMINATE: i32 = rustix::process::Signal::TERM.as_raw();
+const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// Memory is looked at this often at most: reading it costs as much as an invocation.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
@@ -44,10 +46,12 @@ const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
 pub(super) struct ProcessInstance {
     spec: Arc<FunctionSpec>,
     prepared: Arc<Prepared>,
-    environment: Vec<(String, String)>,
+    environments: Environments,
     /// Absent only while a process is being started elsewhere, and at the end.
     sandbox: Option<Sandbox>,
     process: Option<Arc<Mutex<Process>>>,
+    /// Where there are extensions: the programs of the tree.
+    programs: Option<Programs>,
     /// Until the end of the first INIT.
     starting: Option<Starting>,
     peak: u64,
@@ -60,6 +64,12 @@ pub(super) struct ProcessInstance {
     debugger: Option<Debugger>,
 }
 
+/// The variables of the processes.
+pub(super) struct Environments {
+    pub(super) runtime: Vec<(String, String)>,
+    pub(super) extensions: Vec<(String, String)>,
+}
+
 impl fmt::Debug for ProcessInstance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProcessInstance").field("function", &self.spec.function_name).finish_non_exhaustive()
@@ -69,15 +79,8 @@ impl fmt::Debug for ProcessInstance {
 impl Instance for ProcessInstance {
     fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
         Box::pin(async move {
-            let Some(mut sandbox) = self.sandbox.take() else {
-                return Err(StartError::machine("find the sandbox")(io::ErrorKind::NotFound.into()));
-            };
-            // INIT has all the CPU that it can get.
-            sandbox.limit_cpu(false).map_err(StartError::machine("lift the limit of CPU use"))?;
-            let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
-                .map_err(|error| StartError::machine("make the log pipe")(error.into()))?;
-            rustix::io::ioctl_fionbio(&output, true)
-                .map_err(|error| StartError::machine("make the log pipe non-blocking")(error.into()))?;
+            let mut sandbox = self.take_sandbox()?;
+            let (output, written) = log_pipe()?;
             let mut command = self.command(&written)?;
             let mut connection = None;
             if self.prepared.plan.own_client {
@@ -89,6 +92,13 @@ impl Instance for ProcessInstance {
                 connection = Some(Box::new(ours) as Connection);
             }
             drop(written);
+            if let (Some(programs), Some(process)) = (&mut self.programs, &self.process) {
+                let exited = programs.add_runtime();
+                let added = sandbox.add(&mut lock(process), command);
+                self.sandbox = Some(sandbox);
+                added.map_err(StartError::Sandbox)?;
+                return Ok(Runtime { connection, output, exited });
+            }
             // If this future is dropped meanwhile, sandbox and process end with the closure's result.
             let (sandbox, process) = spawn_blocking(move || {
                 let process = sandbox.spawn(command);
@@ -115,6 +125,50 @@ impl Instance for ProcessInstance {
         })
     }
 
+    fn extensions(&self) -> Vec<String> {
+        self.prepared.extensions.clone()
+    }
+
+    fn start_extension(&mut self, index: usize) -> BoxFuture<'_, Result<ExtensionProcess, StartError>> {
+        Box::pin(async move {
+            let mut sandbox = self.take_sandbox()?;
+            let (output, written) = log_pipe()?;
+            let command = self.extension_command(index, &written);
+            drop(written);
+            let command = command?;
+            if index == 0 {
+                let (sandbox, process) = spawn_blocking(move || {
+                    let process = sandbox.spawn_shared(command);
+                    (sandbox, process)
+                })
+                .await
+                .map_err(|error| StartError::machine("start a thread")(io::Error::other(error)))?;
+                self.sandbox = Some(sandbox);
+                let process = Arc::new(Mutex::new(process.map_err(StartError::Sandbox)?));
+                self.programs = Some(Programs::watch(&process)?);
+                self.process = Some(process);
+                self.looked = None;
+            } else {
+                let added = match &self.process {
+                    Some(process) => sandbox.add(&mut lock(process), command).map_err(StartError::Sandbox),
+                    None => Err(StartError::machine("find the process tree")(io::ErrorKind::NotFound.into())),
+                };
+                self.sandbox = Some(sandbox);
+                added?;
+            }
+            let programs = self.programs.as_mut().expect("it was made with the first extension");
+            Ok(ExtensionProcess { output, exited: programs.add_extension() })
+        })
+    }
+
+    fn kill_runtime(&mut self) {
+        self.signal_runtime(KILL);
+    }
+
+    fn kill_extension(&mut self, index: usize) {
+        self.order("end an extension", |process| process.signal_program(index, KILL));
+    }
+
     fn freeze(&mut self) {
         self.order("freeze a process tree", Process::freeze);
     }
@@ -129,7 +183,7 @@ impl Instance for ProcessInstance {
     }
 
     fn terminate(&mut self) {
-        self.order("ask a process to end", |process| process.signal(TERMINATE));
+        self.signal_runtime(TERMINATE);
     }
 
     fn kill(&mut self) {
@@ -180,16 +234,17 @@ impl ProcessInstance {
     pub(super) fn new(
         spec: Arc<FunctionSpec>,
         prepared: Arc<Prepared>,
-        environment: Vec<(String, String)>,
+        environments: Environments,
         sandbox: Sandbox,
         starting: Option<Starting>,
     ) -> ProcessInstance {
         ProcessInstance {
             spec,
             prepared,
-            environment,
+            environments,
             sandbox: Some(sandbox),
             process: None,
+            programs: None,
             starting,
             peak: 0,
             looked: None,
@@ -197,6 +252,35 @@ impl ProcessInstance {
             relays: None,
             debugger: None,
         }
+    }
+
+    fn take_sandbox(&mut self) -> Result<Sandbox, StartError> {
+        let Some(sandbox) = self.sandbox.take() else {
+            return Err(StartError::machine("find the sandbox")(io::ErrorKind::NotFound.into()));
+        };
+        // INIT has all the CPU that it can get.
+        sandbox.limit_cpu(false).map_err(StartError::machine("lift the limit of CPU use"))?;
+        Ok(sandbox)
+    }
+
+    fn signal_runtime(&self, signal: i32) {
+        let number = self.programs.as_ref().and_then(Programs::runtime).unwrap_or(0);
+        self.order("signal a runtime", |process| process.signal_program(number, signal));
+    }
+
+    fn extension_command(&self, index: usize, output: &OwnedFd) -> Result<Command, StartError> {
+        let duplicate =
+            || output.try_clone().map_err(StartError::machine("duplicate an extension's log pipe"));
+        let roots = &self.prepared.plan.roots;
+        let name = self.prepared.extensions.get(index).map(String::as_str).unwrap_or_default();
+        let path = roots.opt.join(extensions::DIRECTORY).join(name);
+        Ok(Command {
+            arguments: vec![path.into_os_string()],
+            environment: variables(&self.environments.extensions).collect(),
+            // Unverified: where extensions start on AWS.
+            directory: roots.task.clone(),
+            descriptors: vec![(duplicate()?, 1), (duplicate()?, 2)],
+        })
     }
 
     /// Puts the function's share of CPUs into force, or gives it all.
@@ -235,10 +319,7 @@ impl ProcessInstance {
         let port = self.debugger.as_ref().map(Debugger::port);
         Ok(Command {
             arguments: port.map_or_else(|| argv.clone(), |port| debugger.arguments(argv, port)),
-            environment: self
-                .environment
-                .iter()
-                .map(|(name, value)| (OsString::from(name), OsString::from(value)))
+            environment: variables(&self.environments.runtime)
                 .chain(port.and_then(|port| debugger.variable(port)))
                 .collect(),
             directory: self.prepared.plan.roots.task.clone(),
@@ -261,6 +342,19 @@ impl Dialer for Inside {
             socket.connect(SocketAddr::from((Ipv4Addr::LOCALHOST, port))).await
         })
     }
+}
+
+fn variables(environment: &[(String, String)]) -> impl Iterator<Item = (OsString, OsString)> {
+    environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)))
+}
+
+/// A pipe for output: the end to read from, which does not block, and the other.
+fn log_pipe() -> Result<(OwnedFd, OwnedFd), StartError> {
+    let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
+        .map_err(|error| StartError::machine("make a log pipe")(error.into()))?;
+    rustix::io::ioctl_fionbio(&output, true)
+        .map_err(|error| StartError::machine("make a log pipe non-blocking")(error.into()))?;
+    Ok((output, written))
 }
 
 /// The place of a version that has nothing to run.
@@ -289,8 +383,24 @@ impl Instance for NotStartable {
     deprecated,
     reason = "an `OwnedFd` stays open and the same, which is all that the successor asks for; it is unsafe to call"
 )]
-fn readiness(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>, StartError> {
+pub(super) fn readiness(descriptor: OwnedFd) -> Result<AsyncFd<OwnedFd>, StartError> {
     AsyncFd::new(descriptor).map_err(StartError::machine("watch a process"))
+}
+
+/// How a program ended, and in which words it is told that it was not executed.
+pub(super) fn exit_of(how: hothouse_sandbox::Exit, why: impl Fn(&ExecError) -> String) -> Exit {
+    let status = match how.ending {
+        Ending::Exited(code) => ExitStatus::Code(code),
+        Ending::Signaled(signal) => ExitStatus::Signal(signal),
+        Ending::NotExecuted(error) => {
+            ExitStatus::NotExecuted { why: why(&error), denied: error.kind == ExecErrorKind::NotExecutable }
+        }
+        Ending::NotSetUp { step, source } => {
+            tracing::error!(%step, error = %source, "failed to enter a sandbox");
+            ExitStatus::Signal(9)
+        }
+    };
+    Exit { status, out_of_memory: how.out_of_memory }
 }
 
 /// Waits for the end of a process tree and says how it was.
@@ -300,19 +410,7 @@ async fn watch(ended: AsyncFd<OwnedFd>, process: Arc<Mutex<Process>>, exit: ones
         // Reading the last words and reaping take microseconds; the tree is gone.
         match lock(&process).try_wait() {
             Ok(Some(how)) => {
-                let status = match how.ending {
-                    Ending::Exited(code) => ExitStatus::Code(code),
-                    Ending::Signaled(signal) => ExitStatus::Signal(signal),
-                    Ending::NotExecuted(error) => ExitStatus::NotExecuted {
-                        why: error.to_string(),
-                        denied: error.kind == ExecErrorKind::NotExecutable,
-                    },
-                    Ending::NotSetUp { step, source } => {
-                        tracing::error!(%step, error = %source, "failed to enter a sandbox");
-                        ExitStatus::Signal(9)
-                    }
-                };
-                let _ = exit.send(Exit { status, out_of_memory: how.out_of_memory });
+                let _ = exit.send(exit_of(how, ExecError::to_string));
                 return;
             }
             Ok(None) => guard.clear_ready(),
