@@ -70,6 +70,15 @@ def _sources(name):
 
 def rust(name="rust-echo", profile="dev"):
     """A function on the `lambda_runtime` crate."""
+    return archive({"bootstrap!": _rust(name, profile, "bootstrap")})
+
+
+def rust_extension():
+    """An extension on the `lambda-extension` crate: the program."""
+    return _rust("rust-extension", "dev", "rust-extension")
+
+
+def _rust(name, profile, program):
     cargo = need("cargo")
     workspace = SOURCES.parent
 
@@ -79,10 +88,10 @@ def rust(name="rust-echo", profile="dev"):
             cargo, "build", "--quiet", "--locked", "--package", name, "--profile", profile,
             "--manifest-path", workspace / "Cargo.toml", "--target-dir", out,
         )  # fmt: skip
-        shutil.copy(out / ("debug" if profile == "dev" else profile) / "bootstrap", target / "bootstrap")
+        shutil.copy(out / ("debug" if profile == "dev" else profile) / program, target / program)
 
     lock = (workspace / "Cargo.lock").read_bytes()
-    return archive(folder(_built(name, [_sources(name), lock, profile], build)))
+    return (_built(name, [_sources(name), lock, profile], build) / program).read_bytes()
 
 
 def go(name="go-echo"):

@@ -313,7 +313,7 @@ pub(crate) fn step(
         }
         // Initializing ── Crashed ──> Resetting: of several processes one failed.
         (Initializing { begun, fault, ready, .. }, Event::Crashed(crash)) => {
-            end_init(Some(fault.unwrap_or(crash)), ready, begun, true, limits, now)
+            end_init(Some(reason_of(fault, crash)), ready, begun, true, limits, now)
         }
 
         // --- an invocation arrives --------------------------------------------------------------------------
@@ -374,7 +374,7 @@ pub(crate) fn step(
             reset(cold, reason, reinit_failed(run, ready, &fault, now), limits, now)
         }
         (Reinitializing { run, fault, ready, .. }, Event::Crashed(crash)) => {
-            let actions = reinit_failed(run, ready, &fault.unwrap_or(crash), now);
+            let actions = reinit_failed(run, ready, &reason_of(fault, crash), now);
             reset(Cold::InitFailed, ShutdownReason::Failure, actions, limits, now)
         }
         (Reinitializing { run, .. }, Event::Broken(error)) => {
@@ -548,6 +548,12 @@ fn init_failed(fault: Fault, ready: bool, took: Duration, limits: &Limits) -> (S
             (State::Stopped { end: End::StartFailed }, actions)
         }
     }
+}
+
+/// Why INIT failed: the runtime's own report is the reason of what follows. An extension's only has a name, which the
+/// crash has, too.
+fn reason_of(told: Option<Fault>, crash: Fault) -> Fault {
+    told.filter(|fault| fault.document.is_some()).unwrap_or(crash)
 }
 
 /// How INIT ended: the runtime's part, unless that has been told, and all of it.

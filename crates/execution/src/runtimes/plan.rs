@@ -62,6 +62,13 @@ impl Roots {
             lang: PathBuf::from("/var/lang"),
         }
     }
+
+    /// Where a file is whose path someone wrote down as it is on AWS: in the code or in a layer, which need not be there.
+    fn locate(&self, path: &str) -> String {
+        let shown = [("/var/task/", &self.task), ("/opt/", &self.opt)];
+        let found = shown.iter().find_map(|(prefix, root)| Some(root.join(path.strip_prefix(prefix)?)));
+        found.map_or_else(|| path.to_owned(), |path| path.to_string_lossy().into_owned())
+    }
 }
 
 /// Everything about a version's runtime process that does not differ between its environments.
@@ -218,7 +225,7 @@ fn managed(
     command.extend(arguments(spec, (language, used), client, &roots, &runtime_directory));
     let length = command.len();
     let argv = match wrapper {
-        Some(wrapper) => wrapped(wrapper, command),
+        Some(wrapper) => wrapped(&roots.locate(wrapper), command),
         None => command,
     };
     let options_at = argv.len() - length + 1;

@@ -114,6 +114,20 @@ fn a_wrapper_gets_the_command_line_and_no_descriptor() {
     );
 }
 
+#[test]
+fn a_wrapper_is_found_where_code_and_layers_really_are() {
+    let roots = Roots { task: "/data/code".into(), opt: "/data/layers".into(), ..Roots::sandbox() };
+    for (written, found) in [
+        ("/opt/bootstrap", "/data/layers/bootstrap"),
+        ("/var/task/bin/wrap", "/data/code/bin/wrap"),
+        ("/optional/wrap", "/optional/wrap"),
+        ("wrap", "wrap"),
+    ] {
+        assert_eq!(roots.locate(written), found);
+        assert_eq!(Roots::sandbox().locate(written), written);
+    }
+}
+
 /// Runs the wrapper's command line for real: the shell is the boundary here.
 fn run_wrapped(wrapper: &Path) -> (Option<i32>, String) {
     let argv = wrapped(wrapper.to_str().unwrap(), ["echo".into(), "two words".into()].into());
