@@ -22,7 +22,7 @@ use super::{
     state::{self, Action, Event, State},
 };
 use crate::{
-    executor::{Created, Instance, Launch, Runtime, StartError},
+    executor::{Connection, Created, Instance, Launch, Runtime, StartError},
     fault::{Exit, ExitStatus},
     invocation::{Finished, InvokeError},
     logs::{
@@ -283,11 +283,7 @@ impl Task {
                 Woken::Connection(Ok(stream)) => {
                     // Small answers must not wait for more.
                     let _ = stream.set_nodelay(true);
-                    self.connections.spawn(runtime_api::serve(
-                        Box::new(stream),
-                        self.calls_in.clone(),
-                        self.body_limits(),
-                    ));
+                    self.serve(Box::new(stream));
                 }
                 Woken::Connection(Err(error)) => {
                     tracing::warn!(environment = %self.shared.id, %error, "failed to accept a Runtime API connection");
@@ -408,17 +404,17 @@ impl Task {
                 self.output = Some(output);
                 self.exited = Some(exited);
                 if let Some(connection) = connection {
-                    self.connections.spawn(runtime_api::serve(
-                        connection,
-                        self.calls_in.clone(),
-                        self.body_limits(),
-                    ));
+                    self.serve(connection);
                 }
                 None
             }
             Err(StartError::Function(fault)) => Some(Event::StartFailed(fault)),
             Err(error) => Some(Event::Broken(Arc::new(error))),
         }
+    }
+
+    fn serve(&mut self, connection: Connection) {
+        self.connections.spawn(runtime_api::serve(connection, self.calls_in.clone(), self.body_limits()));
     }
 
     /// The processes are gone: read what they left, forget their connections.

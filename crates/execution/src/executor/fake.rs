@@ -18,16 +18,28 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Created, Executor, Instance, Launch, Runtime, StartError};
+use super::{Connection, Created, Executor, ExtensionProcess, Instance, Launch, Runtime, StartError};
 use crate::fault::{Exit, ExitStatus, Fault};
 
+mod extension;
+
+pub use extension::FakeExtension;
+
 type Script = dyn Fn(FakeRuntime) -> BoxFuture<'static, Exit> + Send + Sync;
+
+type ExtensionScript = dyn Fn(FakeExtension) -> BoxFuture<'static, Exit> + Send + Sync;
 
 /// Runs a script in place of each runtime process.
 pub struct FakeExecutor {
     script: Arc<Script>,
+    extensions: Extensions,
+    /// Whether runtimes end when they are asked to.
+    obedient: bool,
     orders: Orders,
 }
+
+/// The names of external extensions, and what each does.
+type Extensions = Arc<Vec<(String, Box<ExtensionScript>)>>;
 
 /// What environments were told, in order.
 type Orders = Arc<std::sync::Mutex<Vec<Order>>>;
@@ -41,6 +53,12 @@ pub enum Order {
     Thaw,
     /// [`Instance::limit_cpu`].
     LimitCpu,
+    /// [`Instance::terminate`].
+    Terminate,
+    /// [`Instance::kill_runtime`].
+    KillRuntime,
+    /// [`Instance::kill_extension`].
+    KillExtension(usize),
     /// [`Instance::kill`].
     Kill,
 }
@@ -57,7 +75,34 @@ impl FakeExecutor {
     where
         F: Future<Output = Exit> + Send + 'static,
     {
-        FakeExecutor { script: Arc::new(move |runtime| Box::pin(script(runtime))), orders: Orders::default() }
+        FakeExecutor {
+            script: Arc::new(move |runtime| Box::pin(script(runtime))),
+            extensions: Extensions::default(),
+            obedient: true,
+            orders: Orders::default(),
+        }
+    }
+
+    /// With one more external extension, which runs this script.
+    #[must_use]
+    pub fn with_extension<F>(
+        mut self,
+        name: &str,
+        script: impl Fn(FakeExtension) -> F + Send + Sync + 'static,
+    ) -> FakeExecutor
+    where
+        F: Future<Output = Exit> + Send + 'static,
+    {
+        let all = Arc::get_mut(&mut self.extensions).expect("no environment has been made");
+        all.push((name.to_owned(), Box::new(move |extension| Box::pin(script(extension)))));
+        self
+    }
+
+    /// With runtimes that do not end when they are asked to.
+    #[must_use]
+    pub fn disobedient(mut self) -> FakeExecutor {
+        self.obedient = false;
+        self
     }
 
     /// What all environments were told so far, and will be.
@@ -81,10 +126,13 @@ impl Executor for FakeExecutor {
         Box::pin(async move {
             let instance = FakeInstance {
                 script: self.script.clone(),
+                extensions: self.extensions.clone(),
+                obedient: self.obedient,
                 orders: self.orders.clone(),
                 launch,
                 starts: 0,
                 process: None,
+                extension_processes: Vec::new(),
             };
             Ok(Created { instance: Box::new(instance), runtime_api: None })
         })
@@ -94,12 +142,64 @@ impl Executor for FakeExecutor {
 /// Says how the process ended, once.
 type ExitPromise = Arc<std::sync::Mutex<Option<oneshot::Sender<Exit>>>>;
 
+/// A task that stands for a process.
+struct FakeProcess {
+    task: JoinHandle<()>,
+    exit: ExitPromise,
+}
+
+/// What a process and its environment have in common: the two ends of a connection and of a pipe.
+struct Tied {
+    client: SendRequest<FakeBody>,
+    connection: Connection,
+    written: OwnedFd,
+    output: OwnedFd,
+}
+
+#[expect(clippy::disallowed_methods, reason = "ends with the connection, which its process holds")]
+async fn tie() -> Result<Tied, StartError> {
+    let (ours, theirs) = tokio::io::duplex(1 << 20);
+    let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK)
+        .map_err(|error| StartError::Machine { step: "make a pipe", source: error.into() })?;
+    let (client, connection) = handshake(TokioIo::new(theirs))
+        .await
+        .map_err(|error| StartError::Machine { step: "connect", source: std::io::Error::other(error) })?;
+    tokio::spawn(connection);
+    Ok(Tied { client, connection: Box::new(ours), written, output })
+}
+
+impl FakeProcess {
+    #[expect(clippy::disallowed_methods, reason = "the task stands for a process, which can be ended")]
+    fn run(script: BoxFuture<'static, Exit>) -> (FakeProcess, oneshot::Receiver<Exit>) {
+        let (exit, exited) = oneshot::channel();
+        let exit = Arc::new(std::sync::Mutex::new(Some(exit)));
+        let sender = exit.clone();
+        let task = tokio::spawn(async move {
+            let how = script.await;
+            if let Some(sender) = sender.lock().expect("no panics").take() {
+                let _ = sender.send(how);
+            }
+        });
+        (FakeProcess { task, exit }, exited)
+    }
+
+    fn end(&self, signal: i32) {
+        self.task.abort();
+        if let Some(sender) = self.exit.lock().expect("no panics").take() {
+            let _ = sender.send(Exit { status: ExitStatus::Signal(signal), out_of_memory: false });
+        }
+    }
+}
+
 struct FakeInstance {
     script: Arc<Script>,
+    extensions: Extensions,
+    obedient: bool,
     orders: Orders,
     launch: Launch,
     starts: usize,
-    process: Option<(JoinHandle<()>, ExitPromise)>,
+    process: Option<FakeProcess>,
+    extension_processes: Vec<FakeProcess>,
 }
 
 impl fmt::Debug for FakeInstance {
@@ -109,31 +209,15 @@ impl fmt::Debug for FakeInstance {
 }
 
 impl Instance for FakeInstance {
-    #[expect(clippy::disallowed_methods, reason = "the task stands for a process; `kill` ends it")]
     fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
         Box::pin(async move {
             self.starts += 1;
-            let (ours, theirs) = tokio::io::duplex(1 << 20);
-            let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::NONBLOCK)
-                .map_err(|error| StartError::Machine { step: "make a pipe", source: error.into() })?;
-            let (client, connection) = handshake(TokioIo::new(theirs)).await.map_err(|error| {
-                StartError::Machine { step: "connect", source: std::io::Error::other(error) }
-            })?;
-            tokio::spawn(connection);
-            let (exit, exited) = oneshot::channel();
-            let exit = Arc::new(std::sync::Mutex::new(Some(exit)));
+            let Tied { client, connection, written, output } = tie().await?;
             let runtime =
                 FakeRuntime { client, output: written, launch: self.launch.clone(), starts: self.starts };
-            let script = self.script.clone();
-            let sender = exit.clone();
-            let task = tokio::spawn(async move {
-                let how = script(runtime).await;
-                if let Some(sender) = sender.lock().expect("no panics").take() {
-                    let _ = sender.send(how);
-                }
-            });
-            self.process = Some((task, exit));
-            Ok(Runtime { connection: Some(Box::new(ours)), output, exited })
+            let (process, exited) = FakeProcess::run((self.script)(runtime));
+            self.process = Some(process);
+            Ok(Runtime { connection: Some(connection), output, exited })
         })
     }
 
@@ -149,13 +233,50 @@ impl Instance for FakeInstance {
         self.told(Order::LimitCpu);
     }
 
+    fn extensions(&self) -> Vec<String> {
+        self.extensions.iter().map(|(name, _)| name.clone()).collect()
+    }
+
+    fn start_extension(&mut self, index: usize) -> BoxFuture<'_, Result<ExtensionProcess, StartError>> {
+        Box::pin(async move {
+            if index == 0 {
+                self.extension_processes.clear();
+            }
+            let (name, script) = &self.extensions[index];
+            let Tied { client, connection, written, output } = tie().await?;
+            let starts = self.starts + 1;
+            let extension = FakeExtension::new(client, written, name.clone(), starts);
+            let (process, exited) = FakeProcess::run(script(extension));
+            self.extension_processes.push(process);
+            Ok(ExtensionProcess { connection: Some(connection), output, exited })
+        })
+    }
+
+    fn terminate(&mut self) {
+        self.told(Order::Terminate);
+        if self.obedient
+            && let Some(process) = &self.process
+        {
+            process.end(15);
+        }
+    }
+
+    fn kill_runtime(&mut self) {
+        self.told(Order::KillRuntime);
+        if let Some(process) = &self.process {
+            process.end(9);
+        }
+    }
+
+    fn kill_extension(&mut self, index: usize) {
+        self.told(Order::KillExtension(index));
+        self.extension_processes[index].end(9);
+    }
+
     fn kill(&mut self) {
         self.told(Order::Kill);
-        if let Some((task, exit)) = self.process.take() {
-            task.abort();
-            if let Some(sender) = exit.lock().expect("no panics").take() {
-                let _ = sender.send(Exit { status: ExitStatus::Signal(9), out_of_memory: false });
-            }
+        for process in self.process.take().into_iter().chain(self.extension_processes.drain(..)) {
+            process.end(9);
         }
     }
 
@@ -164,7 +285,7 @@ impl Instance for FakeInstance {
     }
 
     fn close(mut self: Box<Self>) -> BoxFuture<'static, ()> {
-        if self.process.is_some() {
+        if self.process.is_some() || !self.extension_processes.is_empty() {
             self.kill();
         }
         Box::pin(std::future::ready(()))
@@ -272,24 +393,32 @@ impl FakeRuntime {
         headers: &[(&str, &str)],
         body: Bytes,
     ) -> Response<Bytes> {
-        let mut request = Request::builder()
-            .method(method)
-            .uri(format!("/2018-06-01/runtime/{path}"))
-            .header("host", "runtime");
-        for (name, value) in headers {
-            request = request.header(*name, *value);
-        }
-        let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
-        let request = request.body(body).expect("scripts make valid requests");
-        let sent = async {
-            self.client.ready().await.ok()?;
-            let (parts, body) = self.client.send_request(request).await.ok()?.into_parts();
-            Some(Response::from_parts(parts, body.collect().await.ok()?.to_bytes()))
-        };
-        match sent.await {
-            Some(response) => response,
-            None => std::future::pending().await,
-        }
+        call(&mut self.client, method, &format!("/2018-06-01/runtime/{path}"), headers, body).await
+    }
+}
+
+/// Makes a request. Never returns if the environment has gone.
+async fn call(
+    client: &mut SendRequest<FakeBody>,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: Bytes,
+) -> Response<Bytes> {
+    let mut request = Request::builder().method(method).uri(path).header("host", "runtime");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let body = Full::new(body).map_err(|never| match never {}).boxed_unsync();
+    let request = request.body(body).expect("scripts make valid requests");
+    let sent = async {
+        client.ready().await.ok()?;
+        let (parts, body) = client.send_request(request).await.ok()?.into_parts();
+        Some(Response::from_parts(parts, body.collect().await.ok()?.to_bytes()))
+    };
+    match sent.await {
+        Some(response) => response,
+        None => std::future::pending().await,
     }
 }
 

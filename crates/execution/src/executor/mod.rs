@@ -144,12 +144,21 @@ impl fmt::Debug for Runtime {
 }
 
 /// A started external extension, as its environment sees it.
-#[derive(Debug)]
 pub struct ExtensionProcess {
+    /// A connection to the Runtime API that the process was given, if it does not make one.
+    pub connection: Option<Connection>,
     /// The reading end of the pipe that the process writes its output to; non-blocking.
     pub output: OwnedFd,
     /// Says how the process ended.
     pub exited: oneshot::Receiver<Exit>,
+}
+
+impl fmt::Debug for ExtensionProcess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ExtensionProcess")
+            .field("connected", &self.connection.is_some())
+            .finish_non_exhaustive()
+    }
 }
 
 /// One end of a Runtime API connection.

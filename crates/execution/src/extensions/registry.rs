@@ -40,6 +40,8 @@ pub(crate) struct Extension {
     state: State,
     invoke: bool,
     shutdown: bool,
+    /// It was given the SHUTDOWN event, which comes once.
+    told: bool,
     error_type: Option<String>,
 }
 
@@ -198,8 +200,11 @@ impl Registry {
         let shutdown = self.phase == Phase::Shutdown;
         let extension = &mut self.extensions[index];
         match extension.state {
-            State::Registered | State::Running if shutdown && extension.hears_of_shutdown() => {
+            State::Registered | State::Running
+                if shutdown && extension.hears_of_shutdown() && !extension.told =>
+            {
                 extension.state = State::Running;
+                extension.told = true;
                 Ok(Next::Shutdown)
             }
             State::Registered | State::Running => {
@@ -293,6 +298,7 @@ impl Registry {
         let told = self.extensions.iter_mut().enumerate();
         told.filter(|(_, extension)| extension.hears_of_shutdown() && extension.state == State::Ready).map(
             |(index, extension)| {
+                extension.told = true;
                 extension.state = State::Running;
                 index
             },
@@ -356,6 +362,7 @@ impl Extension {
             state,
             invoke: false,
             shutdown: false,
+            told: false,
             error_type: None,
         }
     }

@@ -80,10 +80,13 @@ impl Task {
                 let output = Receiver::from_owned_fd(process.output).map_err(|source| {
                     StartError::Machine { step: "watch an extension's log pipe", source }
                 })?;
-                Ok((output, process.exited))
+                Ok((process.connection, output, process.exited))
             });
             match started {
-                Ok((output, exited)) => {
+                Ok((connection, output, exited)) => {
+                    if let Some(connection) = connection {
+                        self.serve(connection);
+                    }
                     self.extensions.outputs.push((index, output));
                     self.extensions.exits.push((index, exited));
                 }

@@ -157,7 +157,7 @@ impl Instance for ProcessInstance {
                 added?;
             }
             let programs = self.programs.as_mut().expect("it was made with the first extension");
-            Ok(ExtensionProcess { output, exited: programs.add_extension() })
+            Ok(ExtensionProcess { connection: None, output, exited: programs.add_extension() })
         })
     }
 

@@ -67,6 +67,8 @@ fn who_was_busy_hears_of_the_end_when_it_asks() {
     assert_eq!(registry.invoke().count(), 1);
     assert_eq!(registry.shut_down().count(), 0);
     assert_eq!(registry.next(id).unwrap(), Next::Shutdown);
+    assert_eq!(registry.next(id).unwrap(), Next::Wait(0), "it is told once");
+    registry.extensions[0].state = State::Running;
     registry.ended(0, &Exit { status: ExitStatus::Signal(9), out_of_memory: false });
     assert_eq!(registry.extensions()[0].state(), "ShutdownFailed");
 }
