@@ -574,3 +574,20 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn the_runtime_is_done_before_its_extensions_are_and_that_is_told_once() {
+    let mut machine = Machine::new(Limits { shutdown: ShutdownTime::with(true, true), ..LIMITS });
+    assert_eq!(machine.take(Event::RuntimeParked), ["done"]);
+    assert_eq!(machine.take(Event::Parked), ["log", "limit cpu", "join idle"]);
+    machine.take(Event::Invoke(job(false).0));
+    machine.take(Event::Response(Bytes::new()));
+    assert_eq!(machine.take(Event::RuntimeParked), ["done"]);
+    assert_eq!(machine.take(Event::RuntimeParked), [""; 0]);
+    assert_eq!(machine.take(Event::Parked), ["log", "log", "join idle"]);
+    // An extension that crashes after it does not make it two.
+    machine.take(Event::Invoke(job(false).0));
+    machine.take(Event::Response(Bytes::new()));
+    machine.take(Event::RuntimeParked);
+    assert_eq!(machine.take(Event::Crashed(fault())), ["log", "log", "promise idle", "terminate"]);
+}
