@@ -27,7 +27,7 @@ def call(method, path, body=None, api="2020-01-01/extension", **headers):
 
 def note(*what):
     line = json.dumps([NAME, *what])
-    with open("/tmp/notes", "a") as notes:
+    with open("/tmp/" + os.environ["AWS_LAMBDA_FUNCTION_NAME"], "a") as notes:
         notes.write(line + "\\n")
     print(line, flush=True)
 
@@ -56,7 +56,7 @@ FUNCTION = """
 import json, os, signal, time
 
 def terminated(*_):
-    with open("/tmp/notes", "a") as notes:
+    with open("/tmp/" + os.environ["AWS_LAMBDA_FUNCTION_NAME"], "a") as notes:
         notes.write('["function", "terminated"]\\n')
     os._exit(0)
 
@@ -68,9 +68,10 @@ def handler(event, context):
         time.sleep(60)
     if do == "exit":
         os._exit(3)
-    if not os.path.exists("/tmp/notes"):
+    path = "/tmp/" + os.environ["AWS_LAMBDA_FUNCTION_NAME"]
+    if not os.path.exists(path):
         return []
-    return [json.loads(line) for line in open("/tmp/notes")]
+    return [json.loads(line) for line in open(path)]
 """
 
 
@@ -97,8 +98,13 @@ class World:
         code = {"main.py": code} if isinstance(code, str) else code
         return self.functions.create(code, Layers=[self.layers.arn(files)], **parameters)
 
+    def invoke(self, name, event=None, **parameters):
+        """Invokes when extensions are done with the invocation before, so that the same environment is taken."""
+        until(lambda: all(one["status"] != "invoking" for one in environments(self.service, name)), what="rest")
+        return self.functions.invoke(name, event, **parameters)
+
     def notes(self, name):
-        return self.functions.invoke(name).value()
+        return self.invoke(name).value()
 
     def log(self, name):
         """All lines of its log."""
@@ -142,7 +148,7 @@ def reasons(notes):
 def test_an_external_extension_hears_of_invocations_and_of_the_end(leveled):
     world = leveled
     name = world.create(extensions(tool=EVERYTHING))
-    first = world.functions.invoke(name)
+    first = world.invoke(name)
     [[status, document]] = about(first.value(), "tool", "registered")
     assert status == 200
     assert list(document.items()) == [
@@ -152,7 +158,7 @@ def test_an_external_extension_hears_of_invocations_and_of_the_end(leveled):
         ("handler", "main.handler"),
     ]
     arn = f"arn:aws:lambda:us-east-1:{ACCOUNT}:function:{name}"
-    second = world.functions.invoke(name)
+    second = world.invoke(name)
     event, identifier = about(second.value(), "tool", "event")[0]
     assert event.pop("deadlineMs") > 1_600_000_000_000
     tracing = event.pop("tracing")
@@ -176,7 +182,7 @@ note("variables", [name for name in wanted if name not in os.environ], [name for
 next_event()
 """
     files = {**extensions(beta=body, alpha=body), "extensions/folder/ignored!": "#!/bin/false"}
-    code = 'with open("/tmp/notes", "a") as notes:\n    notes.write(\'["function", "begun"]\\n\')\n' + FUNCTION
+    code = 'import os\nwith open("/tmp/" + os.environ["AWS_LAMBDA_FUNCTION_NAME"], "a") as notes:\n    notes.write(\'["function", "begun"]\\n\')\n' + FUNCTION
     name = world.create(files, code, Environment={"Variables": {"MINE": "1"}})
     notes = world.notes(name)
     assert about(notes, "alpha", "variables") == about(notes, "beta", "variables") == [[[], []]]
@@ -192,11 +198,11 @@ next_event()
 
 def test_a_timeout_and_a_crash_are_told_as_reasons(world):
     name = world.create(extensions(tool=EVERYTHING), Timeout=1)
-    assert world.functions.invoke(name, {"do": "hang"}).payload["errorType"] == "Sandbox.Timedout"
+    assert world.invoke(name, {"do": "hang"}).payload["errorType"] == "Sandbox.Timedout"
     notes = world.notes(name)
     assert reasons(notes) == ["timeout"]
     assert ["function", "terminated"] in notes, "the runtime is asked to end"
-    crashed = world.functions.invoke(name, {"do": "exit"})
+    crashed = world.invoke(name, {"do": "exit"})
     assert crashed.payload == {
         "errorType": "Runtime.ExitError",
         "errorMessage": f"RequestId: {crashed.request_id} Error: Runtime exited with error: exit status 3",
@@ -236,7 +242,7 @@ note("done")
 call("POST", "init/error", Function_Error_Type="Tool.Done")
 """
     name = world.create(extensions(tool=body))
-    failed = world.functions.invoke(name)
+    failed = world.invoke(name)
     assert failed.payload["errorType"] == "Extension.InitError"
     lines = world.wait_for_log(name, '["tool", "done"]')
     notes = [json.loads(line) for line in lines if line.startswith('["tool"')]
@@ -283,7 +289,7 @@ FAILING = {
 def test_an_extension_that_fails_in_init_fails_the_invocation(world, how):
     body, error_type, message, state, error = FAILING[how]
     name = world.create(extensions(tool=body, other=EVERYTHING))
-    failed = world.functions.invoke(name)
+    failed = world.invoke(name)
     assert failed.error == "Unhandled"
     assert failed.payload == {"errorType": error_type, "errorMessage": f"RequestId: {failed.request_id} Error: {message}"}
     lines = world.wait_for_log(name, "Name: tool", "REPORT")
@@ -308,7 +314,7 @@ LAUNCHES = {
 def test_an_extension_that_cannot_be_started(world, how):
     files, message, error = LAUNCHES[how]
     name = world.create(files)
-    failed = world.functions.invoke(name)
+    failed = world.invoke(name)
     assert failed.payload == {
         "errorType": "Extension.LaunchError",
         "errorMessage": f"RequestId: {failed.request_id} Error: {message}",
@@ -322,7 +328,7 @@ def test_there_may_be_ten(world):
     name = world.create(extensions(**ten), Timeout=60, MemorySize=1024)
     assert len(about(world.notes(name), "e09", "registered")) == 1
     name = world.create(extensions(**ten, e10=quiet), Timeout=60, MemorySize=1024)
-    failed = world.functions.invoke(name)
+    failed = world.invoke(name)
     assert failed.payload["errorType"] == "Extension.LaunchError"
     world.wait_for_log(name, "EXTENSION\tName: e10\tState: LaunchError\tEvents: []\tError Type: TooManyExtensions")
 
@@ -339,7 +345,7 @@ while True:
     next_event()
 """
     name = world.create(extensions(tool=body))
-    failed = world.functions.invoke(name, {"do": "hang"})
+    failed = world.invoke(name, {"do": "hang"})
     assert failed.payload == {
         "errorType": "Extension.ExitError",
         "errorMessage": f"RequestId: {failed.request_id} Error: exit status 5",
@@ -357,14 +363,14 @@ while True:
 """
     name = world.create(extensions(tool=slow))
     for _ in range(2):
-        tail = world.functions.invoke(name, LogType="Tail").tail
+        tail = world.invoke(name, LogType="Tail").tail
         assert tail.index("START") < tail.index("done with it") < tail.index("END") < tail.index("REPORT")
 
 
 def test_the_timeout_counts_for_extensions_too(world):
     stuck = 'register("INVOKE", "SHUTDOWN")\nnext_event()\ntime.sleep(60)\n'
     name = world.create(extensions(tool=stuck), Timeout=1)
-    assert world.functions.invoke(name).error is None, "the caller has its answer"
+    assert world.invoke(name).error is None, "the caller has its answer"
     lines = world.wait_for_log(name, "Status: timeout")
     assert len(about(world.notes(name), "tool", "registered")) == 2
     assert any(line.startswith("REPORT") and "Status: timeout" in line for line in lines)
@@ -406,19 +412,19 @@ threading.Thread(target=follow, daemon=True).start()
 
 def test_an_internal_extension_is_part_of_the_runtime(world):
     name = world.functions.create({"main.py": INTERNAL}, Runtime=PYTHON, Handler="main.handler", Timeout=2)
-    first = world.functions.invoke(name)
+    first = world.invoke(name)
     late, *_ = first.value()
     assert json.loads(late) == {
         "errorMessage": "Extension registration closed already",
         "errorType": "Extension.RegistrationClosed",
     }
-    late, *notes = world.functions.invoke(name).value()
+    late, *notes = world.invoke(name).value()
     assert about(notes, "inner", "shutdown") == [[403]]
     assert about(notes, "inner", "event")[0][0]["requestId"] == first.request_id
     world.wait_for_log(name, "EXTENSION\tName: inner\tState: Ready\tEvents: [INVOKE]")
     # It is asked to end, and has half a second.
-    assert world.functions.invoke(name, {"do": "hang"}).payload["errorType"] == "Sandbox.Timedout"
-    assert ["function", "terminated"] in world.functions.invoke(name).value()
+    assert world.invoke(name, {"do": "hang"}).payload["errorType"] == "Sandbox.Timedout"
+    assert ["function", "terminated"] in world.invoke(name).value()
 
 
 def test_nothing_of_an_extension_runs_between_invocations(world):
@@ -436,12 +442,12 @@ threading.Thread(target=tick, daemon=True).start()
     name = world.create(extensions(tool=ticking), code)
     import time
 
-    world.functions.invoke(name).value()
+    world.invoke(name).value()
     until(lambda: frozen(world.service, name), what="freezing")
     begun = time.time()
     assert all(frozen(world.service, name) for _ in range(50))
     ended = time.time()
-    ticks = until(lambda: world.functions.invoke(name).value(), what="ticks")
+    ticks = until(lambda: world.invoke(name).value(), what="ticks")
     assert not [tick for tick in ticks if begun < tick < ended]
     assert [tick for tick in ticks if tick <= begun]
 
@@ -463,7 +469,7 @@ done
 def test_an_extension_in_bash(world):
     toolchains.need("curl")
     name = world.create({"extensions/tool.sh!": BASH})
-    reply = world.functions.invoke(name, LogType="Tail")
+    reply = world.invoke(name, LogType="Tail")
     assert f'[tool.sh] {{"eventType":"INVOKE"' in reply.tail and reply.request_id in reply.tail
     world.functions.clean()
     world.wait_for_log(name, '"shutdownReason":"spindown"', "Name: tool.sh\tState: Ready")
@@ -527,9 +533,9 @@ def test_an_extension_can_stand_in_for_the_runtime_of_a_web_server(leveled):
         {"run.py!": SERVER}, Runtime=PYTHON, Handler="run.py", Layers=[world.layers.arn(files)], Environment={"Variables": variables}
     )
     for number in range(3):
-        reply = world.functions.invoke(name, {"httpMethod": "POST", "path": "/x", "body": f"{number} "})
+        reply = world.invoke(name, {"httpMethod": "POST", "path": "/x", "body": f"{number} "})
         assert reply.value() == {"statusCode": 201, "body": f"{number} {reply.request_id}"}
-    assert world.functions.invoke(name, {"httpMethod": "GET", "path": "/y"}).value()["body"] == "GET /y"
+    assert world.invoke(name, {"httpMethod": "GET", "path": "/y"}).value()["body"] == "GET /y"
     world.wait_for_log(name, "listening", "EXTENSION\tName: adapter\tState: Ready\tEvents: []")
 
 
@@ -537,7 +543,7 @@ def test_an_extension_can_stand_in_for_the_runtime_of_a_web_server(leveled):
 def test_an_extension_on_awss_own_crate(world):
     files = {"extensions/rust-extension!": toolchains.rust_extension()}
     name = world.create(files)
-    first = world.functions.invoke(name, LogType="Tail")
+    first = world.invoke(name, LogType="Tail")
     assert f"rust-extension: invoked {first.request_id}" in first.tail
     world.functions.clean()
     world.wait_for_log(name, "rust-extension: shutdown spindown", "State: Ready\tEvents: [INVOKE, SHUTDOWN]")
