@@ -135,7 +135,8 @@ impl Received<'_> {
         }
         let mut http = json!({
             "method": parts.method.as_str(),
-            "path": self.path,
+            // Decoded, as recorded, unlike `rawPath`.
+            "path": percent_decode_str(self.path).decode_utf8_lossy(),
             "protocol": protocol(parts.version),
             "sourceIp": self.peer.to_string(),
         });

@@ -125,6 +125,9 @@ fn a_signer_is_told() {
 fn path_and_query_are_kept_as_sent_and_parameters_decoded() {
     let event = event_of("/pa2%Fth/1//?q=a+b&multi=foo&multi=%2Fbar&empty&=x&&%C3%BC=%ff", &[], b"");
     assert_eq!(event["rawPath"], "/pa2%Fth/1//");
+    let encoded = event_of("/pa2%25Fth/%C3%BC%ff", &[], b"");
+    assert_eq!(encoded["rawPath"], "/pa2%25Fth/%C3%BC%ff");
+    assert_eq!(encoded["requestContext"]["http"]["path"], "/pa2%Fth/ü\u{fffd}");
     assert_eq!(event["rawQueryString"], "q=a+b&multi=foo&multi=%2Fbar&empty&=x&&%C3%BC=%ff");
     let expected = json!({ "q": "a b", "multi": "foo,/bar", "empty": "", "": "x", "ü": "\u{fffd}" });
     assert_eq!(event["queryStringParameters"], expected);
