@@ -1,5 +1,7 @@
 //! Extensions beside scripted runtimes, on a paused clock.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod support;
 
 use std::{

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Ps(PsArgs),
     /// Print a trace as a tree, or list the latest traces
     Trace(TraceArgs),
-    /// Move the service's time ahead: retries, event ages, keep-alives and windows come at once
+    /// Move the service's time ahead, so that retries and expiries come at once
     Clock(ClockArgs),
     /// Check the machine: runtimes, isolation, and how to get what is missing
     Doctor(DoctorArgs),

@@ -46,6 +46,7 @@ fn help_lists_the_commands() {
       ls           List functions
       ps           List execution environments and their states
       trace        Print a trace as a tree, or list the latest traces
+      clock        Move the service's time ahead, so that retries and expiries come at once
       doctor       Check the machine: runtimes, isolation, and how to get what is missing
       runtimes     Runtimes, and the AWS SDKs that functions expect
       env          Print the variables that point AWS clients at Hothouse

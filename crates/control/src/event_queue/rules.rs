@@ -43,13 +43,16 @@ pub(crate) struct Patience {
     pub(crate) retries: u32,
     /// The age at which an event is given up.
     pub(crate) maximum_age: Duration,
-    /// Pause before the first retry; the second waits for two of them.
+    /// Pause before the first retry; the second waits for two of them. One that is shorter than AWS's stands for it:
+    /// whether an event is too old for a retry is decided as AWS would, only sooner.
     pub(crate) base_delay: Duration,
 }
 
 impl Patience {
     /// Retries after the first attempt, if nothing is set.
     pub(crate) const RETRIES: u32 = 2;
+    /// A minute.
+    const BASE_DELAY: Duration = Duration::from_secs(60);
     /// Six hours, if nothing is set.
     pub(crate) const MAXIMUM_AGE: Duration = Duration::from_secs(21_600);
 }
@@ -79,8 +82,9 @@ pub(crate) fn before(age: Duration, patience: Patience) -> Option<Condition> {
 
 /// What to do with an event after an attempt that ended so.
 pub(crate) fn next(ended: Ended, past: Past, patience: Patience) -> Next {
-    let again = |next: fn(Duration) -> Next, delay: Duration| match before(
-        past.age.saturating_add(delay),
+    // `counted` is how much older the event would be.
+    let again = |next: fn(Duration) -> Next, delay: Duration, counted: Duration| match before(
+        past.age.saturating_add(counted),
         patience,
     ) {
         Some(condition) => Next::Over(condition),
@@ -92,8 +96,14 @@ pub(crate) fn next(ended: Ended, past: Past, patience: Patience) -> Next {
         Ended::TargetGone => Next::Over(Condition::TargetDeleted),
         Ended::Loop => Next::Over(Condition::LoopDetected),
         Ended::FunctionError if past.attempts > patience.retries => Next::Over(Condition::RetriesExhausted),
-        Ended::FunctionError => again(Next::Retry, patience.base_delay.saturating_mul(past.attempts)),
-        Ended::Throttled | Ended::SystemError => again(Next::BackOff, back_off(past.refusals)),
+        Ended::FunctionError => {
+            let delay = patience.base_delay.saturating_mul(past.attempts);
+            again(Next::Retry, delay, delay.max(Patience::BASE_DELAY.saturating_mul(past.attempts)))
+        }
+        Ended::Throttled | Ended::SystemError => {
+            let delay = back_off(past.refusals);
+            again(Next::BackOff, delay, delay)
+        }
     }
 }
 
@@ -156,6 +166,26 @@ mod tests {
             let past = Past { attempts, refusals, age: seconds(age) };
             let patience = Patience { retries, maximum_age: seconds(maximum_age), base_delay: seconds(60) };
             assert_eq!(next(ended, past, patience), expected, "{ended:?} {past:?} {patience:?}");
+        }
+    }
+
+    #[test]
+    fn shortened_pause_counts_for_the_one_it_stands_for() {
+        let seconds = Duration::from_secs;
+        // Base delay, attempts, age and maximum age in seconds.
+        let table = [
+            (5, 1, 0, 60, Next::Over(Condition::EventAgeExceeded)),
+            (5, 1, 0, 90, Next::Retry(seconds(5))),
+            (5, 2, 5, 90, Next::Over(Condition::EventAgeExceeded)),
+            (0, 2, 0, 121, Next::Retry(Duration::ZERO)),
+            (90, 1, 0, 90, Next::Over(Condition::EventAgeExceeded)),
+            (90, 1, 0, 91, Next::Retry(seconds(90))),
+        ];
+        for (base_delay, attempts, age, maximum_age, expected) in table {
+            let past = Past { attempts, refusals: 0, age: seconds(age) };
+            let patience =
+                Patience { retries: 2, maximum_age: seconds(maximum_age), base_delay: seconds(base_delay) };
+            assert_eq!(next(Ended::FunctionError, past, patience), expected, "{past:?} {patience:?}");
         }
     }
 
