@@ -311,8 +311,9 @@ impl Worker {
 
     /// Nobody else takes events away but who deletes their function.
     pub(super) fn tell_gone(&self) {
+        let dropped = self.count(Metric::AsyncEventsDropped);
         let (function, request_id) = (self.key.arn(), self.id);
-        tracing::warn!(%function, %request_id, "an event has gone with its function");
+        tracing::warn!(%function, %request_id, dropped, "an event has gone with its function");
     }
 
     /// Counts one more; returns how many those are by now.
