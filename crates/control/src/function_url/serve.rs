@@ -14,7 +14,8 @@ use hothouse_execution::invocation::Outcome;
 use crate::{
     control::Control,
     function::read::resolve,
-    invoke, permission,
+    invoke::{self, StreamedAnswer, StreamedInvocation},
+    permission,
     policy::Access,
     state::{Setting, SettingKind, model::settings::FunctionUrl},
     target::Target,
@@ -113,11 +114,29 @@ impl Control {
         context: &RequestContext,
         event: Bytes,
     ) -> Result<Outcome, ApiError> {
-        let limit = self.config().limits.request_payload;
-        if event.len() > limit {
-            return Err(request_too_large(Operation::Invoke, limit));
-        }
+        self.check_event(&event)?;
         invoke::by_url(self, context, &url.target, event).await
+    }
+
+    /// Invokes the function of a URL; returns when its answer begins.
+    ///
+    /// # Errors
+    /// If the function is not reached, as Invoke would say.
+    pub async fn stream_url(
+        &self,
+        url: &ServedUrl,
+        context: &RequestContext,
+        event: Bytes,
+    ) -> Result<StreamedAnswer, ApiError> {
+        self.check_event(&event)?;
+        let invocation =
+            StreamedInvocation { payload: event, client_context: None, tenant_id: None, tail: false };
+        invoke::stream(self, context, &url.target, invocation).await
+    }
+
+    fn check_event(&self, event: &Bytes) -> Result<(), ApiError> {
+        let limit = self.config().limits.request_payload;
+        if event.len() > limit { Err(request_too_large(Operation::Invoke, limit)) } else { Ok(()) }
     }
 }
 

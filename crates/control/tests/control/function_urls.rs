@@ -1,9 +1,13 @@
 //! Function URLs: configurations, who is behind an id, and whom it lets in.
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use hothouse_api::{RequestContext, generated::Operation, name::RequestId};
 use hothouse_control::ControlConfig;
-use hothouse_execution::invocation::Outcome;
+use hothouse_execution::{
+    invocation::Outcome,
+    response::{End, Part},
+};
 use http::Method;
 use serde_json::{Value, json};
 
@@ -415,9 +419,13 @@ async fn a_url_invokes_what_it_is_of() {
     let context = caller("123456789012", None);
     let event = Bytes::from_static(b"{\"version\":\"2.0\"}");
     let outcome = service.control.invoke_url(&found, &context, event.clone()).await.unwrap();
-    assert_eq!(outcome, Outcome::Success(event));
+    assert_eq!(outcome, Outcome::Success(event.clone()));
     assert!(context.trace.get().unwrap().starts_with("Root="));
+    let answer = service.control.stream_url(&found, &context, event.clone()).await.unwrap();
+    assert_eq!(answer.collect::<Vec<_>>().await, [Part::Chunk(event), Part::End(End::default())]);
     let large = Bytes::from(vec![b' '; 6_291_457]);
-    let error = service.control.invoke_url(&found, &context, large).await.unwrap_err();
+    let error = service.control.invoke_url(&found, &context, large.clone()).await.unwrap_err();
+    assert_eq!(error.kind().status(), 413);
+    let error = service.control.stream_url(&found, &context, large).await.unwrap_err();
     assert_eq!(error.kind().status(), 413);
 }

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 pub(crate) use self::{
     daemon::{Daemon, DaemonError},
-    invocation::{Invoked, function_in, is_sampled},
+    invocation::{Answering, function_in, is_sampled},
 };
 use self::{
     operations::Operation,

@@ -44,7 +44,6 @@ use crate::{
 pub(crate) use browser::Admission;
 pub(crate) use connections::Connections;
 use destination::Destination;
-use streaming::Segment;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 
@@ -185,7 +184,7 @@ impl Door {
                 if response.headers().contains_key("x-amz-function-error") {
                     failed.get_or_init(|| ());
                 }
-                let segment = Segment {
+                let segment = xray::Answering {
                     xray: self.companions.xray.clone(),
                     scope: xray::Scope { account, region },
                     function,

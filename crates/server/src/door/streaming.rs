@@ -4,27 +4,18 @@
 
 use std::{
     pin::Pin,
-    sync::{Arc, OnceLock},
     task::{Context, Poll},
-    time::Instant,
 };
 
 use bytes::Bytes;
 use futures_util::{Stream, TryStreamExt};
-use http::{Response, StatusCode};
+use http::Response;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::Frame;
 
-use hothouse_api::{
-    self as api,
-    body::Pieces,
-    name::{FunctionName, RequestId},
-};
+use hothouse_api::{self as api, body::Pieces};
 
-use crate::companions::{
-    self,
-    xray::{self, Invoked, Xray},
-};
+use crate::companions::{self, xray::Answering};
 
 /// An answer as it is sent.
 pub(super) fn sent(response: Response<api::Body>) -> Response<companions::Body> {
@@ -38,37 +29,8 @@ pub(super) fn sent(response: Response<api::Body>) -> Response<companions::Body> 
     }
 }
 
-/// The segment of an invocation, which is kept when this is dropped: with its answer, or with the stream of it.
-#[derive(Debug)]
-pub(super) struct Segment {
-    pub(super) xray: Xray,
-    pub(super) scope: xray::Scope,
-    pub(super) function: FunctionName,
-    pub(super) request_id: RequestId,
-    pub(super) sent: Option<String>,
-    pub(super) header: String,
-    pub(super) begun: Instant,
-    pub(super) status: StatusCode,
-    pub(super) failed: Arc<OnceLock<()>>,
-}
-
-impl Drop for Segment {
-    fn drop(&mut self) {
-        let invoked = Invoked {
-            function: &self.function,
-            request_id: self.request_id,
-            sent: self.sent.as_deref(),
-            header: &self.header,
-            took: self.begun.elapsed(),
-            status: self.status,
-            failed: self.failed.get().is_some(),
-        };
-        self.xray.invoked(self.scope.clone(), &invoked);
-    }
-}
-
 /// Keeps a segment with a body for as long as the body lasts.
-pub(super) fn with_segment(body: api::Body, segment: Segment) -> api::Body {
+pub(super) fn with_segment(body: api::Body, segment: Answering) -> api::Body {
     match body {
         api::Body::Whole(_) => body,
         api::Body::Stream(pieces) => api::Body::Stream(Box::pin(Observed { pieces, segment: Some(segment) })),
@@ -78,7 +40,7 @@ pub(super) fn with_segment(body: api::Body, segment: Segment) -> api::Body {
 /// A body that somebody wants to know the end of.
 struct Observed {
     pieces: Pieces,
-    segment: Option<Segment>,
+    segment: Option<Answering>,
 }
 
 impl Stream for Observed {

@@ -7,7 +7,6 @@ use std::{borrow::Cow, collections::BTreeMap};
 
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use hothouse_execution::invocation::Outcome;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, value::RawValue};
 
@@ -15,30 +14,13 @@ use super::event::HOP_BY_HOP;
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
-const STREAM: HeaderValue = HeaderValue::from_static("application/octet-stream");
-
 /// Headers that are the service's to write. Unverified: the list, and that those of functions are renamed as API
 /// Gateway renames them.
 const REMAPPED: [&str; 5] = ["connection", "content-length", "date", "server", "www-authenticate"];
 
-/// The response to a request. A function that failed, or answered what is no response, is a bad gateway.
-pub(super) fn respond(outcome: &Outcome) -> Response<Bytes> {
-    match outcome {
-        Outcome::Success(answer) => read(answer).unwrap_or_else(bad_gateway),
-        Outcome::Error(_) => bad_gateway(),
-    }
-}
-
-/// The response of a URL whose answers are streams: what the function answered, as it is.
-pub(super) fn unread(outcome: &Outcome) -> Response<Bytes> {
-    match outcome {
-        Outcome::Success(answer) => {
-            let mut response = Response::new(answer.clone());
-            response.headers_mut().insert(header::CONTENT_TYPE, STREAM);
-            response
-        }
-        Outcome::Error(_) => bad_gateway(),
-    }
+/// The response to a request. What is no response is a bad gateway.
+pub(super) fn respond(answer: &Bytes) -> Response<Bytes> {
+    read(answer).unwrap_or_else(bad_gateway)
 }
 
 /// Unverified: the content type.
@@ -90,8 +72,9 @@ fn integration(members: &BTreeMap<Cow<'_, str>, &RawValue>) -> Option<Response<B
     Some(response)
 }
 
-fn head(
-    response: &mut Response<Bytes>,
+/// Status and headers, as whole answers and streamed ones tell them.
+pub(super) fn head<B>(
+    response: &mut Response<B>,
     status: Option<&RawValue>,
     headers: Option<&RawValue>,
     cookies: Option<&RawValue>,
@@ -109,7 +92,7 @@ fn head(
         let cookies: Vec<String> = serde_json::from_str(cookies.get()).ok()?;
         for cookie in cookies {
             let cookie = HeaderValue::from_str(&cookie).ok()?;
-            response.headers_mut().append(header::SET_COOKIE, cookie);
+            response.headers_mut().try_append(header::SET_COOKIE, cookie).ok()?;
         }
     }
     Some(())
@@ -144,7 +127,8 @@ fn insert(headers: &mut HeaderMap, name: &str, value: &RawValue) -> Option<()> {
     } else {
         name
     };
-    headers.append(name, value);
+    // There is an end to how many a response can have.
+    headers.try_append(name, value).ok()?;
     Some(())
 }
 
@@ -167,12 +151,11 @@ fn compact(json: &str) -> String {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
-    use serde_json::json;
 
     use super::*;
 
     fn answer(text: &str) -> Response<Bytes> {
-        respond(&Outcome::Success(Bytes::copy_from_slice(text.as_bytes())))
+        respond(&Bytes::copy_from_slice(text.as_bytes()))
     }
 
     #[track_caller]
@@ -285,8 +268,8 @@ mod tests {
         ] {
             is_bad_gateway(text);
         }
-        let failed = respond(&Outcome::Error(json!({ "errorMessage": "secret" }).to_string().into()));
-        assert_eq!((failed.status().as_u16(), &failed.body()[..]), (502, &b"Internal Server Error"[..]));
+        let headers: Vec<_> = (0..40_000).map(|number| format!("\"a{number}\":\"\"")).collect();
+        is_bad_gateway(&format!(r#"{{"statusCode":200,"headers":{{{}}}}}"#, headers.join(",")));
     }
 
     proptest! {
@@ -299,7 +282,7 @@ mod tests {
 
         #[test]
         fn every_answer_is_a_response(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
-            let response = respond(&Outcome::Success(bytes.into()));
+            let response = respond(&bytes.into());
             prop_assert!(matches!(response.status().as_u16(), 200 | 502));
         }
     }

@@ -7,6 +7,8 @@ mod address;
 mod answer;
 mod cors;
 mod event;
+mod prelude;
+mod stream;
 
 use std::{fmt, net::IpAddr, sync::Arc, sync::OnceLock, time::Instant};
 
@@ -30,12 +32,13 @@ use crate::{
         self,
         caller::{Credential, Identity},
         sts::Sts,
-        xray::{self, Invoked, Xray},
+        xray::{self, Answering, Xray},
     },
 };
 
 pub(crate) use address::Address;
 use event::{Received, Signer};
+use stream::Begun;
 
 const TRACE_ID: HeaderName = HeaderName::from_static("x-amzn-trace-id");
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-amzn-requestid");
@@ -85,15 +88,15 @@ impl FunctionUrls {
         let mut response = match &call.body {
             Ok(body) => match self.serve(&url, &call, body).await {
                 Ok(response) => response,
-                Err(error) => refusal(&error, call.request_id),
+                Err(error) => whole(refusal(&error, call.request_id)),
             },
-            Err(error) => refusal(error, call.request_id),
+            Err(error) => whole(refusal(error, call.request_id)),
         };
         if let Some(cors) = url.cors() {
             cors::add(cors, &call.parts.headers, response.headers_mut());
         }
         mark(&mut response, call.request_id);
-        whole(response)
+        response
     }
 
     /// The URL, if the host names the region that it is in.
@@ -103,13 +106,18 @@ impl FunctionUrls {
         is_there.then_some(url)
     }
 
-    async fn serve(&self, url: &ServedUrl, call: &Call, body: &Bytes) -> Result<Response<Bytes>, ApiError> {
+    async fn serve(
+        &self,
+        url: &ServedUrl,
+        call: &Call,
+        body: &Bytes,
+    ) -> Result<Response<companions::Body>, ApiError> {
         let begun = Instant::now();
         let Call { request_id, address, peer, parts, .. } = call;
         let signer = self.signer(url, parts, body).await?;
         let sent = parts.headers.get(&TRACE_ID).and_then(|trace| trace.to_str().ok());
         let received = sent.map_or_else(|| root(&self.engine), str::to_owned);
-        let trace = Arc::new(OnceLock::new());
+        let (trace, failed) = (Arc::new(OnceLock::new()), Arc::new(OnceLock::new()));
         let context = RequestContext {
             account: signer.as_ref().map_or(url.account(), |signer| signer.account),
             region: url.region().clone(),
@@ -119,7 +127,7 @@ impl FunctionUrls {
             service: None,
             trace_id: Some(received.clone()),
             trace: trace.clone(),
-            failed: Arc::default(),
+            failed: failed.clone(),
         };
         self.control.admit_to_url(url, &context)?;
         let host = address::host(parts).unwrap_or_default();
@@ -136,25 +144,48 @@ impl FunctionUrls {
             signer: signer.as_ref(),
         }
         .event();
-        let result = self.control.invoke_url(url, &context, event).await;
-        let failed = matches!(result, Ok(Outcome::Error(_)));
-        let mut response = match result {
-            Ok(outcome) => match url.invoke_mode() {
-                InvokeMode::Buffered => answer::respond(&outcome),
-                InvokeMode::ResponseStream => answer::unread(&outcome),
-            },
-            Err(error) => refusal(&error, *request_id),
+        let answer = match self.invoke(url, &context, event).await {
+            Ok(answer) => answer,
+            Err(error) => Begun::Whole(refusal(&error, *request_id)),
         };
+        if matches!(answer, Begun::Failed) {
+            failed.get_or_init(|| ());
+        }
         let header = trace.get_or_init(|| received.clone());
-        let scope = xray::Scope { account: url.account(), region: url.region().clone() };
-        let (status, took) = (response.status(), begun.elapsed());
-        let function = url.function();
-        let request_id = *request_id;
-        self.xray.invoked(scope, &Invoked { function, request_id, sent, header, took, status, failed });
+        let segment = Answering {
+            xray: self.xray.clone(),
+            scope: xray::Scope { account: url.account(), region: url.region().clone() },
+            function: url.function().clone(),
+            request_id: *request_id,
+            sent: sent.map(str::to_owned),
+            header: header.clone(),
+            begun,
+            status: answer.status(),
+            failed,
+        };
+        let mut response = stream::respond(answer, segment);
         if let Ok(header) = HeaderValue::from_str(&shown(header)) {
             response.headers_mut().insert(TRACE_ID, header);
         }
         Ok(response)
+    }
+
+    async fn invoke(
+        &self,
+        url: &ServedUrl,
+        context: &RequestContext,
+        event: Bytes,
+    ) -> Result<Begun, ApiError> {
+        match url.invoke_mode() {
+            InvokeMode::Buffered => Ok(match self.control.invoke_url(url, context, event).await? {
+                Outcome::Success(answer) => Begun::Whole(answer::respond(&answer)),
+                Outcome::Error(_) => Begun::Failed,
+            }),
+            InvokeMode::ResponseStream => {
+                let answer = self.control.stream_url(url, context, event).await?;
+                Ok(stream::begin(answer).await)
+            }
+        }
     }
 
     /// Who signed, if somebody must.
@@ -226,7 +257,7 @@ fn shown(header: &str) -> String {
     header.split(';').map(lower).collect::<Vec<_>>().join(";")
 }
 
-fn mark(response: &mut Response<Bytes>, request_id: RequestId) {
+fn mark<B>(response: &mut Response<B>, request_id: RequestId) {
     let id = HeaderValue::try_from(request_id.to_string()).expect("a UUID is ASCII");
     response.headers_mut().insert(REQUEST_ID, id);
 }

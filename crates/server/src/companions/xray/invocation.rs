@@ -2,7 +2,10 @@
 //!
 //! Must not decide whether an invocation is sampled: its trace header says that.
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::{
+    sync::{Arc, OnceLock},
+    time::{Duration, Instant, UNIX_EPOCH},
+};
 
 use hothouse_api::name::{FunctionName, FunctionRef, RequestId};
 use http::StatusCode;
@@ -13,21 +16,60 @@ use super::{Scope, Xray, seconds};
 
 /// An invocation that was answered.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Invoked<'a> {
+pub(super) struct Invoked<'a> {
     /// The function.
-    pub(crate) function: &'a FunctionName,
+    pub(super) function: &'a FunctionName,
+    /// The request.
+    pub(super) request_id: RequestId,
+    /// The trace header that the caller sent.
+    pub(super) sent: Option<&'a str>,
+    /// The trace header that the function saw.
+    pub(super) header: &'a str,
+    /// How long it took.
+    pub(super) took: Duration,
+    /// Status of the answer.
+    pub(super) status: StatusCode,
+    /// Whether it is the function that failed.
+    pub(super) failed: bool,
+}
+
+/// An invocation that is being answered. Its segment is kept when this is dropped: with the answer, or with the stream
+/// of it.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    /// Where the segment goes.
+    pub(crate) xray: Xray,
+    /// Whose it is.
+    pub(crate) scope: Scope,
+    /// The function.
+    pub(crate) function: FunctionName,
     /// The request.
     pub(crate) request_id: RequestId,
     /// The trace header that the caller sent.
-    pub(crate) sent: Option<&'a str>,
+    pub(crate) sent: Option<String>,
     /// The trace header that the function saw.
-    pub(crate) header: &'a str,
-    /// How long it took.
-    pub(crate) took: Duration,
+    pub(crate) header: String,
+    /// When the request came.
+    pub(crate) begun: Instant,
     /// Status of the answer.
     pub(crate) status: StatusCode,
-    /// Whether it is the function that failed.
-    pub(crate) failed: bool,
+    /// Set if it is the function that failed.
+    pub(crate) failed: Arc<OnceLock<()>>,
+}
+
+impl Drop for Answering {
+    fn drop(&mut self) {
+        let invoked = Invoked {
+            function: &self.function,
+            request_id: self.request_id,
+            sent: self.sent.as_deref(),
+            header: &self.header,
+            took: self.begun.elapsed(),
+            status: self.status,
+            failed: self.failed.get().is_some(),
+        };
+        self.xray.invoked(self.scope.clone(), &invoked);
+    }
 }
 
 /// The function in the path of an Invoke.
@@ -39,7 +81,7 @@ pub(crate) fn function_in(path: &str) -> Option<FunctionName> {
 
 impl Xray {
     /// Keeps the segment of an invocation, if it has one: the function's own parent in the trace.
-    pub(crate) fn invoked(&self, scope: Scope, invoked: &Invoked<'_>) {
+    pub(super) fn invoked(&self, scope: Scope, invoked: &Invoked<'_>) {
         let Some(document) = document(&scope, invoked, seconds(self.inner.clock.now())) else { return };
         if let Err(error) = self.keep(&document.to_string(), Some(scope)) {
             tracing::debug!(request_id = %invoked.request_id, %error, "an invocation has no segment");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use hothouse_execution::environment::EnvironmentId;
 
-use super::*;
+use super::{invocation::Invoked, *};
 
 const TRACE: &str = "1-58406520-a006649127e371903a2de979";
 
