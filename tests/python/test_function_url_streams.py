@@ -5,8 +5,8 @@ import json
 import uuid
 
 import pytest
-from support import raw
-from support.functions import NODE
+from support import raw, toolchains
+from support.functions import NODE, PROVIDED, archive
 from support.urls import make_url, speaker
 from support.waiting import until
 
@@ -147,6 +147,28 @@ def test_what_is_no_prelude(url, prelude):
 def test_a_prelude_in_pieces(url):
     parts = ['{"statusCode"', ":203}\0\0\0", "\0\0\0\0\0bo", "dy"]
     answer = url.ask(type="Application/vnd.awslambda.http-integration-response; a=b", parts=parts)
+    assert (answer.status, answer.body) == (203, b"body")
+
+
+# What AWS's library for Go does: it tells the type of its response, and no mode.
+BOOTSTRAP = """#!/usr/bin/python3
+import os, urllib.request
+
+api = f"http://{os.environ['AWS_LAMBDA_RUNTIME_API']}/2018-06-01/runtime/invocation"
+while True:
+    with urllib.request.urlopen(f"{api}/next") as event:
+        identifier = event.headers["Lambda-Runtime-Aws-Request-Id"]
+    chunks = iter([b'{"statusCode":203}' + bytes(8), b"body"])
+    headers = {"Content-Type": "application/vnd.awslambda.http-integration-response"}
+    request = urllib.request.Request(f"{api}/{identifier}/response", chunks, headers)
+    urllib.request.urlopen(request).close()
+"""
+
+
+def test_a_runtime_that_tells_the_type_alone(service, client, functions):
+    toolchains.need(toolchains.SYSTEM_PYTHON)
+    name = functions.create(archive({"bootstrap!": BOOTSTRAP}), Runtime=PROVIDED, Handler="any")
+    answer = make_url(service, client, name, InvokeMode="RESPONSE_STREAM").send()
     assert (answer.status, answer.body) == (203, b"body")
 
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode, request::Parts};
+use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -16,6 +16,9 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const STREAMING: &[u8] = b"streaming";
+
+/// The type of a response that begins with its own status and headers.
+const INTEGRATION: &[u8] = b"application/vnd.awslambda.http-integration-response";
 
 /// Serves one connection of a runtime until it closes.
 pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>, limits: BodyLimits) {
@@ -33,13 +36,21 @@ pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>, lim
     }
 }
 
+/// AWS's library for Go tells no mode: that it streams is told by the type of what it writes alone.
+fn is_streamed(headers: &HeaderMap) -> bool {
+    match headers.get(RESPONSE_MODE) {
+        Some(mode) => mode.as_bytes() == STREAMING,
+        None => headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes() == INTEGRATION),
+    }
+}
+
 async fn answer(
     request: Request<Incoming>,
     calls: &mpsc::Sender<Call>,
     limits: BodyLimits,
 ) -> Response<Full<Bytes>> {
     let (parts, mut body) = request.into_parts();
-    if parts.headers.get(RESPONSE_MODE).is_some_and(|mode| mode.as_bytes() == STREAMING)
+    if is_streamed(&parts.headers)
         && let Some(id) = responded(&parts)
     {
         match streaming::answer(id, &parts.headers, body, calls, limits).await {
