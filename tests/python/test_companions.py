@@ -516,7 +516,7 @@ def test_errors_of_sts(endpoint, sts):
         ("ec2", "describe_instances", {}),
         ("route53", "list_hosted_zones", {}),
         ("apigateway", "get_rest_apis", {}),
-        ("cloudwatch", "list_metrics", {}),
+        ("cloudwatch", "describe_alarms", {}),
     ],
 )
 def test_without_another_endpoint_each_protocol_reads_the_reason(endpoint, name, operation, parameters):

@@ -15,7 +15,7 @@ use std::{
 
 use hothouse_api::generated::Runtime;
 use hothouse_execution::{
-    Engine, EngineConfig,
+    Engine, EngineConfig, ScalingRate,
     executor::{ProcessExecutor, ProcessExecutorConfig},
     invocation::Outcome,
     runtimes::{Catalog, Policy, SearchPaths},
@@ -71,6 +71,9 @@ while true; do
 done
 "#;
 
+/// It starts more of one function than AWS would in that time.
+const AT_ANY_RATE: ScalingRate = ScalingRate { burst: 0, period: Duration::from_secs(10) };
+
 #[tokio::test]
 async fn environments_leave_nothing_however_many() {
     let directory = tempfile::tempdir().unwrap();
@@ -96,7 +99,7 @@ async fn environments_leave_nothing_however_many() {
     let full = isolation == Isolation::Full;
     // Only root keeps sandboxes ready.
     let ready = usize::from(isolation != Isolation::None && rustix::process::geteuid().is_root());
-    let (engine, sink) = engine(executor, EngineConfig::default());
+    let (engine, sink) = engine(executor, EngineConfig { scaling: AT_ANY_RATE, ..EngineConfig::default() });
     let spec = FunctionSpec { runtime: Runtime::ProvidedAl2023, code, ..spec() };
     let namespaces_before = network_namespaces();
 
