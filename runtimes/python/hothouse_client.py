@@ -28,6 +28,12 @@ class Fault(Exception):
 
 def main():
     """Runs the client until the process ends."""
+    if sys.argv[-1] == "--await-assignment":
+        import hothouse_assignment
+
+        hothouse_assignment.hide_option()
+        hothouse_assignment.import_ahead()
+        hothouse_assignment.receive()
     LOG.open()
     api = RuntimeApi()
     prepare_interpreter()
@@ -102,11 +108,14 @@ def set_search_path(runtime_directory):
 
 def add_path_files(directories):
     """Follows `.pth` files, as `site` does for directories of packages."""
+    assignment = sys.modules.get("hothouse_assignment")
     for directory in directories:
         try:
             names = posix.listdir(directory)
         except OSError:
             continue
+        if assignment is not None:
+            assignment.give_way(names)
         if any(name.endswith(".pth") for name in names):
             import site
 

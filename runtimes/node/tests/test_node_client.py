@@ -2,11 +2,14 @@
 
 import base64
 import json
+import os
 import re
+import socket
 
 import pytest
 
-from fake_runtime_api import Event
+from conftest import CLIENT, interpreters
+from fake_runtime_api import Event, Process, read_all
 
 TEXT_INFO, TEXT_ERROR, JSON_INFO = 0xA55A000F, 0xA55A0017, 0xA55A000E
 ISO_TIME = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z"
@@ -501,3 +504,75 @@ def test_an_uncaught_error_amid_a_stream_is_a_trailer(run):
     result = run(source)
     post, = result.posts
     assert (post.body, stream_error(post), result.exit_code) == (b"begun", ("RangeError", "late"), 129)
+
+
+# === Late assignment ===
+
+# What a process is started with that waits for its function.
+EARLY = {"PATH": "/nowhere", "TZ": ":UTC", "LANG": "en_US.UTF-8", "EARLY": "must go", "_HANDLER": "other.handler"}
+
+SURROUNDINGS = """
+    const child = require("node:child_process");
+    const fs = require("node:fs");
+    exports.handler = async () => ({
+      environment: process.env,
+      child: child.execFileSync("/usr/bin/env", ["-0"]).toString().split("\\0").sort(),
+      arguments: process.argv,
+      options: process.execArgv,
+      directory: process.cwd(),
+      paths: require("node:module").globalPaths,
+      hour: new Date(0).getHours(),
+      descriptors: fs.readdirSync("/proc/self/fd").length,
+      listeners: process.eventNames().map(String).sort(),
+      globals: Object.getOwnPropertyNames(globalThis).sort(),
+      loaded: Object.keys(require.cache).length > 0,
+    });
+"""
+
+
+@BOTH_GENERATIONS
+@pytest.mark.parametrize("variables", [{"MINE": "ä=b\nc", "TZ": "Asia/Tokyo"}, {"PATH": ""}], ids=str)
+def test_who_is_assigned_late_has_the_surroundings_of_a_start_of_its_own(run, generation, variables):
+    found = []
+    for assigned in (None, EARLY):
+        result = run(SURROUNDINGS, [1], generation=generation, variables=variables, assigned=assigned)
+        (outcome, document), = result.answers
+        assert outcome == "response", document
+        # The servers' ports differ.
+        del document["environment"]["AWS_LAMBDA_RUNTIME_API"]
+        document["child"] = [line for line in document["child"] if "AWS_LAMBDA_RUNTIME_API" not in line]
+        document["order"] = list(document["environment"])
+        found.append(document)
+    own, late = found
+    # A start of its own has the variables in the order in which they were given to it.
+    assert late == own
+
+
+@BOTH_GENERATIONS
+def test_who_is_assigned_late_is_the_handler_of_the_assignment(run, generation):
+    result = run(ECHO, [{"a": 1}, 2], generation=generation, assigned=EARLY)
+    assert result.answers == [("response", {"a": 1}), ("response", 2)]
+
+
+@BOTH_GENERATIONS
+def test_who_is_assigned_late_fails_as_others_do(run, generation):
+    source = 'throw new Error("no")'
+    documents = [
+        init_error(run(source, generation=generation, assigned=assigned), 1 if generation == 24 else 129)
+        for assigned in (None, EARLY)
+    ]
+    assert documents[0] == documents[1]
+
+
+def test_who_is_never_assigned_ends_without_a_word(node):
+    ours, theirs = socket.socketpair()
+    reader, writer = os.pipe()
+    command = [interpreters()[node], str(CLIENT / "index.mjs"), "--await-assignment"]
+    process = Process(command, "/", EARLY, {1: writer, 2: writer, 3: theirs.fileno()})
+    os.close(writer)
+    theirs.close()
+    ours.close()
+    output = bytearray()
+    read_all(reader, output)
+    _, status = os.waitpid(process.pid, 0)
+    assert (os.WEXITSTATUS(status), bytes(output)) == (0, b"")

@@ -193,8 +193,13 @@ def parse_records(output):
     return records
 
 
-def run_client(command, task_root, handler, events=(), transport="descriptor", framed=True, variables=None, **server):
-    """Runs a client until it has asked for one event more than there are, or has ended by itself."""
+def run_client(
+    command, task_root, handler, events=(), transport="descriptor", framed=True, variables=None, assigned=None, **server
+):
+    """Runs a client until it has asked for one event more than there are, or has ended by itself.
+
+    Where it is `assigned`, it is started with these variables only, elsewhere, and told the rest when it waits.
+    """
     api = FakeRuntimeApi(events, **server)
     log_reader, log_writer = os.pipe()
     inherited = {1: log_writer, 2: log_writer}
@@ -223,7 +228,12 @@ def run_client(command, task_root, handler, events=(), transport="descriptor", f
         environment["_HOTHOUSE_RUNTIME_API"] = f"3@{address}"
     environment.update(variables or {})
 
-    process = Process(command, str(task_root), environment, inherited)
+    if assigned is None:
+        process = Process(command, str(task_root), environment, inherited)
+    else:
+        process = Process([*command, "--await-assignment"], "/", assigned, inherited)
+        assignment = b"".join(f"{name}={value}".encode() + b"\0" for name, value in environment.items())
+        ours.sendall(struct.pack(">I", len(assignment)) + assignment)
     os.close(log_writer)
     if ours is not None:
         theirs.close()

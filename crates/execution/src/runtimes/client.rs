@@ -35,6 +35,7 @@ const PYTHON: ClientFiles = client_files!("python":
     "awslambdaric/__init__.py",
     "awslambdaric/lambda_context.py",
     "bootstrap.py",
+    "hothouse_assignment.py",
     "hothouse_client.py",
     "hothouse_context.py",
     "hothouse_debugger.py",
@@ -47,6 +48,7 @@ const PYTHON: ClientFiles = client_files!("python":
 );
 
 const NODE: ClientFiles = client_files!("node":
+    "assignment.cjs",
     "classic.cjs",
     "client.cjs",
     "context.cjs",
