@@ -110,6 +110,7 @@ async fn create(
         timeout: limits.timeout,
         initialization: limits.initialization,
         debug: engine.config.debug.of(spec),
+        template: false,
     };
     Ok((engine.executor.create(launch).await?, log))
 }

@@ -56,6 +56,8 @@ pub struct Launch {
     pub initialization: InitializationType,
     /// Set if the function is being debugged.
     pub debug: Option<Debugging>,
+    /// Whether the runtime is to become a template of others once its INIT is done ([`Instance::template`]).
+    pub template: bool,
 }
 
 /// A place for processes.
@@ -71,6 +73,16 @@ pub struct Created {
 pub trait Instance: Send + fmt::Debug {
     /// Starts the runtime process. Between two starts the file system of the environment (`/tmp`) stays.
     fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>>;
+    /// Makes the runtime, which waits in `restore/next`, the template of others. `None` if others cannot be forked from it:
+    /// they are initialised each for itself. The template lasts as long as this instance's processes do.
+    fn template(&mut self) -> BoxFuture<'_, Option<Arc<dyn SnapshotTemplate>>> {
+        Box::pin(std::future::ready(None))
+    }
+    /// Whether the runtime that was started last goes on where a template waited: as if `restore/next`, which it has not
+    /// asked for itself, had just been answered.
+    fn is_forked(&self) -> bool {
+        false
+    }
     /// Stops the clock for the whole process tree: nothing in it runs until [`Instance::thaw`].
     fn freeze(&mut self) {}
     /// Lets a frozen process tree go on.
@@ -109,6 +121,14 @@ pub trait Instance: Send + fmt::Debug {
     }
     /// Ends every process and removes every trace; returns when all is gone.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// An initialised runtime of which copies can be made.
+pub trait SnapshotTemplate: Send + Sync + fmt::Debug {
+    /// Makes the place of another environment of the same version, as [`Executor::create`] does. Its runtime is forked
+    /// from the template when it is started, or is started as any other where that fails; [`Instance::is_forked`]
+    /// tells which it was.
+    fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>>;
 }
 
 /// Connects to what listens inside an environment.
