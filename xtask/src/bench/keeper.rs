@@ -24,8 +24,9 @@ use tokio::{
 
 use super::{
     BenchError,
-    load::{Samples, Target},
+    load::Target,
     process::{self, Owned},
+    statistics::Samples,
 };
 
 /// Callers at once.

@@ -13,6 +13,7 @@ use super::{
     BenchError,
     http::{Connection, request, request_with},
     io_error,
+    statistics::Samples,
 };
 
 /// The event of every measured invoke; the function sends it back.
@@ -24,6 +25,8 @@ pub(super) struct Target {
     port: u16,
     request: Vec<u8>,
     status: u16,
+    /// What the answer is, but for spaces; of an event that nobody waits for there is none.
+    answer: Vec<u8>,
 }
 
 impl Target {
@@ -34,45 +37,13 @@ impl Target {
 
     /// The same server and path with another event.
     pub(super) fn with_event(port: u16, path: &str, event: &[u8]) -> Self {
-        Self { port, request: request("POST", path, event), status: 200 }
+        Self { port, request: request("POST", path, event), status: 200, answer: squeezed(event) }
     }
 
     /// A path that takes events and answers before they have run.
     pub(super) fn taking_events(port: u16, path: &str) -> Self {
         let request = request_with("POST", path, "X-Amz-Invocation-Type: Event\r\n", EVENT);
-        Self { port, request, status: 202 }
-    }
-}
-
-/// Times of single requests, sorted, and how long they took together.
-#[derive(Debug, Clone)]
-pub(super) struct Samples {
-    sorted: Vec<Duration>,
-    whole: Duration,
-}
-
-impl Samples {
-    /// Samples that were taken one after the other.
-    pub(super) fn new(mut times: Vec<Duration>) -> Self {
-        let whole = times.iter().sum();
-        times.sort();
-        Self { sorted: times, whole }
-    }
-
-    /// Samples that were taken at the same time, within this time.
-    pub(super) fn within(times: Vec<Duration>, whole: Duration) -> Self {
-        Self { whole, ..Self::new(times) }
-    }
-
-    /// The sample that this share of all samples does not exceed, in microseconds.
-    pub(super) fn percentile(&self, share: f64) -> f64 {
-        let index = ((self.sorted.len() as f64 * share).ceil() as usize).clamp(1, self.sorted.len()) - 1;
-        self.sorted[index].as_secs_f64() * 1e6
-    }
-
-    /// Requests a second.
-    pub(super) fn rate(&self) -> f64 {
-        self.sorted.len() as f64 / self.whole.as_secs_f64()
+        Self { port, request, status: 202, answer: Vec::new() }
     }
 }
 
@@ -109,18 +80,16 @@ async fn one(target: &Target, connection: &mut Connection) -> io::Result<Duratio
     let started = Instant::now();
     let answer = connection.exchange(&target.request).await?;
     let took = started.elapsed();
-    let complete = target.status == 202 || same(answer.body);
-    if answer.status != target.status || answer.function_error || !complete {
+    if answer.status != target.status || answer.function_error || squeezed(answer.body) != target.answer {
         let body = String::from_utf8_lossy(answer.body);
         return Err(io::Error::other(format!("unexpected answer {}: {body}", answer.status)));
     }
     Ok(took)
 }
 
-/// Whether an answer is the event; clients may write JSON with other spaces. Events of other shapes are not compared.
-fn same(body: &[u8]) -> bool {
-    let squeezed: Vec<u8> = body.iter().copied().filter(|byte| *byte != b' ').collect();
-    squeezed == EVENT || !body.starts_with(br#"{"error"#)
+/// JSON without its spaces, which clients write as they like.
+fn squeezed(json: &[u8]) -> Vec<u8> {
+    json.iter().copied().filter(|byte| *byte != b' ').collect()
 }
 
 /// One request on a connection of its own, which is made before the clock starts.
@@ -129,22 +98,22 @@ pub(super) async fn single(target: &Target) -> Result<Duration, BenchError> {
     one(target, &mut connection).await.map_err(io_error("invoke"))
 }
 
+/// Sends all requests at the same time; returns when the last is answered.
+pub(super) async fn at_once(targets: Vec<Target>) -> Result<(), BenchError> {
+    let mut calls = JoinSet::new();
+    for target in targets {
+        calls.spawn(async move { single(&target).await });
+    }
+    calls.join_all().await.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn percentiles_are_samples() {
-        let samples = Samples::new((1..=100).map(Duration::from_micros).collect());
-        assert_eq!(samples.percentile(0.5).round(), 50.0);
-        assert_eq!(samples.percentile(0.99).round(), 99.0);
-        assert_eq!(samples.percentile(1.0).round(), 100.0);
-        assert_eq!(Samples::new(vec![Duration::from_micros(7)]).percentile(0.5).round(), 7.0);
-    }
-
-    #[test]
     fn the_event_is_the_event_with_any_spaces() {
-        assert!(same(br#"{"key": "value", "n": 12345}"#));
-        assert!(!same(br#"{"errorMessage":"no"}"#));
+        assert_eq!(squeezed(br#"{"key": "value", "n": 12345}"#), EVENT);
+        assert_ne!(squeezed(br#"{"errorMessage":"no"}"#), EVENT);
     }
 }

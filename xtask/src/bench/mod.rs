@@ -2,20 +2,21 @@
 //!
 //! Must not report a number without the floor or the limit that it is judged by.
 
-mod cage;
-mod control;
-mod events;
-mod figures;
 mod floors;
+mod groups;
 mod http;
 mod keeper;
+mod language;
 mod load;
+mod machine;
 mod memory;
 mod process;
 mod relay;
 mod report;
+mod run;
 mod service;
 pub(crate) mod soak;
+mod statistics;
 
 use std::{
     io,
@@ -23,7 +24,11 @@ use std::{
     process::{Command, ExitCode},
 };
 
+use groups::{GROUPS, Group};
+use language::Language;
+use machine::Machine;
 use report::Report;
+use run::{Extent, Run};
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Clone, clap::Args)]
@@ -31,31 +36,39 @@ pub(crate) struct Arguments {
     /// Print JSON instead of a table.
     #[arg(long)]
     json: bool,
-    /// Measure only this group (may be repeated): ready, memory, warm, cold, cage, burst, control, events.
-    #[arg(long, value_name = "GROUP", value_parser = ["ready", "memory", "warm", "cold", "cage", "burst", "control", "events"])]
+    /// Measure only this group (may be repeated).
+    #[arg(long, value_name = "GROUP", value_parser = clap::builder::PossibleValuesParser::new(groups::names()))]
     only: Vec<String>,
     /// Measure only this language (may be repeated): python, node, rust.
     #[arg(long, value_name = "LANGUAGE", value_parser = ["python", "node", "rust"])]
     language: Vec<String>,
-    /// A tenth of the samples: enough to see whether something is badly off.
+    /// Three rounds instead of ten and a fifth of the samples: enough to see whether something is badly off.
     #[arg(long)]
     quick: bool,
+    /// Measure this binary instead of building one.
+    #[arg(long, value_name = "FILE")]
+    binary: Option<PathBuf>,
 }
 
 impl Arguments {
-    fn wants(&self, group: &str) -> bool {
-        self.only.is_empty() || self.only.iter().any(|only| only == group)
+    fn run(&self, extent: Extent) -> Result<Run, BenchError> {
+        let binary = match &self.binary {
+            Some(binary) => binary.clone(),
+            None => optimised_binary()?,
+        };
+        let all = Language::ALL.into_iter();
+        let languages = all
+            .filter(|one| self.language.is_empty() || self.language.iter().any(|name| name == one.name()))
+            .collect();
+        Ok(Run { binary, languages, extent })
     }
 
-    fn languages(&self) -> Vec<figures::Language> {
-        let all = figures::Language::ALL.into_iter();
-        all.filter(|one| self.language.is_empty() || self.language.iter().any(|name| name == one.name()))
-            .collect()
+    fn extent(&self) -> Extent {
+        if self.quick { Extent::QUICK } else { Extent::FULL }
     }
 
-    /// How often to measure something that takes `full` samples in a whole run.
-    fn samples(&self, full: usize) -> usize {
-        if self.quick { (full / 10).max(3) } else { full }
+    fn groups(&self) -> impl Iterator<Item = &'static Group> {
+        GROUPS.iter().filter(|group| self.only.is_empty() || self.only.iter().any(|name| name == group.name))
     }
 }
 
@@ -162,19 +175,38 @@ fn target_directory() -> Result<PathBuf, BenchError> {
     Ok(program.parent().and_then(|profile| profile.parent()).map(PathBuf::from).unwrap_or_default())
 }
 
-fn measure(arguments: &Arguments) -> Result<ExitCode, BenchError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let report = runtime.map_err(io_error("make a tokio runtime"))?.block_on(figures::measure(arguments))?;
-    print(&report, arguments.json);
-    Ok(ExitCode::SUCCESS)
+/// The optimised build of the service, beside that of this program.
+fn optimised_binary() -> Result<PathBuf, BenchError> {
+    Ok(target_directory()?.join("release/hothouse"))
 }
 
-fn print(report: &Report, json: bool) {
-    if json {
+fn measure(arguments: &Arguments) -> Result<ExitCode, BenchError> {
+    let run = arguments.run(arguments.extent())?;
+    let report = block_on(measure_groups(arguments, &run))?;
+    if arguments.json {
         println!("{:#}", report.json());
     } else {
         println!("{}", report.table());
     }
+    Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T, BenchError>>) -> Result<T, BenchError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(io_error("make a tokio runtime"))?.block_on(work)
+}
+
+/// Measures all groups that were asked for; one that fails is told in the report.
+async fn measure_groups(arguments: &Arguments, run: &Run) -> Result<Report, BenchError> {
+    let mut report = Report::new(Machine::look(&crate::repository()));
+    for group in arguments.groups() {
+        eprintln!("{}: {}", group.name, group.about);
+        report.begin(group.name);
+        if let Err(error) = (group.measure)(run, &mut report).await {
+            report.fail(&error);
+        }
+    }
+    Ok(report)
 }
 
 /// Runs one part in this process.

@@ -114,16 +114,23 @@ async fn invoke(shared: &Shared, body: Bytes) -> Response<Full<Bytes>> {
     let (reply, answer) = oneshot::channel();
     {
         let mut exchange = shared.lock().expect("no holder panics");
-        let mut event = Some(Event { body, reply });
-        while let (Some(runtime), Some(next)) = (exchange.runtimes.pop(), event.take()) {
-            event = runtime.send(next).err();
-            if event.is_none() {
+        let mut event = Event { body, reply };
+        loop {
+            let Some(runtime) = exchange.runtimes.pop() else {
+                exchange.events.push_back(event);
                 break;
+            };
+            match runtime.send(event) {
+                Ok(()) => break,
+                // That runtime has gone.
+                Err(back) => event = back,
             }
         }
-        exchange.events.extend(event);
     }
-    response(200, answer.await.unwrap_or_default(), &[("x-amz-executed-version", "$LATEST")])
+    match answer.await {
+        Ok(body) => response(200, body, &[("x-amz-executed-version", "$LATEST")]),
+        Err(_) => response(502, Bytes::new(), &[]),
+    }
 }
 
 async fn next(shared: &Shared) -> Response<Full<Bytes>> {

@@ -4,6 +4,12 @@
 
 use serde_json::{Value, json};
 
+use super::{
+    BenchError,
+    machine::{Machine, Processors},
+    statistics::Rounds,
+};
+
 /// What is promised about a figure.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Promise {
@@ -20,25 +26,27 @@ pub(super) enum Promise {
 pub(super) struct Row {
     /// What was measured.
     pub(super) figure: String,
-    /// The measured value.
-    pub(super) value: f64,
+    /// The group that it belongs to.
+    pub(super) group: &'static str,
+    /// The measured values, one a round.
+    pub(super) value: Rounds,
     /// Its unit, and the floor's.
     pub(super) unit: &'static str,
-    /// The floor's name and value.
-    pub(super) floor: Option<(&'static str, f64)>,
+    /// The floor's name and values.
+    pub(super) floor: Option<(&'static str, Rounds)>,
     /// What is promised, if anything is.
     pub(super) promise: Option<Promise>,
 }
 
 impl Row {
     /// A figure that nothing is promised about.
-    pub(super) fn new(figure: impl Into<String>, value: f64, unit: &'static str) -> Self {
-        Self { figure: figure.into(), value, unit, floor: None, promise: None }
+    pub(super) fn new(figure: impl Into<String>, value: impl Into<Rounds>, unit: &'static str) -> Self {
+        Self { figure: figure.into(), group: "", value: value.into(), unit, floor: None, promise: None }
     }
 
-    /// Compares with a floor.
-    pub(super) fn floor(mut self, name: &'static str, value: f64) -> Self {
-        self.floor = Some((name, value));
+    /// Compares with a floor; pair by pair, if both were measured in the same rounds.
+    pub(super) fn floor(mut self, name: &'static str, value: impl Into<Rounds>) -> Self {
+        self.floor = Some((name, value.into()));
         self
     }
 
@@ -48,84 +56,192 @@ impl Row {
         self
     }
 
-    fn ratio(&self) -> Option<f64> {
-        self.floor.map(|(_, floor)| self.value / floor)
+    /// Ratios to the floor, one a round.
+    pub(super) fn ratios(&self) -> Option<Rounds> {
+        self.floor.as_ref().map(|(_, floor)| self.value.over(floor))
     }
 
-    fn met(&self) -> Option<bool> {
+    /// Whether the promise is kept, by the medians.
+    pub(super) fn met(&self) -> Option<bool> {
+        let ratio = self.ratios().map(|ratios| ratios.median());
         match self.promise? {
-            Promise::RatioAtMost(limit) => self.ratio().map(|ratio| ratio <= limit),
-            Promise::RatioAtLeast(limit) => self.ratio().map(|ratio| ratio >= limit),
-            Promise::AtMost(limit) => Some(self.value <= limit),
+            Promise::RatioAtMost(limit) => ratio.map(|ratio| ratio <= limit),
+            Promise::RatioAtLeast(limit) => ratio.map(|ratio| ratio >= limit),
+            Promise::AtMost(limit) => Some(self.value.median() <= limit),
         }
     }
 
-    fn target(&self) -> String {
+    /// The promise in words.
+    pub(super) fn target(&self) -> String {
         match self.promise {
             None => String::new(),
-            Some(Promise::RatioAtMost(limit)) => format!("<= {limit} of floor"),
-            Some(Promise::RatioAtLeast(limit)) => format!(">= {limit} of floor"),
-            Some(Promise::AtMost(limit)) => format!("<= {limit} {}", self.unit),
+            Some(Promise::RatioAtMost(limit)) => format!("≤ {limit} of floor"),
+            Some(Promise::RatioAtLeast(limit)) => format!("≥ {limit} of floor"),
+            Some(Promise::AtMost(limit)) => format!("≤ {limit} {}", self.unit).trim_end().to_owned(),
         }
     }
+
+    /// The row as text: figure, value, floor, ratio, target, met.
+    pub(super) fn cells(&self) -> [String; COLUMNS.len()] {
+        [
+            self.figure.clone(),
+            format!("{} {}", with_spread(&self.value), self.unit).trim_end().to_owned(),
+            self.floor
+                .as_ref()
+                .map(|(name, floor)| format!("{} ({name})", short(floor.median())))
+                .unwrap_or_default(),
+            self.ratios().map(|ratios| with_spread(&ratios)).unwrap_or_default(),
+            self.target(),
+            self.met().map(|met| if met { "yes" } else { "NO" }.to_owned()).unwrap_or_default(),
+        ]
+    }
+
+    fn json(&self) -> Value {
+        json!({
+            "group": self.group,
+            "figure": self.figure,
+            "value": spread_json(&self.value),
+            "unit": self.unit,
+            "floor": self.floor.as_ref().map(|(name, floor)| {
+                let mut floor = spread_json(floor);
+                floor["name"] = json!(name);
+                floor
+            }),
+            "ratio": self.ratios().map(|ratios| spread_json(&ratios)),
+            "target": self.target(),
+            "met": self.met(),
+        })
+    }
+}
+
+/// Headings of a row's cells.
+pub(super) const COLUMNS: [&str; 6] =
+    ["figure", "median (least–most)", "floor", "ratio (least–most)", "target", "met"];
+
+fn spread_json(rounds: &Rounds) -> Value {
+    let (least, most) = rounds.spread().unzip();
+    json!({ "median": rounds.median(), "least": least, "most": most, "rounds": rounds.values() })
+}
+
+/// A median, and in brackets what it lies between.
+pub(super) fn with_spread(rounds: &Rounds) -> String {
+    let median = short(rounds.median());
+    match rounds.spread() {
+        Some((least, most)) => format!("{median} ({}–{})", short(least), short(most)),
+        None => median,
+    }
+}
+
+/// Three digits that matter.
+pub(super) fn short(value: f64) -> String {
+    match value.abs() {
+        size if size >= 100.0 => format!("{value:.0}"),
+        size if size >= 10.0 => format!("{value:.1}"),
+        size if size >= 0.1 => format!("{value:.2}"),
+        0.0 => "0".to_owned(),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// Something that could not be measured, and why.
+#[derive(Debug, Clone)]
+pub(super) struct Missing {
+    /// The group, or one of its figures.
+    pub(super) what: String,
+    /// Why there is no number.
+    pub(super) why: String,
 }
 
 /// All figures of a run.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Report {
-    rows: Vec<Row>,
+    pub(super) machine: Machine,
+    pub(super) rows: Vec<Row>,
+    pub(super) missing: Vec<Missing>,
+    group: &'static str,
+    processors: Processors,
 }
 
 impl Report {
+    /// An empty report of this machine; time passes from now on.
+    pub(super) fn new(machine: Machine) -> Self {
+        Self { machine, rows: Vec::new(), missing: Vec::new(), group: "", processors: Processors::now() }
+    }
+
+    /// Figures that follow belong to this group.
+    pub(super) fn begin(&mut self, group: &'static str) {
+        self.group = group;
+    }
+
     /// Adds a figure, and tells it at once: a whole run takes minutes.
     pub(super) fn add(&mut self, row: Row) {
-        eprintln!("  {}: {:.1} {}", row.figure, row.value, row.unit);
-        self.rows.push(row);
+        Self::tell(&format!("{}: {} {}", row.figure, with_spread(&row.value), row.unit));
+        self.rows.push(Row { group: self.group, ..row });
+    }
+
+    /// Tells that the group, or what was left of it, could not be measured.
+    pub(super) fn fail(&mut self, error: &BenchError) {
+        Self::tell(&format!("{}: failed: {error}", self.group));
+        let what = format!("the rest of `{}`", self.group);
+        self.missing.push(Missing { what, why: error.to_string() });
+    }
+
+    /// Whether nothing failed.
+    pub(super) fn is_complete(&self) -> bool {
+        self.missing.is_empty()
+    }
+
+    /// How long it took, and what happened on the machine meanwhile.
+    pub(super) fn weather(&self) -> String {
+        let (seconds, busy, stolen) = self.processors.since();
+        format!(
+            "{seconds:.0} s; processors busy for {:.0} % of it, taken by the machine's host for {:.1} %",
+            busy * 100.0,
+            stolen * 100.0
+        )
     }
 
     /// The table.
     pub(super) fn table(&self) -> String {
-        let header = ["figure", "value", "floor", "ratio", "target", "met"].map(str::to_owned);
-        let lines: Vec<[String; 6]> = std::iter::once(header).chain(self.rows.iter().map(cells)).collect();
-        let widths: [usize; 6] = std::array::from_fn(|column| {
-            lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()
-        });
-        let line = |cells: &[String; 6]| {
-            let padded: Vec<_> =
-                cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            padded.join("  ").trim_end().to_owned()
-        };
-        lines.iter().map(line).collect::<Vec<_>>().join("\n")
+        let header = COLUMNS.map(str::to_owned);
+        let lines: Vec<_> = std::iter::once(header).chain(self.rows.iter().map(Row::cells)).collect();
+        let missing =
+            self.missing.iter().map(|missing| format!("not measured: {}: {}", missing.what, missing.why));
+        let mut text = vec![columns(&lines)];
+        text.extend(missing);
+        text.extend([String::new(), self.machine.line(), self.weather()]);
+        text.join("\n")
     }
 
     /// The same, for programs.
     pub(super) fn json(&self) -> Value {
-        self.rows
-            .iter()
-            .map(|row| {
-                json!({
-                    "figure": row.figure,
-                    "value": row.value,
-                    "unit": row.unit,
-                    "floor": row.floor.map(|(name, value)| json!({"name": name, "value": value})),
-                    "ratio": row.ratio(),
-                    "target": row.target(),
-                    "met": row.met(),
-                })
-            })
-            .collect()
+        let (seconds, busy, stolen) = self.processors.since();
+        let missing = self.missing.iter().map(|missing| json!({ "what": missing.what, "why": missing.why }));
+        json!({
+            "machine": self.machine.json(),
+            "seconds": seconds,
+            "processors": { "busy": busy, "stolen": stolen },
+            "figures": self.rows.iter().map(Row::json).collect::<Value>(),
+            "missing": missing.collect::<Value>(),
+        })
+    }
+
+    fn tell(line: &str) {
+        eprintln!("  {line}");
     }
 }
 
-fn cells(row: &Row) -> [String; 6] {
-    [
-        row.figure.clone(),
-        format!("{:.1} {}", row.value, row.unit),
-        row.floor.map(|(name, value)| format!("{value:.1} ({name})")).unwrap_or_default(),
-        row.ratio().map(|ratio| format!("{ratio:.2}")).unwrap_or_default(),
-        row.target(),
-        row.met().map(|met| if met { "yes" } else { "NO" }.to_owned()).unwrap_or_default(),
-    ]
+/// Lines of cells, each column as wide as its widest cell.
+pub(super) fn columns<const N: usize>(lines: &[[String; N]]) -> String {
+    let widths: [usize; N] = std::array::from_fn(|column| {
+        lines.iter().map(|line| line[column].chars().count()).max().unwrap_or_default()
+    });
+    let line = |cells: &[String; N]| {
+        let padded: Vec<_> =
+            cells.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        padded.join("  ").trim_end().to_owned()
+    };
+    lines.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

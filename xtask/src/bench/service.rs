@@ -50,7 +50,7 @@ pub(super) struct Service {
 }
 
 /// How a service is started.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Launch<'a> {
     /// Another binary than the optimised one.
     pub(super) binary: Option<&'a Path>,
@@ -63,16 +63,11 @@ pub(super) struct Launch<'a> {
 }
 
 impl Service {
-    /// Starts the optimised binary, in memory only, on one core or anywhere.
-    pub(super) fn start(core: Option<usize>) -> Result<Self, BenchError> {
-        Self::launch(&Launch { core, ..Launch::default() })
-    }
-
-    /// Starts it in any way.
+    /// Starts it.
     pub(super) fn launch(launch: &Launch<'_>) -> Result<Self, BenchError> {
         let binary: PathBuf = match launch.binary {
             Some(binary) => binary.to_owned(),
-            None => super::target_directory()?.join("release/hothouse"),
+            None => super::optimised_binary()?,
         };
         let probe = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
         let port = probe.map_err(io_error("find a free port"))?.port();
@@ -145,7 +140,8 @@ impl Caller {
 
     /// The same with an event that occupies its environment for a while.
     pub(super) fn sleeping(&self, name: &str, seconds: f64) -> Target {
-        let event = json!({ "sleep": seconds }).to_string();
+        // Whole seconds without a fraction: not every language would send it back.
+        let event = format!("{{\"sleep\":{seconds}}}");
         Target::with_event(self.port, &format!("{FUNCTIONS}/{name}/invocations"), event.as_bytes())
     }
 

@@ -9,9 +9,9 @@ use tokio::task::JoinSet;
 
 use crate::bench::{
     BenchError,
-    figures::Language,
     http::{Connection, request, request_with},
     io_error,
+    language::Language,
     service::{Caller, FUNCTIONS, Package, Service},
 };
 

@@ -7,13 +7,14 @@ use std::time::Instant;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use serde_json::{Value, json};
 
-use super::{
-    Arguments, BenchError,
-    figures::Language,
-    load::Samples,
+use crate::bench::{
+    BenchError,
+    language::Language,
     memory,
     report::{Promise, Report, Row},
+    run::Run,
     service::{FUNCTIONS, Package, Service},
+    statistics::{Rounds, Samples, Series},
 };
 
 /// Functions of a whole run, each with this many published versions.
@@ -25,10 +26,10 @@ const VERSIONS: usize = 10;
 const AT_ONCE: usize = 64;
 
 /// Measures with a service of its own.
-pub(super) async fn measure(arguments: &Arguments, report: &mut Report) -> Result<(), BenchError> {
-    let service = Service::start(None)?;
+pub(super) async fn measure(run: &Run, report: &mut Report) -> Result<(), BenchError> {
+    let service = run.start(None)?;
     let package = Language::Python.package()?;
-    let count = arguments.samples(MANY);
+    let count = run.samples(MANY);
     // The first few bring what all share.
     let before = memory::private(&[service.id()]);
     let (service_of_all, package) = (&service, &package);
@@ -41,18 +42,25 @@ pub(super) async fn measure(arguments: &Arguments, report: &mut Report) -> Resul
     let each = (memory::private(&[service.id()]) - before) * 1024.0 / versions;
     report.add(Row::new("a version among many, private", each, "kB").promise(Promise::AtMost(1.0)));
 
-    // What an answer costs that nothing has to be looked for.
-    let floor = times(&service, arguments, "/2016-08-19/account-settings").await?;
     let last = name(count - 1);
     let middle = marker(&service).await?;
-    for (figure, path) in [
-        ("get a function among many, p50", format!("{FUNCTIONS}/{last}")),
-        ("first page of functions, p50", FUNCTIONS.to_owned()),
-        ("page of all versions, p50", format!("{FUNCTIONS}?FunctionVersion=ALL&Marker={middle}")),
-        ("page of a function's versions, p50", format!("{FUNCTIONS}/{last}/versions")),
+    let paths = [
+        // What an answer costs that nothing has to be looked for.
+        "/2016-08-19/account-settings".to_owned(),
+        format!("{FUNCTIONS}/{last}"),
+        FUNCTIONS.to_owned(),
+        format!("{FUNCTIONS}?FunctionVersion=ALL&Marker={middle}"),
+        format!("{FUNCTIONS}/{last}/versions"),
+    ];
+    let [floor, of_one, page, all, of_function] = times(&service, run, &paths).await?;
+    for (figure, value) in [
+        ("get a function among many, p50", of_one),
+        ("first page of functions, p50", page),
+        ("page of all versions, p50", all),
+        ("page of a function's versions, p50", of_function),
     ] {
-        let value = times(&service, arguments, &path).await?;
-        report.add(Row::new(figure, value, "ms").floor("settings", floor).promise(Promise::AtMost(5.0)));
+        let row = Row::new(figure, value, "ms").floor("settings", floor.clone());
+        report.add(row.promise(Promise::AtMost(5.0)));
     }
     service.stop()
 }
@@ -84,13 +92,23 @@ async fn marker(service: &Service) -> Result<String, BenchError> {
     Ok(marker.trim_start_matches("&Marker=").to_owned())
 }
 
-/// Milliseconds of the median, on a connection of its own each time.
-async fn times(service: &Service, arguments: &Arguments, path: &str) -> Result<f64, BenchError> {
-    let mut times = Vec::new();
-    for _ in 0..arguments.samples(500) {
-        let started = Instant::now();
-        service.call("read", "GET", path, None).await?;
-        times.push(started.elapsed());
+/// Milliseconds of each path's median, on a connection of its own each time; all paths take turns.
+async fn times<const N: usize>(
+    service: &Service,
+    run: &Run,
+    paths: &[String; N],
+) -> Result<[Rounds; N], BenchError> {
+    let mut all: [Series; N] = std::array::from_fn(|_| Series::default());
+    for _ in 0..run.extent.rounds {
+        for (path, series) in paths.iter().zip(&mut all) {
+            let mut times = Vec::new();
+            for _ in 0..run.each_round(500) {
+                let started = Instant::now();
+                service.call("read", "GET", path, None).await?;
+                times.push(started.elapsed());
+            }
+            series.push(Samples::new(times));
+        }
     }
-    Ok(Samples::new(times).percentile(0.5) / 1e3)
+    Ok(all.map(|series| series.milliseconds(0.5)))
 }
