@@ -95,39 +95,69 @@ fn start(launch: &mut Launch, mode: Mode) -> Result<Option<(Programs, RawFd)>, F
     enter(launch, mode)?;
     // Now, because later we may not look at ourselves unless we look already.
     let memory = syscall::open(c"/proc/self/maps", libc::O_RDONLY, 0).map_err(at(Step::Init))?;
+    let mut early = None;
     if launch.ahead {
         // It may wait for long, and nobody waits for it.
         forget_the_service(memory, launch);
         report(control, Report::waiting());
-        if !fit(control)? {
+        let Some(mut order) = Opened::receive(control).map_err(at(Step::Init))? else { return Ok(None) };
+        if order.kind() == OrderKind::RUN {
+            early = start_early(launch, order)?;
+            report(control, Report::waiting());
+            let Some(next) = Opened::receive(control).map_err(at(Step::Init))? else { return Ok(None) };
+            order = next;
+        }
+        if order.kind() != OrderKind::FIT {
             return Ok(None);
+        }
+        fit(&order)?;
+        if early.is_none() {
+            // Whoever waits for this need not wait for the rest.
+            report(control, Report::waiting());
         }
     }
     if mode == Mode::Plain {
         // Orphans come to us, so that we can find and end them.
         control_process(libc::PR_SET_CHILD_SUBREAPER, 1).map_err(at(Step::Init))?;
-    } else {
-        drop_privileges(launch)?;
     }
-    if let Some(limit) = &launch.processes {
-        set_limit(libc::RLIMIT_NPROC, limit).map_err(at(Step::Limits))?;
-    }
-    control_process(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(Step::Capabilities))?;
+    give_up_power(launch, mode)?;
     // Our memory is a copy of the service's, secrets included: nobody inside may look at it, though they are the
     // same user.
     control_process(libc::PR_SET_DUMPABLE, 0).map_err(at(Step::Init))?;
 
+    if let Some(running) = early {
+        // From now on the program may be told whose it is.
+        report(control, Report::waiting());
+        return Ok(Some(running));
+    }
     let ended = ended_children().map_err(at(Step::Init))?;
     let Some(order) = Opened::receive(control).map_err(at(Step::Init))?.and_then(Program::of) else {
         return Ok(None);
     };
     let mut programs = Programs::new(order.shares_its_tree());
-    programs.add(run_program(launch, &order)?);
+    programs.add(run_program(launch, &order, false)?);
     let freezer = launch.freezer.filter(|_| order.shares_its_tree()).unwrap_or(control);
     close_all_but([control, ended, freezer, if launch.ahead { control } else { memory }])?;
     if !launch.ahead {
         forget_the_service(memory, launch);
     }
+    Ok(Some((programs, ended)))
+}
+
+/// Starts the program of a sandbox that does not have its mounts yet, for which we keep our power: the program has none.
+/// What runs until we have given it up, too, is the service's own: it reads nothing of a function before its assignment,
+/// which is sent after that. And it is another user in a user namespace of its own, so that it could not reach us anyway.
+fn start_early(launch: &Launch, order: Opened) -> Result<Option<(Programs, RawFd)>, Failure> {
+    let at = Failure::at;
+    let control = launch.control.as_raw_fd();
+    let Users::Join { namespace, .. } = launch.users else {
+        return Err(Failure { step: Step::UserNamespace, errno: Errno(libc::EPERM), action: None });
+    };
+    let Some(order) = Program::of(order) else { return Ok(None) };
+    let ended = ended_children().map_err(at(Step::Init))?;
+    let mut programs = Programs::new(false);
+    programs.add(run_program(launch, &order, true)?);
+    close_all_but([control, ended, namespace, control])?;
     Ok(Some((programs, ended)))
 }
 
@@ -167,14 +197,9 @@ fn enter(launch: &Launch, mode: Mode) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Waits to be told what is shown in a sandbox that was made ahead, and shows it; whether it was told.
-fn fit(control: RawFd) -> Result<bool, Failure> {
+/// Shows what an order says is shown in a sandbox that was made ahead.
+fn fit(order: &Opened) -> Result<(), Failure> {
     let at = Failure::at;
-    let Some(order) =
-        Opened::receive(control).map_err(at(Step::Init))?.filter(|order| order.kind() == OrderKind::FIT)
-    else {
-        return Ok(false);
-    };
     if let Some(options) = order.text(FIT_MEMORY) {
         mounts::resize_memory(c"/tmp", options).map_err(at(Step::Mount))?;
     }
@@ -183,8 +208,7 @@ fn fit(control: RawFd) -> Result<bool, Failure> {
         syscall::move_mount(tree, target).map_err(at(Step::Mount))?;
         syscall::close(tree);
     }
-    report(control, Report::waiting());
-    Ok(true)
+    Ok(())
 }
 
 /// Wipes the copy of the service's command line, which everyone inside could read as ours.
@@ -230,6 +254,18 @@ fn set_limit(resource: crate::launch::Resource, limit: &libc::rlimit) -> syscall
 fn control_process(option: c_int, value: libc::c_ulong) -> syscall::Result {
     // SAFETY: none of the options that we use takes a pointer.
     syscall::check(unsafe { libc::prctl(option, value, 0, 0, 0) }.into()).map(drop)
+}
+
+/// Becomes who may do nothing, for good.
+fn give_up_power(launch: &Launch, mode: Mode) -> Result<(), Failure> {
+    let at = Failure::at;
+    if mode != Mode::Plain {
+        drop_privileges(launch)?;
+    }
+    if let Some(limit) = &launch.processes {
+        set_limit(libc::RLIMIT_NPROC, limit).map_err(at(Step::Limits))?;
+    }
+    control_process(libc::PR_SET_NO_NEW_PRIVS, 1).map_err(at(Step::Capabilities))
 }
 
 /// Becomes the unprivileged user, in a user namespace of its own, without any capability.
@@ -318,15 +354,18 @@ fn ended_children() -> syscall::Result<RawFd> {
 struct Execution<'a> {
     launch: &'a Launch,
     program: &'a Program,
+    /// Whether the power that init still has is not for the program.
+    powerful: bool,
     /// Why the program was not executed.
     failed: Cell<Option<Failure>>,
 }
 
 /// Starts the program: returns when it was executed, or could not be.
-fn run_program(launch: &Launch, program: &Program) -> Result<libc::pid_t, Failure> {
+/// Power that init still has is given up on the way.
+fn run_program(launch: &Launch, program: &Program, powerful: bool) -> Result<libc::pid_t, Failure> {
     const STACK_BYTES: usize = 32 * 1024;
 
-    let execution = Execution { launch, program, failed: Cell::new(None) };
+    let execution = Execution { launch, program, powerful, failed: Cell::new(None) };
     let argument: *mut c_void = (&raw const execution).cast_mut().cast();
     let stack = syscall::map_memory(STACK_BYTES).map_err(Failure::at(Step::Clone))?;
     // SAFETY: the stack is new memory that nothing else touches; the body is async-signal-safe; we are suspended until
@@ -344,7 +383,8 @@ fn run_program(launch: &Launch, program: &Program) -> Result<libc::pid_t, Failur
 extern "C" fn execute(execution: *mut c_void) -> c_int {
     // SAFETY: `run_program` passes one, and is suspended while we use it.
     let execution = unsafe { &*execution.cast::<Execution<'_>>() };
-    if let Err(failure) = become_program(execution.launch, execution.program) {
+    let dropped = if execution.powerful { give_up_power(execution.launch, Mode::Privileged) } else { Ok(()) };
+    if let Err(failure) = dropped.and_then(|()| become_program(execution.launch, execution.program)) {
         execution.failed.set(Some(failure));
     }
     127

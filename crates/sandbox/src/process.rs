@@ -219,6 +219,11 @@ impl Process {
         Some(*self.program.get_or_init(|| program))
     }
 
+    /// Memory in use by the program that is nobody else's, in bytes.
+    pub(crate) fn program_memory(&self) -> Option<u64> {
+        kilobytes_of(self.id()?, "RssAnon:")
+    }
+
     fn program_peak_memory(&self) -> Option<u64> {
         if self.paths.len() < 2 {
             return peak_memory_of(self.id()?);
@@ -308,7 +313,7 @@ impl Process {
         self.receive(libc::MSG_DONTWAIT)
     }
 
-    /// Waits until an init that was made ahead waits too, or the error why it does not.
+    /// Waits until an init that was made ahead has done as it was told, or the error why it does not.
     pub(crate) fn waits(&self) -> Result<(), SpawnError> {
         let failed = |step, errno| SpawnError::Step { step, source: io::Error::from_raw_os_error(errno) };
         match self.receive(0) {
@@ -368,8 +373,12 @@ impl Drop for Process {
 }
 
 fn peak_memory_of(process: u32) -> Option<u64> {
+    kilobytes_of(process, "VmHWM:")
+}
+
+fn kilobytes_of(process: u32, field: &str) -> Option<u64> {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kilobytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kilobytes * 1024)
 }

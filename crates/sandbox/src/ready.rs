@@ -1,12 +1,13 @@
-//! Sandboxes made ahead: all that does not depend on who will run in them is done, init included, which waits inside.
+//! Sandboxes made ahead: all that does not depend on who will run in them is done, init included, which waits inside. A
+//! program may wait there, too, that has to be told whose it is.
 //!
 //! Must not decide how many there are, nor when they are made.
 
 use std::ffi::CString;
 
 use crate::{
-    Sandbox, SandboxSpec, SpawnError, Step, Template, init::FIT_MEMORY, isolation::Mode, mounts,
-    parcel::Parcel, process::OrderKind, spec::Limits,
+    Command, Sandbox, SandboxSpec, SpawnError, Step, Template, init::FIT_MEMORY, isolation::Mode,
+    launch::Errand, mounts, parcel::Parcel, process::OrderKind, spec::Limits,
 };
 
 /// A sandbox with an init that waits in it. It becomes a [`Sandbox`] once, and never comes back.
@@ -28,6 +29,30 @@ impl Ready {
         init.waits()?;
         sandbox.waiting = Some(init);
         Ok(Some(Self(sandbox)))
+    }
+
+    /// Starts a program in it, with all that keeps programs in their place, which is to wait until the sandbox is fitted:
+    /// until then it sees neither its mounts nor the real size of `/tmp`, and must not be led by anything that others say.
+    /// Whether it was started: not where the program's user namespace cannot be made ahead. [`Sandbox::take_program`]
+    /// gives it out in the end.
+    pub fn start(&mut self, command: Command) -> Result<bool, SpawnError> {
+        let Self(sandbox) = self;
+        if !sandbox.has_users() {
+            return Ok(false);
+        }
+        let errand = Errand::new(command, sandbox.outside(), false)?;
+        let Some(init) = &mut sandbox.waiting else {
+            return Err(SpawnError::step(Step::Init)(std::io::ErrorKind::NotFound.into()));
+        };
+        init.run(&errand).map_err(SpawnError::step(Step::Init))?;
+        init.waits()?;
+        sandbox.has_program = true;
+        Ok(true)
+    }
+
+    /// Memory that the program uses, if there is one: its own, without what it shares with others.
+    pub fn program_memory(&self) -> Option<u64> {
+        self.0.waiting.as_ref().filter(|_| self.0.has_program)?.program_memory()
     }
 
     /// Whether this can become a sandbox of this template and specification.
@@ -52,7 +77,8 @@ impl Ready {
         self.0.waiting.as_ref().is_some_and(crate::Process::is_alive)
     }
 
-    /// Makes it the sandbox of this specification, which it must suit. Takes some microseconds for each mount.
+    /// Makes it the sandbox of this specification, which it must suit. Takes some microseconds for each mount. Where a
+    /// program runs already, nobody in the sandbox has any power left when this returns.
     pub fn fit(self, spec: SandboxSpec) -> Result<Sandbox, SpawnError> {
         let Self(mut sandbox) = self;
         let Some(init) = &sandbox.waiting else {

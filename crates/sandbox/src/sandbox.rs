@@ -36,6 +36,8 @@ const SHARED_MEMORY_BYTES: u64 = 64 * 1024 * 1024;
 pub struct Sandbox {
     /// An init that was made ahead.
     pub(crate) waiting: Option<Process>,
+    /// Whether that init has a program already.
+    pub(crate) has_program: bool,
     pub(crate) template: Template,
     pub(crate) spec: SandboxSpec,
     mounts: Option<OwnedFd>,
@@ -76,6 +78,7 @@ impl Sandbox {
         };
         Ok(Self {
             waiting: None,
+            has_program: false,
             template: template.clone(),
             spec,
             mounts,
@@ -115,9 +118,15 @@ impl Sandbox {
         process.add(&errand).map_err(SpawnError::step(Step::Prepare))
     }
 
+    /// The program that was started before this became a sandbox ([`crate::Ready::start`]), once.
+    pub fn take_program(&mut self) -> Option<Process> {
+        if mem::take(&mut self.has_program) { self.waiting.take() } else { None }
+    }
+
     fn spawn_tree(&mut self, command: Command, shared: bool) -> Result<Process, SpawnError> {
         let errand = Errand::new(command, self.outside(), shared)?;
         if let Some(mut process) = self.waiting.take()
+            && !mem::take(&mut self.has_program)
             && process.run(&errand).is_ok()
         {
             return Ok(process);
@@ -176,8 +185,13 @@ impl Sandbox {
     }
 
     /// User and group of programs outside, if we may choose.
-    fn outside(&self) -> Option<(u32, u32)> {
+    pub(crate) fn outside(&self) -> Option<(u32, u32)> {
         (self.template.features().mode == Mode::Privileged).then_some(self.outside)
+    }
+
+    /// Whether the user namespace of its programs is made.
+    pub(crate) fn has_users(&self) -> bool {
+        self.users.is_some()
     }
 
     /// Where programs may write besides the places that all may.

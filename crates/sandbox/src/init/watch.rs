@@ -100,7 +100,7 @@ fn next_program(launch: &Launch, programs: &mut Programs, ended: RawFd) -> Optio
     let program = Program::of(Opened::receive(control).ok()??)?;
     let number = programs.count as u32;
     let full = Failure { step: Step::Clone, errno: Errno(libc::EAGAIN), action: None };
-    let started = if programs.count < PROGRAMS { run_program(launch, &program) } else { Err(full) };
+    let started = if programs.count < PROGRAMS { run_program(launch, &program, false) } else { Err(full) };
     match started {
         Ok(process) => programs.add(process),
         Err(failure) => {
