@@ -28,11 +28,16 @@ class Fault(Exception):
 
 def main():
     """Runs the client until the process ends."""
-    if sys.argv[-1] == "--await-assignment":
+    if sys.argv[-1] in ("--await-assignment", "--zygote"):
         import hothouse_assignment
 
+        is_zygote = sys.argv[-1] == "--zygote"
         hothouse_assignment.hide_option()
         hothouse_assignment.import_ahead()
+        if is_zygote:
+            import hothouse_zygote
+
+            hothouse_zygote.fork_into_sandboxes()
         hothouse_assignment.receive()
     LOG.open()
     api = RuntimeApi()

@@ -60,7 +60,7 @@ const READ_ONLY: &[&std::ffi::CStr] =
     &[c"/proc/acpi", c"/proc/bus", c"/proc/fs", c"/proc/irq", c"/proc/scsi", c"/proc/sys"];
 
 /// More likely to be killed for memory than the service, and than anything else on the machine.
-const KILL_FIRST: &[u8] = b"500";
+pub(crate) const KILL_FIRST: &[u8] = b"500";
 
 /// In an order of the kind [`OrderKind::FIT`]: options of `/tmp`, and where each mount belongs that comes along.
 pub(crate) const FIT_MEMORY: usize = 0;
@@ -131,12 +131,25 @@ fn start(launch: &mut Launch, mode: Mode) -> Result<Option<(Programs, RawFd)>, F
         return Ok(Some(running));
     }
     let ended = ended_children().map_err(at(Step::Init))?;
-    let Some(order) = Opened::receive(control).map_err(at(Step::Init))?.and_then(Program::of) else {
+    let Some(order) = Opened::receive(control).map_err(at(Step::Init))? else {
         return Ok(None);
     };
-    let mut programs = Programs::new(order.shares_its_tree());
-    programs.add(run_program(launch, &order, false)?);
-    let freezer = launch.freezer.filter(|_| order.shares_its_tree()).unwrap_or(control);
+    let mut freezer = control;
+    let programs = if order.kind() == OrderKind::ADOPT {
+        let Some(&program) = order.numbers().first() else { return Ok(None) };
+        let mut programs = Programs::new(false);
+        programs.add(program as libc::pid_t);
+        // If it has ended already, nobody will say so again.
+        // SAFETY: takes no pointers. The signal is blocked, so it waits to be read.
+        unsafe { libc::kill(libc::getpid(), libc::SIGCHLD) };
+        programs
+    } else {
+        let Some(order) = Program::of(order) else { return Ok(None) };
+        let mut programs = Programs::new(order.shares_its_tree());
+        programs.add(run_program(launch, &order, false)?);
+        freezer = launch.freezer.filter(|_| order.shares_its_tree()).unwrap_or(control);
+        programs
+    };
     close_all_but([control, ended, freezer, if launch.ahead { control } else { memory }])?;
     if !launch.ahead {
         forget_the_service(memory, launch);
@@ -251,7 +264,7 @@ fn set_limit(resource: crate::launch::Resource, limit: &libc::rlimit) -> syscall
     syscall::check(unsafe { libc::setrlimit(resource, limit) }.into()).map(drop)
 }
 
-fn control_process(option: c_int, value: libc::c_ulong) -> syscall::Result {
+pub(crate) fn control_process(option: c_int, value: libc::c_ulong) -> syscall::Result {
     // SAFETY: none of the options that we use takes a pointer.
     syscall::check(unsafe { libc::prctl(option, value, 0, 0, 0) }.into()).map(drop)
 }
@@ -457,7 +470,7 @@ fn load_filter(filter: &[libc::sock_filter]) -> syscall::Result {
 }
 
 /// As a fresh process has them: exec resets handlers, but not what is ignored (Rust ignores SIGPIPE) or blocked.
-fn reset_signals() {
+pub(crate) fn reset_signals() {
     const SIGNALS: c_int = 64;
     /// All zero is the default action. Room enough for the kernel's structure on every architecture.
     const DEFAULT: [u64; 4] = [0; 4];

@@ -5,18 +5,21 @@
 //! isolation is complete, so it is never reported as missing, and no failure of it keeps a program from running.
 //! Async-signal-safe but for [`Rules::new`].
 
-use std::{ffi::CString, os::fd::RawFd};
+use std::{
+    ffi::{CStr, CString},
+    os::fd::RawFd,
+};
 
 use libc::c_long;
 
 use crate::syscall::{self, Errno};
 
-const CREATE_RULESET: c_long = 444;
-const ADD_RULE: c_long = 445;
-const RESTRICT_SELF: c_long = 446;
+pub(crate) const CREATE_RULESET: c_long = 444;
+pub(crate) const ADD_RULE: c_long = 445;
+pub(crate) const RESTRICT_SELF: c_long = 446;
 
 const ASK_VERSION: u32 = 1;
-const PATH_BENEATH: u32 = 1;
+pub(crate) const PATH_BENEATH: u32 = 1;
 
 /// Versions of the interface: before this one, truncating could not be restricted.
 const TRUNCATING: c_long = 3;
@@ -63,10 +66,27 @@ const SCOPED: u64 = 1 | 1 << 1;
 /// `struct landlock_ruleset_attr`.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ruleset {
+pub(crate) struct Ruleset {
     files: u64,
     network: u64,
     scoped: u64,
+}
+
+impl Ruleset {
+    /// As it is in memory.
+    pub(crate) fn bytes(&self) -> Vec<u8> {
+        [self.files, self.network, self.scoped].map(u64::to_ne_bytes).concat()
+    }
+
+    /// How much of it this kernel knows.
+    pub(crate) fn size(&self) -> usize {
+        if self.scoped == 0 { size_of::<u64>() } else { size_of::<Self>() }
+    }
+}
+
+/// A rule that a directory, opened as `parent`, may be written below, as it is in memory.
+pub(crate) fn beneath(parent: RawFd) -> Vec<u8> {
+    [&WRITING.to_ne_bytes()[..], &parent.to_ne_bytes()].concat()
 }
 
 /// `struct landlock_path_beneath_attr`.
@@ -76,6 +96,9 @@ struct Beneath {
     parent: i32,
 }
 
+/// Directories below which every program may write: the memory file systems, and what the kernel shows of the program.
+const ALWAYS: [&CStr; 3] = [c"/tmp", c"/dev", c"/proc"];
+
 /// Below which directories a program may write, as it sees them.
 #[derive(Debug)]
 pub(crate) struct Rules {
@@ -83,11 +106,16 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// The memory file systems, what the kernel shows of the program itself, and these.
+    /// Where every program may write, and these.
     pub(crate) fn new(also: Vec<CString>) -> Self {
-        let mut writable: Vec<CString> = [c"/tmp", c"/dev", c"/proc"].map(CString::from).into();
+        let mut writable: Vec<CString> = ALWAYS.map(CString::from).into();
         writable.extend(also);
         Self { writable }
+    }
+
+    /// The paths, if all are known to be directories.
+    pub(crate) fn directories(&self) -> Option<impl Iterator<Item = &CStr>> {
+        (self.writable.len() == ALWAYS.len()).then(|| self.writable.iter().map(CString::as_c_str))
     }
 
     /// Where they are in memory.
@@ -99,12 +127,9 @@ impl Rules {
     /// Restricts the calling thread and what it becomes, if the kernel can and everything succeeds; whether it did.
     /// Needs `no_new_privs`, and must come before a filter that knows nothing of Landlock.
     pub(crate) fn enforce(&self) -> bool {
-        // SAFETY: without a structure the kernel only answers its version.
-        let version =
-            unsafe { libc::syscall(CREATE_RULESET, std::ptr::null::<Ruleset>(), 0_usize, ASK_VERSION) };
-        let Some((ruleset, size)) = ruleset(version) else { return false };
+        let Some(ruleset) = ruleset() else { return false };
         // SAFETY: the structure is at least as large as is said.
-        let made = unsafe { libc::syscall(CREATE_RULESET, &raw const ruleset, size, 0_u32) };
+        let made = unsafe { libc::syscall(CREATE_RULESET, &raw const ruleset, ruleset.size(), 0_u32) };
         let Ok(made) = syscall::check(made) else { return false };
         let made = made as RawFd;
         let enforced = self.writable.iter().try_for_each(|path| allow(made, path)).and_then(|()| {
@@ -116,14 +141,17 @@ impl Rules {
     }
 }
 
-/// What is restricted with this version of the interface, and how much of the structure it knows.
-fn ruleset(version: c_long) -> Option<(Ruleset, usize)> {
-    if version < TRUNCATING {
-        return None;
-    }
-    let ruleset = Ruleset { files: WRITING, network: 0, scoped: if version >= SCOPES { SCOPED } else { 0 } };
-    let size = if version >= SCOPES { size_of::<Ruleset>() } else { size_of::<u64>() };
-    Some((ruleset, size))
+/// What is restricted here, if the kernel can.
+pub(crate) fn ruleset() -> Option<Ruleset> {
+    // SAFETY: without a structure the kernel only answers its version.
+    let version = unsafe { libc::syscall(CREATE_RULESET, std::ptr::null::<Ruleset>(), 0_usize, ASK_VERSION) };
+    ruleset_of(version)
+}
+
+/// What is restricted with this version of the interface.
+fn ruleset_of(version: c_long) -> Option<Ruleset> {
+    let scoped = if version >= SCOPES { SCOPED } else { 0 };
+    (version >= TRUNCATING).then_some(Ruleset { files: WRITING, network: 0, scoped })
 }
 
 fn allow(ruleset: RawFd, path: &CString) -> syscall::Result {
@@ -165,14 +193,15 @@ mod tests {
     fn each_version_is_asked_for_what_it_knows() {
         // Errors, and versions that could be got around.
         for version in [-1, 0, 1, 2] {
-            assert_eq!(ruleset(version), None);
+            assert_eq!(ruleset_of(version), None);
         }
         let without = Ruleset { files: 0x7ff2, network: 0, scoped: 0 };
         for version in 3..6 {
-            assert_eq!(ruleset(version), Some((without, 8)));
+            assert_eq!(ruleset_of(version).map(|ruleset| (ruleset, ruleset.size())), Some((without, 8)));
         }
         for version in 6..10 {
-            assert_eq!(ruleset(version), Some((Ruleset { scoped: 3, ..without }, 24)));
+            let with = Ruleset { scoped: 3, ..without };
+            assert_eq!(ruleset_of(version).map(|ruleset| (ruleset, ruleset.size())), Some((with, 24)));
         }
     }
 }

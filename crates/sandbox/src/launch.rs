@@ -158,6 +158,8 @@ impl Launch {
 pub(crate) struct Errand {
     pub(crate) parcel: Parcel,
     pub(crate) path: PathBuf,
+    pub(crate) directory: CString,
+    targets: Vec<RawFd>,
 }
 
 impl Errand {
@@ -200,14 +202,21 @@ impl Errand {
                 given.push((null.map_err(SpawnError::step(Step::Prepare))?.into(), target));
             }
         }
-        let (descriptors, targets): (Vec<OwnedFd>, Vec<u64>) =
-            given.into_iter().map(|(descriptor, target)| (descriptor, target as u64)).unzip();
-        let numbers: Vec<u64> = [u64::from(shares)].into_iter().chain(targets).collect();
+        let (descriptors, targets): (Vec<OwnedFd>, Vec<RawFd>) = given.into_iter().unzip();
+        let numbers: Vec<u64> =
+            [u64::from(shares)].into_iter().chain(targets.iter().map(|target| *target as u64)).collect();
         let mut texts = vec![Some(&*directory)];
         for list in [&arguments, &environment] {
             texts.extend(list.iter().map(|text| Some(&**text)).chain([None]));
         }
-        Ok(Self { parcel: Parcel::new(OrderKind::RUN, &numbers, &texts, descriptors), path })
+        let parcel = Parcel::new(OrderKind::RUN, &numbers, &texts, descriptors);
+        Ok(Self { parcel, path, directory, targets })
+    }
+
+    /// Source and target of each descriptor that the program gets.
+    pub(crate) fn given(&self) -> impl Iterator<Item = (RawFd, RawFd)> {
+        let sources = self.parcel.descriptors().iter().map(AsRawFd::as_raw_fd);
+        sources.zip(self.targets.iter().copied())
     }
 }
 

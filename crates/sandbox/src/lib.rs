@@ -14,6 +14,7 @@
 //! ```
 
 mod control_group;
+mod entry;
 mod error;
 mod filter;
 mod forget;
@@ -32,6 +33,7 @@ mod spec;
 mod syscall;
 mod template;
 mod user_namespace;
+mod zygote;
 
 pub use error::{ExecError, ExecErrorKind, SpawnError, Step};
 pub use isolation::{Isolation, Level, Missing, probe};
@@ -41,3 +43,4 @@ pub use ready::Ready;
 pub use sandbox::Sandbox;
 pub use spec::{Command, Identity, Limit, Limits, Mount, Network, SandboxSpec, TemplateSpec};
 pub use template::Template;
+pub use zygote::Zygote;

@@ -59,43 +59,54 @@ impl Parcel {
         Self { words, texts: packed, descriptors }
     }
 
+    pub(crate) fn descriptors(&self) -> &[OwnedFd] {
+        &self.descriptors
+    }
+
     /// Hands it to the other end of a socket, which need not read it now.
     pub(crate) fn send(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        let mut ancillary = [0_u64; ANCILLARY_WORDS];
-        let descriptors = self.descriptors.len();
-        if descriptors > DESCRIPTORS {
-            return Err(io::ErrorKind::InvalidInput.into());
-        }
-        // SAFETY: all-zero values are valid for the message. What it points to outlives the call, with the sizes that
-        // are said, and is only read; the ancillary data is aligned and large enough for its header and descriptors.
-        let sent = unsafe {
-            let mut parts = [
-                libc::iovec {
-                    iov_base: self.words.as_ptr().cast_mut().cast(),
-                    iov_len: self.words.len() * WORD,
-                },
-                libc::iovec { iov_base: self.texts.as_ptr().cast_mut().cast(), iov_len: self.texts.len() },
-            ];
-            let mut message: libc::msghdr = mem::zeroed();
-            message.msg_iov = parts.as_mut_ptr();
-            message.msg_iovlen = parts.len() as _;
-            if descriptors > 0 {
-                let bytes = (descriptors * size_of::<RawFd>()) as libc::c_uint;
-                message.msg_control = ancillary.as_mut_ptr().cast();
-                message.msg_controllen = libc::CMSG_SPACE(bytes) as _;
-                let header = libc::CMSG_FIRSTHDR(&raw const message);
-                (*header).cmsg_level = libc::SOL_SOCKET;
-                (*header).cmsg_type = libc::SCM_RIGHTS;
-                (*header).cmsg_len = libc::CMSG_LEN(bytes) as _;
-                let numbers = libc::CMSG_DATA(header).cast::<RawFd>();
-                for (index, descriptor) in self.descriptors.iter().enumerate() {
-                    numbers.add(index).write_unaligned(descriptor.as_raw_fd());
-                }
-            }
-            libc::sendmsg(socket.as_raw_fd(), &raw const message, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT)
-        };
-        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+        // SAFETY: the words are as many bytes of plain data.
+        let words = unsafe { slice::from_raw_parts(self.words.as_ptr().cast(), self.words.len() * WORD) };
+        let descriptors: Vec<RawFd> = self.descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        send(socket, &[words, &self.texts], &descriptors, libc::MSG_DONTWAIT)
     }
+}
+
+/// Sends one message, with descriptors.
+pub(crate) fn send(
+    socket: BorrowedFd<'_>,
+    parts: &[&[u8]],
+    descriptors: &[RawFd],
+    flags: c_int,
+) -> io::Result<()> {
+    let mut ancillary = [0_u64; ANCILLARY_WORDS];
+    if descriptors.len() > DESCRIPTORS {
+        return Err(io::ErrorKind::InvalidInput.into());
+    }
+    let mut parts: Vec<libc::iovec> = parts
+        .iter()
+        .map(|part| libc::iovec { iov_base: part.as_ptr().cast_mut().cast(), iov_len: part.len() })
+        .collect();
+    // SAFETY: all-zero values are valid for the message. What it points to outlives the call, with the sizes that
+    // are said, and is only read; the ancillary data is aligned and large enough for its header and descriptors.
+    let sent = unsafe {
+        let mut message: libc::msghdr = mem::zeroed();
+        message.msg_iov = parts.as_mut_ptr();
+        message.msg_iovlen = parts.len() as _;
+        if !descriptors.is_empty() {
+            let bytes = size_of_val(descriptors) as libc::c_uint;
+            message.msg_control = ancillary.as_mut_ptr().cast();
+            message.msg_controllen = libc::CMSG_SPACE(bytes) as _;
+            let header = libc::CMSG_FIRSTHDR(&raw const message);
+            (*header).cmsg_level = libc::SOL_SOCKET;
+            (*header).cmsg_type = libc::SCM_RIGHTS;
+            (*header).cmsg_len = libc::CMSG_LEN(bytes) as _;
+            let numbers = libc::CMSG_DATA(header).cast::<RawFd>();
+            ptr::copy_nonoverlapping(descriptors.as_ptr(), numbers, descriptors.len());
+        }
+        libc::sendmsg(socket.as_raw_fd(), &raw const message, flags | libc::MSG_NOSIGNAL)
+    };
+    if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
 }
 
 /// An order, opened. Its memory and its descriptors stay as long as the process does.

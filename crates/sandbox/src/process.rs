@@ -95,6 +95,17 @@ impl Process {
         self.send(&errand.parcel)
     }
 
+    /// Tells an init that waits that its program runs already: this process of its tree, which is its child.
+    pub(crate) fn adopt(&mut self, program: libc::pid_t, path: PathBuf) -> io::Result<()> {
+        self.paths = vec![path];
+        self.send(&Parcel::new(OrderKind::ADOPT, &[program as u64], &[], Vec::new()))
+    }
+
+    /// The control group by which the tree is frozen.
+    pub(crate) fn tree(&self) -> Option<&Tree> {
+        self.tree.as_ref()
+    }
+
     /// Tells the init of a tree for several programs to start one more.
     pub(crate) fn add(&mut self, errand: &Errand) -> io::Result<()> {
         self.paths.push(errand.path.clone());
@@ -420,6 +431,8 @@ impl OrderKind {
     pub(crate) const FIT: Self = Self(4);
     /// What to run.
     pub(crate) const RUN: Self = Self(5);
+    /// What runs already.
+    pub(crate) const ADOPT: Self = Self(6);
 }
 
 /// Init's last words, and its answers before it runs anything.

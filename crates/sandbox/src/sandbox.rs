@@ -20,10 +20,12 @@ use crate::{
     launch::{Errand, Launch, Surroundings},
     mounts::{self, MEMORY_FLAGS, Plan},
     network::{self, Entrance, Sockets},
-    process::Process,
+    parcel::Parcel,
+    process::{OrderKind, Process},
     spec::{Command, Network, SandboxSpec},
     syscall::{self, SignalsBlocked},
     user_namespace,
+    zygote::{Refused, Zygote},
 };
 
 /// Size of `/dev/shm`: programs rarely use it, and pay for what is in it from their memory.
@@ -135,35 +137,82 @@ impl Sandbox {
         self.start_init(Some(&errand))
     }
 
+    /// Starts a program as a child of a zygote, or, where that fails, as [`Sandbox::spawn`] does, and says why. Both must
+    /// come to the same: the zygote's children do what this program does. Waits for the zygote.
+    pub fn spawn_from(
+        &mut self,
+        zygote: &Zygote,
+        command: Command,
+    ) -> Result<(Process, Option<SpawnError>), SpawnError> {
+        let errand = Errand::new(command, self.outside(), false)?;
+        let is_taken = mem::take(&mut self.has_program);
+        let waiting = self.waiting.take().filter(|process| !is_taken && process.is_alive());
+        let mut process = match waiting {
+            Some(process) => process,
+            None => {
+                let process = self.start_init(None)?;
+                let nothing = Parcel::new(OrderKind::FIT, &[], &[], Vec::new());
+                process.send(&nothing).map_err(SpawnError::step(Step::Init))?;
+                process.waits()?;
+                process.waits()?;
+                process
+            }
+        };
+        let why = match zygote.fork(self, &process, &errand) {
+            Ok(program) => match process.adopt(program, errand.path.clone()) {
+                Ok(()) => return Ok((process, None)),
+                Err(error) => SpawnError::step(Step::Init)(error),
+            },
+            Err(Refused::Failed(why)) => {
+                if process.run(&errand).is_ok() {
+                    return Ok((process, Some(why)));
+                }
+                why
+            }
+            Err(Refused::Silent(why)) => why,
+        };
+        // If there is a child, it goes with its tree.
+        drop(process);
+        Ok((self.start_init(Some(&errand))?, Some(why)))
+    }
+
     /// Starts init with an errand, or ahead of it.
     pub(crate) fn start_init(&self, errand: Option<&Errand>) -> Result<Process, SpawnError> {
-        let features = self.template.features();
         let (ours, theirs) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
         if let Some(errand) = errand {
             // Before there is an init, so that it need not wait.
             errand.parcel.send(ours.as_fd()).map_err(SpawnError::step(Step::Prepare))?;
         }
-        let (groups, mut group_directory) = match self.group.as_deref() {
-            Some(group) => group.entrances().map_err(SpawnError::step(Step::ControlGroup))?,
-            None => (Vec::new(), None),
-        };
+        let features = self.template.features();
         let tree = self
             .template
             .groups()
             .filter(|_| features.freezer)
             .and_then(|groups| groups.create_tree(self.group.as_deref()));
-        let (tree, freezer) = match tree {
-            Some((tree, Entrances { outer, inner })) => {
-                group_directory = Some(outer);
-                (Some(tree), Some(inner))
-            }
-            None => (None, None),
-        };
+        let (tree, entrances) = tree.unzip();
+        let entrances = self.entrances(entrances)?;
+        let mut launch = self.launch(theirs, errand.is_none(), &entrances)?;
+        let user = self.template.user().map(|user| user.as_raw_fd());
+        let group_directory = entrances.directory.as_ref().map(AsRawFd::as_raw_fd);
+        let (init_pid, init) = start(&mut launch, features.mode, user, group_directory)?;
+        let tree_ends_with_init = features.mode != Mode::Plain;
+        let path = errand.map(|errand| errand.path.clone()).unwrap_or_default();
+        Ok(Process::new(init, init_pid, ours, path, self.group.clone(), tree, tree_ends_with_init))
+    }
+
+    /// What a process needs to become one of this sandbox; `control` is how it answers.
+    pub(crate) fn launch(
+        &self,
+        control: OwnedFd,
+        ahead: bool,
+        entrances: &GroupEntrances,
+    ) -> Result<Launch, SpawnError> {
+        let features = self.template.features();
         let surroundings = Surroundings {
             network: self.network.as_deref().map(AsRawFd::as_raw_fd),
             mounts: self.mounts.as_ref().map(AsRawFd::as_raw_fd),
-            groups: groups.iter().map(AsRawFd::as_raw_fd).collect(),
-            freezer: freezer.as_ref().map(AsRawFd::as_raw_fd),
+            groups: entrances.files.iter().map(AsRawFd::as_raw_fd).collect(),
+            freezer: entrances.freezer.as_ref().map(AsRawFd::as_raw_fd),
             hostname: &self.spec.hostname,
             identity: self.template.identity(),
             outside: self.outside(),
@@ -175,13 +224,17 @@ impl Sandbox {
             command_line: self.template.command_line(),
             limits: &self.spec.limits,
         };
-        let mut launch = Launch::new(surroundings, theirs, errand.is_none());
-        let user = self.template.user().map(|user| user.as_raw_fd());
-        let group_directory = group_directory.as_ref().map(AsRawFd::as_raw_fd);
-        let (init_pid, init) = start(&mut launch, features.mode, user, group_directory)?;
-        let tree_ends_with_init = features.mode != Mode::Plain;
-        let path = errand.map(|errand| errand.path.clone()).unwrap_or_default();
-        Ok(Process::new(init, init_pid, ours, path, self.group.clone(), tree, tree_ends_with_init))
+        Ok(Launch::new(surroundings, control, ahead))
+    }
+
+    /// Ways into this sandbox's control groups, and into those of a tree in it.
+    pub(crate) fn entrances(&self, tree: Option<Entrances>) -> Result<GroupEntrances, SpawnError> {
+        let (files, directory) = match self.group.as_deref() {
+            Some(group) => group.entrances().map_err(SpawnError::step(Step::ControlGroup))?,
+            None => (Vec::new(), None),
+        };
+        let (outer, freezer) = tree.map(|Entrances { outer, inner }| (outer, inner)).unzip();
+        Ok(GroupEntrances { files, directory: outer.or(directory), freezer })
     }
 
     /// User and group of programs outside, if we may choose.
@@ -217,11 +270,21 @@ impl Sandbox {
     }
 }
 
+/// Ways into control groups.
+pub(crate) struct GroupEntrances {
+    /// To be written to.
+    pub(crate) files: Vec<OwnedFd>,
+    /// To be cloned into.
+    pub(crate) directory: Option<OwnedFd>,
+    /// To be written to by who is in that directory.
+    pub(crate) freezer: Option<OwnedFd>,
+}
+
 /// A mount namespace, a network namespace, and the sockets in it.
 type Namespaces = (Option<OwnedFd>, Option<Arc<OwnedFd>>, Sockets);
 
 /// Namespaces with this sandbox's mounts and network.
-fn make_namespaces(
+pub(crate) fn make_namespaces(
     template: &Template,
     root: &OwnedFd,
     spec: &SandboxSpec,

@@ -262,6 +262,12 @@ pub(crate) fn close_all_but(kept: &[RawFd]) -> Result {
     close_range(first, RawFd::MAX, false)
 }
 
+/// Whether there is a capability of this number.
+pub(crate) fn knows_capability(capability: u64) -> bool {
+    // SAFETY: takes no pointers.
+    unsafe { libc::prctl(libc::PR_CAPBSET_READ, capability, 0, 0, 0) >= 0 }
+}
+
 /// A signal to a process by its descriptor.
 pub(crate) fn signal_process(pidfd: BorrowedFd<'_>, signal: c_int) -> Result {
     // SAFETY: the optional structure is absent.

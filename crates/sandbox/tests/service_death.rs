@@ -13,12 +13,12 @@ use std::{
     env, fs,
     io::{BufRead, BufReader, Write},
     os::unix::process::parent_id,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Stdio},
 };
 
 use common::*;
-use hothouse_sandbox::{Level, Ready, Sandbox};
+use hothouse_sandbox::{Level, Ready, Sandbox, Template, Zygote};
 
 /// A service of its own process: starts programs in each of two sandboxes, freezes one, and waits to be killed.
 /// Prints when it is ready.
@@ -41,10 +41,28 @@ fn service() {
         frozen.freeze().unwrap();
         // Nobody takes this one.
         let ready = Ready::make(&template, &limited).unwrap();
-        std::mem::forget((ready, sandbox, process, output, frozen, output_of_frozen, template));
+        let zygote = zygote(&template, &marker);
+        std::mem::forget((ready, zygote, sandbox, process, output, frozen, output_of_frozen, template));
     }
     writeln!(std::io::stderr(), "service ready").unwrap();
     std::io::stdin().read_line(&mut String::new()).unwrap();
+}
+
+/// One that waits for orders as the real ones do, for as long as the service is there.
+fn zygote(template: &Template, marker: &str) -> Option<Zygote> {
+    const PYTHON: &str = "/usr/bin/python3";
+    if !Path::new(PYTHON).exists() {
+        return None;
+    }
+    let code = format!("import socket; s = socket.socket(fileno=3); s.send(bytes(16)); s.recv(1) # {marker}");
+    let command = hothouse_sandbox::Command {
+        arguments: [PYTHON, "-S", "-c", &code].map(Into::into).into(),
+        directory: "/".into(),
+        ..Default::default()
+    };
+    let zygote = Zygote::start(template, &command).unwrap()?;
+    assert_eq!(processes_with(marker).len(), 7);
+    Some(zygote)
 }
 
 /// Time to sleep of the programs that `test` has started through its service.

@@ -39,6 +39,16 @@ impl Tree {
         Ok((Self { directory, freezer }, entrances))
     }
 
+    /// How one more process gets in.
+    pub(crate) fn entrances(&self) -> io::Result<Entrances> {
+        Self::open(&self.directory)
+    }
+
+    fn open(directory: &Path) -> io::Result<Entrances> {
+        let threads = File::options().write(true).open(directory.join("program/cgroup.threads"))?;
+        Ok(Entrances { outer: File::open(directory)?.into(), inner: threads.into() })
+    }
+
     fn make(directory: &Path) -> io::Result<(File, Entrances)> {
         let inner = directory.join("program");
         fs::create_dir(directory)?;
@@ -47,9 +57,7 @@ impl Tree {
         // the kernel wait until every processor has seen that it makes no thread: 10 ms and more.
         fs::write(inner.join("cgroup.type"), "threaded")?;
         let freezer = File::options().write(true).open(inner.join("cgroup.freeze"))?;
-        let threads = File::options().write(true).open(inner.join("cgroup.threads"))?;
-        let entrances = Entrances { outer: File::open(directory)?.into(), inner: threads.into() };
-        Ok((freezer, entrances))
+        Ok((freezer, Self::open(directory)?))
     }
 
     /// Freezes or thaws. The order is in force at once; a process in the middle of a system call may need some
