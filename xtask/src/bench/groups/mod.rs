@@ -8,6 +8,7 @@ mod cold;
 mod control;
 mod events;
 mod memory;
+mod packages;
 mod ready;
 mod warm;
 
@@ -60,6 +61,11 @@ pub(super) const GROUPS: &[Group] = &[
         name: "events",
         about: "Asynchronous events",
         measure: |run, report| Box::pin(events::measure(run, report)),
+    },
+    Group {
+        name: "packages",
+        about: "A large package",
+        measure: |run, report| Box::pin(packages::measure(run, report)),
     },
 ];
 
