@@ -50,12 +50,22 @@ impl Floor {
 
     /// From before the start to after the end, once.
     pub(super) fn once(&self) -> Result<Duration, BenchError> {
+        self.at_once(1)
+    }
+
+    /// So many at once, from before the first start to after the last end.
+    pub(super) fn at_once(&self, count: usize) -> Result<Duration, BenchError> {
         let mut command = Command::new(&self.program);
         command.args(self.arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let cannot = || io_error(format!("start `{}`", self.program.display()));
         let started = Instant::now();
-        let status = command.status().map_err(io_error(format!("start `{}`", self.program.display())))?;
+        let all: Result<Vec<_>, _> = (0..count).map(|_| command.spawn()).collect();
+        let mut succeeded = true;
+        for mut one in all.map_err(cannot())? {
+            succeeded &= one.wait().map_err(cannot())?.success();
+        }
         let took = started.elapsed();
-        if status.success() { Ok(took) } else { Err(BenchError::Command(self.name.to_owned())) }
+        if succeeded { Ok(took) } else { Err(BenchError::Command(self.name.to_owned())) }
     }
 }
 

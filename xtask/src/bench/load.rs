@@ -7,11 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::Value;
 use tokio::task::JoinSet;
 
 use super::{
     BenchError,
-    http::{Connection, request, request_with},
+    http::{Answer, Connection, request, request_with},
     io_error,
     statistics::Samples,
 };
@@ -23,6 +24,7 @@ pub(super) const EVENT: &[u8] = br#"{"key":"value","n":12345}"#;
 #[derive(Debug, Clone)]
 pub(super) struct Target {
     port: u16,
+    path: String,
     request: Vec<u8>,
     status: u16,
     /// What the answer is, but for spaces; of an event that nobody waits for there is none.
@@ -37,13 +39,19 @@ impl Target {
 
     /// The same server and path with another event.
     pub(super) fn with_event(port: u16, path: &str, event: &[u8]) -> Self {
-        Self { port, request: request("POST", path, event), status: 200, answer: squeezed(event) }
+        let request = request("POST", path, event);
+        Self { port, path: path.to_owned(), request, status: 200, answer: squeezed(event) }
     }
 
     /// A path that takes events and answers before they have run.
     pub(super) fn taking_events(port: u16, path: &str) -> Self {
         let request = request_with("POST", path, "X-Amz-Invocation-Type: Event\r\n", EVENT);
-        Self { port, request, status: 202, answer: Vec::new() }
+        Self { port, path: path.to_owned(), request, status: 202, answer: Vec::new() }
+    }
+
+    /// A connection that is kept.
+    pub(super) async fn connect(&self) -> io::Result<Connection> {
+        Connection::open(self.port).await
     }
 }
 
@@ -67,7 +75,7 @@ async fn round(target: &Target, concurrency: usize, total: usize) -> Result<Samp
 }
 
 async fn caller(target: Target, count: usize) -> io::Result<Vec<Duration>> {
-    let mut connection = Connection::open(target.port).await?;
+    let mut connection = target.connect().await?;
     let mut times = Vec::with_capacity(count);
     for _ in 0..count {
         times.push(one(&target, &mut connection).await?);
@@ -81,10 +89,24 @@ async fn one(target: &Target, connection: &mut Connection) -> io::Result<Duratio
     let answer = connection.exchange(&target.request).await?;
     let took = started.elapsed();
     if answer.status != target.status || answer.function_error || squeezed(answer.body) != target.answer {
-        let body = String::from_utf8_lossy(answer.body);
-        return Err(io::Error::other(format!("unexpected answer {}: {body}", answer.status)));
+        return Err(unexpected(&answer));
     }
     Ok(took)
+}
+
+/// Sends any event there, and returns the answer of a function that succeeded.
+pub(super) async fn ask(target: &Target, connection: &mut Connection, event: &Value) -> io::Result<Value> {
+    let request = request("POST", &target.path, event.to_string().as_bytes());
+    let answer = connection.exchange(&request).await?;
+    match serde_json::from_slice(answer.body) {
+        Ok(value) if answer.status == 200 && !answer.function_error => Ok(value),
+        _ => Err(unexpected(&answer)),
+    }
+}
+
+fn unexpected(answer: &Answer<'_>) -> io::Error {
+    let body = String::from_utf8_lossy(answer.body);
+    io::Error::other(format!("unexpected answer {}: {body}", answer.status))
 }
 
 /// JSON without its spaces, which clients write as they like.
@@ -94,17 +116,38 @@ fn squeezed(json: &[u8]) -> Vec<u8> {
 
 /// One request on a connection of its own, which is made before the clock starts.
 pub(super) async fn single(target: &Target) -> Result<Duration, BenchError> {
-    let mut connection = Connection::open(target.port).await.map_err(io_error("connect to the service"))?;
+    let mut connection = target.connect().await.map_err(io_error("connect to the service"))?;
     one(target, &mut connection).await.map_err(io_error("invoke"))
 }
 
 /// Sends all requests at the same time; returns when the last is answered.
 pub(super) async fn at_once(targets: Vec<Target>) -> Result<(), BenchError> {
+    outcomes(targets).await.failures.into_iter().next().map_or(Ok(()), Err)
+}
+
+/// What became of requests that were sent at the same time.
+#[derive(Debug, Default)]
+pub(super) struct Outcomes {
+    /// Times of those that were answered.
+    pub(super) times: Vec<Duration>,
+    /// Why the others were not.
+    pub(super) failures: Vec<BenchError>,
+}
+
+/// The same, when some may fail.
+pub(super) async fn outcomes(targets: Vec<Target>) -> Outcomes {
     let mut calls = JoinSet::new();
     for target in targets {
         calls.spawn(async move { single(&target).await });
     }
-    calls.join_all().await.into_iter().collect::<Result<Vec<_>, _>>().map(drop)
+    let mut outcomes = Outcomes::default();
+    for outcome in calls.join_all().await {
+        match outcome {
+            Ok(time) => outcomes.times.push(time),
+            Err(error) => outcomes.failures.push(error),
+        }
+    }
+    outcomes
 }
 
 #[cfg(test)]

@@ -41,11 +41,20 @@ pub(super) fn private(pids: &[u32]) -> f64 {
 fn rollup(pid: u32, fields: &[&str]) -> f64 {
     // A process that has just ended has no memory.
     let text = fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).unwrap_or_default();
-    let kilobytes: f64 = text
-        .lines()
+    kilobytes(&text, fields) / 1024.0
+}
+
+/// What the machine has left, in MB.
+pub(super) fn available() -> f64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    kilobytes(&text, &["MemAvailable"]) / 1024.0
+}
+
+/// The sum of fields of a text with lines `NAME: NUMBER kB`.
+fn kilobytes(text: &str, fields: &[&str]) -> f64 {
+    text.lines()
         .filter_map(|line| line.split_once(':'))
         .filter(|(name, _)| fields.contains(name))
         .filter_map(|(_, value)| value.trim().trim_end_matches(" kB").parse::<f64>().ok())
-        .sum();
-    kilobytes / 1024.0
+        .sum()
 }

@@ -182,6 +182,7 @@ fn optimised_binary() -> Result<PathBuf, BenchError> {
 
 fn measure(arguments: &Arguments) -> Result<ExitCode, BenchError> {
     let run = arguments.run(arguments.extent())?;
+    process::open_many_files().map_err(io_error("raise the limit of open files"))?;
     let report = block_on(measure_groups(arguments, &run))?;
     if arguments.json {
         println!("{:#}", report.json());

@@ -90,6 +90,13 @@ pub(super) fn pin(core: Option<usize>) -> io::Result<()> {
     Ok(rustix::thread::sched_setaffinity(None, &cores)?)
 }
 
+/// As many open files as this process may have: a thousand callers need more than is usual.
+pub(super) fn open_many_files() -> io::Result<()> {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    Ok(rustix::process::setrlimit(rustix::process::Resource::Nofile, raised)?)
+}
+
 /// Lets this thread run where it could at first.
 pub(super) struct Pinned {
     before: rustix::thread::CpuSet,

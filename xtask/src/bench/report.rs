@@ -150,6 +150,8 @@ pub(super) struct Missing {
     pub(super) what: String,
     /// Why there is no number.
     pub(super) why: String,
+    /// Whether something went wrong; if not, the service or the machine does not have it.
+    pub(super) failed: bool,
 }
 
 /// All figures of a run.
@@ -179,16 +181,22 @@ impl Report {
         self.rows.push(Row { group: self.group, ..row });
     }
 
+    /// Tells that a figure is not there because the service or the machine lacks what it needs.
+    pub(super) fn lacks(&mut self, figure: &str, why: &str) {
+        Self::tell(&format!("{figure}: {why}"));
+        self.missing.push(Missing { what: figure.to_owned(), why: why.to_owned(), failed: false });
+    }
+
     /// Tells that the group, or what was left of it, could not be measured.
     pub(super) fn fail(&mut self, error: &BenchError) {
         Self::tell(&format!("{}: failed: {error}", self.group));
         let what = format!("the rest of `{}`", self.group);
-        self.missing.push(Missing { what, why: error.to_string() });
+        self.missing.push(Missing { what, why: error.to_string(), failed: true });
     }
 
     /// Whether nothing failed.
     pub(super) fn is_complete(&self) -> bool {
-        self.missing.is_empty()
+        self.missing.iter().all(|missing| !missing.failed)
     }
 
     /// How long it took, and what happened on the machine meanwhile.
@@ -216,7 +224,10 @@ impl Report {
     /// The same, for programs.
     pub(super) fn json(&self) -> Value {
         let (seconds, busy, stolen) = self.processors.since();
-        let missing = self.missing.iter().map(|missing| json!({ "what": missing.what, "why": missing.why }));
+        let missing = self
+            .missing
+            .iter()
+            .map(|missing| json!({ "what": missing.what, "why": missing.why, "failed": missing.failed }));
         json!({
             "machine": self.machine.json(),
             "seconds": seconds,

@@ -145,6 +145,17 @@ impl Caller {
         Target::with_event(self.port, &format!("{FUNCTIONS}/{name}/invocations"), event.as_bytes())
     }
 
+    /// A version's invoke path, with the usual event.
+    pub(super) fn qualified(&self, name: &str, version: &str) -> Target {
+        Target::new(self.port, &format!("{FUNCTIONS}/{name}/invocations?Qualifier={version}"))
+    }
+
+    /// The same with an event that occupies the environment for so many seconds.
+    pub(super) fn qualified_sleeping(&self, name: &str, version: &str, seconds: u32) -> Target {
+        let path = format!("{FUNCTIONS}/{name}/invocations?Qualifier={version}");
+        Target::with_event(self.port, &path, format!("{{\"sleep\":{seconds}}}").as_bytes())
+    }
+
     /// The same path, for events that nobody waits for.
     pub(super) fn taking_events(&self, name: &str) -> Target {
         Target::taking_events(self.port, &format!("{FUNCTIONS}/{name}/invocations"))
@@ -152,22 +163,47 @@ impl Caller {
 
     /// Creates a function and waits until it is active.
     pub(super) async fn create(&self, name: &str, package: &Package) -> Result<(), BenchError> {
+        self.create_with(name, package, Value::Null).await
+    }
+
+    /// The same with more members of the request.
+    pub(super) async fn create_with(
+        &self,
+        name: &str,
+        package: &Package,
+        more: Value,
+    ) -> Result<(), BenchError> {
         let mut archive = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
         archive.start_file(package.file, zip::write::SimpleFileOptions::default().unix_permissions(0o755))?;
         archive.write_all(&package.content).map_err(io_error("write an archive"))?;
-        let archive = base64::engine::general_purpose::STANDARD.encode(archive.finish()?.into_inner());
-        let body = json!({
+        let archive = archive.finish()?.into_inner();
+        self.create_from(name, &package.runtime, package.handler, &archive, more).await
+    }
+
+    /// The same from an archive.
+    pub(super) async fn create_from(
+        &self,
+        name: &str,
+        runtime: &str,
+        handler: &str,
+        archive: &[u8],
+        more: Value,
+    ) -> Result<(), BenchError> {
+        let mut body = json!({
             "FunctionName": name,
-            "Runtime": package.runtime,
-            "Handler": package.handler,
+            "Runtime": runtime,
+            "Handler": handler,
             "Role": "arn:aws:iam::000000000000:role/bench",
             "Timeout": 60,
             // One CPU's worth: with less, the figures would be those of the function's CPU share.
             "MemorySize": 1769,
-            "Code": { "ZipFile": archive },
+            "Code": { "ZipFile": base64::engine::general_purpose::STANDARD.encode(archive) },
         });
+        for (member, value) in more.as_object().into_iter().flatten() {
+            body[member] = value.clone();
+        }
         self.call("create a function", "POST", FUNCTIONS, Some(body)).await?;
-        self.settled(name).await
+        self.settled(name).await.map(drop)
     }
 
     /// Changes the configuration, so that the next invocation needs a new environment.
@@ -175,7 +211,7 @@ impl Caller {
         let path = format!("{FUNCTIONS}/{name}/configuration");
         let body = json!({ "Environment": { "Variables": variables } });
         self.call("update a function", "PUT", &path, Some(body)).await?;
-        self.settled(name).await
+        self.settled(name).await.map(drop)
     }
 
     /// Deletes a function.
@@ -184,15 +220,20 @@ impl Caller {
     }
 
     /// Waits until a function is active and its last update done.
-    pub(super) async fn settled(&self, name: &str) -> Result<(), BenchError> {
-        let path = format!("{FUNCTIONS}/{name}/configuration");
+    pub(super) async fn settled(&self, name: &str) -> Result<Value, BenchError> {
+        self.settled_at(&format!("{FUNCTIONS}/{name}/configuration")).await
+    }
+
+    /// Waits for what has this configuration, a function or a version; returns it.
+    pub(super) async fn settled_at(&self, path: &str) -> Result<Value, BenchError> {
         let deadline = Instant::now() + SETTLED_WITHIN;
         loop {
-            let configuration = self.call("get a function", "GET", &path, None).await?;
-            if configuration["State"] == "Active" && configuration["LastUpdateStatus"] == "Successful" {
-                return Ok(());
+            let configuration = self.call("get a function", "GET", path, None).await?;
+            let is = |member: &str, value| configuration.get(member).is_none_or(|found| found == value);
+            if is("State", "Active") && is("LastUpdateStatus", "Successful") {
+                return Ok(configuration);
             }
-            if Instant::now() > deadline {
+            if Instant::now() > deadline || configuration["State"] == "Failed" {
                 let body = configuration.to_string();
                 return Err(BenchError::Answer { what: "wait for a function", status: 200, body });
             }

@@ -7,9 +7,12 @@ mod cage;
 mod cold;
 mod control;
 mod events;
+mod fairness;
+mod functions;
 mod memory;
 mod packages;
 mod ready;
+mod restore;
 mod warm;
 
 use std::time::Duration;
@@ -43,14 +46,34 @@ pub(super) const GROUPS: &[Group] = &[
     },
     Group { name: "cold", about: "Cold starts", measure: |run, report| Box::pin(cold::measure(run, report)) },
     Group {
+        name: "restore",
+        about: "SnapStart",
+        measure: |run, report| Box::pin(restore::measure(run, report)),
+    },
+    Group {
         name: "cage",
         about: "What isolation costs",
         measure: |run, report| Box::pin(cage::measure(run, report)),
     },
     Group {
         name: "burst",
-        about: "Very many environments at once",
+        about: "A hundred environments at once",
         measure: |run, report| Box::pin(burst::measure(run, report)),
+    },
+    Group {
+        name: "many",
+        about: "A thousand environments at once",
+        measure: |run, report| Box::pin(burst::many(run, report)),
+    },
+    Group {
+        name: "functions",
+        about: "Very many functions",
+        measure: |run, report| Box::pin(functions::measure(run, report)),
+    },
+    Group {
+        name: "fairness",
+        about: "Callers of one function at once",
+        measure: |run, report| Box::pin(fairness::measure(run, report)),
     },
     Group {
         name: "control",
