@@ -56,6 +56,10 @@ def main():
         hothouse_faults.report_init_error(api, encoder, error)
         sys.exit(1)
     try:
+        if get_variable("AWS_LAMBDA_INITIALIZATION_TYPE") == "snap-start":
+            import hothouse_snapshot
+
+            hothouse_snapshot.pass_snapshot(api, encoder)
         serve(api, encoder, handler)
     except ConnectionClosed:
         # The platform is gone and nobody reads the log: no trace.

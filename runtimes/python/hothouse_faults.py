@@ -48,7 +48,15 @@ def report_init_error(api, encoder, error):
     logging.warning(UNHANDLED_WARNING)
     log_report(encoder, report)
     hint_at_sdk(error)
-    api.post_init_error(encoder.encode(report).encode(), report["errorType"])
+    api.post_error(b"init/error", encoder.encode(report).encode(), report["errorType"])
+
+
+def report_hook_error(encoder, error):
+    """Logs the failure of a hook of SnapStart; returns the body of the report."""
+    frames = function_frames(error.__traceback__)
+    report = make_report(str(error), type(error).__name__, traceback.format_list(frames))
+    log_report(encoder, report)
+    return encoder.encode(report).encode()
 
 
 def report_invocation_error(encoder, error, request_id):

@@ -100,13 +100,20 @@ class RuntimeApi:
             self.reconnect()
             self.ask_next()
 
-    def post_init_error(self, body, error_type):
-        """Reports that the function cannot be initialised."""
+    def post_error(self, path, body, error_type):
+        """Reports that the function cannot be initialised (`init/error`) or restored (`restore/error`)."""
         headers = b"Content-Type: application/json\r\nLambda-Runtime-Function-Error-Type: %s\r\n" % error_type.encode()
-        self.send(self.post_head % (b"init/error", headers, len(body)) + body)
+        self.send(self.post_head % (path, headers, len(body)) + body)
         status, _, reply = self.receive()
         if status != 202:
-            raise RuntimeApiError("/2018-06-01/runtime/init/error", status, reply)
+            raise RuntimeApiError(f"/2018-06-01/runtime/{path.decode()}", status, reply)
+
+    def restore_next(self):
+        """Waits until the process runs in an environment that comes from its snapshot."""
+        self.send(self.next_request.replace(b"invocation/next", b"restore/next", 1))
+        status, _, body = self.receive()
+        if status != 200:
+            raise RuntimeApiError("/2018-06-01/runtime/restore/next", status, body)
 
     def reconnect(self):
         self.close()

@@ -83,7 +83,8 @@ fn may_idle(version: &Version) -> bool {
         && (attached || image || has_snapshot(version))
 }
 
-fn has_snapshot(version: &Version) -> bool {
+/// Whether a version's environments come from a snapshot.
+pub(crate) fn has_snapshot(version: &Version) -> bool {
     version.version != name::Version::Latest
         && version.configuration.snap_start == SnapStartApplyOn::PublishedVersions
 }

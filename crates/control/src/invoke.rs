@@ -531,6 +531,7 @@ pub(crate) fn spec(
         environment: configuration.environment.clone().map(Into::into).unwrap_or_default(),
         code: version.code.package.hash().map(|hash| control.code().content(&hash)).unwrap_or_default(),
         layers: configuration.merged_layers().map(|hash| control.code().content(&hash)),
+        snap_start: idle::has_snapshot(version),
         tracing: configuration.tracing,
         logging: Logging {
             format: logging.format,

@@ -128,7 +128,7 @@ pub struct EnvironmentInfo {
     pub function_name: String,
     /// The version.
     pub version: String,
-    /// `on-demand` or `provisioned-concurrency`.
+    /// `on-demand`, `provisioned-concurrency` or `snap-start`.
     pub initialization_type: InitializationType,
     /// What it is doing.
     pub status: Status,

@@ -2,6 +2,8 @@
 //!
 //! Must not know what an environment does: it hands orders to tokens.
 
+mod snapshot;
+
 use std::{
     collections::VecDeque,
     sync::{
@@ -26,6 +28,8 @@ use crate::{
     spec::FunctionSpec,
     tenants::Tenants,
 };
+
+pub(crate) use snapshot::SnapshotSlot;
 
 /// An idle environment. Sending an order reserves it; dropping the token stops it.
 #[derive(Debug)]
@@ -82,6 +86,7 @@ pub(crate) struct Pool {
     scaling: Arc<Bucket>,
     /// Told when provisioned concurrency has come further, or will not.
     progress: Notify,
+    snapshot: snapshot::Snapshot,
 }
 
 #[derive(Debug, Default)]
@@ -137,7 +142,10 @@ impl StartFailure {
         let text = crate::chain(error);
         match error {
             InvokeError::Start(start)
-                if matches!(**start, StartError::Function(_) | StartError::TimedOut { .. }) =>
+                if matches!(
+                    **start,
+                    StartError::Function(_) | StartError::Restore(_) | StartError::TimedOut { .. }
+                ) =>
             {
                 Self::Init(text)
             }
@@ -192,6 +200,37 @@ impl StartSlot {
     }
 }
 
+/// What an environment was started for.
+#[derive(Debug)]
+pub(crate) enum Slot {
+    /// Serving invocations.
+    Serve(StartSlot),
+    /// The snapshot of its version.
+    Snapshot(SnapshotSlot),
+}
+
+impl From<StartSlot> for Slot {
+    fn from(slot: StartSlot) -> Slot {
+        Slot::Serve(slot)
+    }
+}
+
+impl From<SnapshotSlot> for Slot {
+    fn from(slot: SnapshotSlot) -> Slot {
+        Slot::Snapshot(slot)
+    }
+}
+
+impl Slot {
+    /// Nothing came of it, for this reason.
+    pub(crate) fn fail(self, error: InvokeError) {
+        match self {
+            Slot::Serve(slot) => slot.fail(error),
+            Slot::Snapshot(slot) => slot.fail(&error),
+        }
+    }
+}
+
 impl Drop for StartSlot {
     fn drop(&mut self) {
         if let Some(pool) = self.pool.take() {
@@ -224,7 +263,14 @@ impl Drop for Living {
 impl Pool {
     pub(crate) fn new(spec: Arc<FunctionSpec>, engine: Arc<Inner>) -> Pool {
         let scaling = engine.scaling(&spec);
-        Pool { spec, engine, queue: Mutex::default(), scaling, progress: Notify::new() }
+        Pool {
+            spec,
+            engine,
+            queue: Mutex::default(),
+            scaling,
+            progress: Notify::new(),
+            snapshot: snapshot::Snapshot::default(),
+        }
     }
 
     pub(crate) fn spec(&self) -> &Arc<FunctionSpec> {
@@ -289,7 +335,7 @@ impl Pool {
             self.start(InitializationType::ProvisionedConcurrency);
         }
         for _ in 0..for_waiting {
-            self.start(InitializationType::OnDemand);
+            self.start(self.on_demand());
         }
     }
 
@@ -301,7 +347,7 @@ impl Pool {
         };
         self.engine.tasks.spawn(async move {
             let Starting { slot, living } = starting;
-            environment::run(living.pool.clone(), slot, initialization).await;
+            environment::run(living.pool.clone(), slot.into(), initialization).await;
             drop(living);
         });
     }
@@ -402,6 +448,7 @@ impl Pool {
         let tokens = (std::mem::take(&mut queue.idle), std::mem::take(&mut queue.provisioned.idle));
         drop(queue);
         self.progress.notify_waiters();
+        self.snapshot.retire();
         drop(tokens);
     }
 }
@@ -497,6 +544,15 @@ impl VersionHandle {
             }
             progress.await;
         }
+    }
+
+    /// Takes the snapshot of a version with SnapStart, unless there is one or will be. Returns when it is known how that
+    /// went.
+    ///
+    /// # Errors
+    /// INIT failed, or no environment could be started.
+    pub async fn take_snapshot(&self) -> Result<(), StartFailure> {
+        self.pool.take_snapshot().await
     }
 
     /// No new invocations; running and waiting ones finish, idle environments stop.

@@ -42,6 +42,8 @@ pub struct FunctionSpec {
     pub code: PathBuf,
     /// Extracted layers, merged into one directory, if there are any; becomes `/opt`, read-only.
     pub layers: Option<PathBuf>,
+    /// Whether environments come from a snapshot of the version (AWS: SnapStart).
+    pub snap_start: bool,
     /// `TracingConfig.Mode`.
     pub tracing: TracingMode,
     /// Where and how the logs go.

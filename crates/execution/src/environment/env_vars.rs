@@ -8,6 +8,7 @@ use hothouse_api::generated::LogFormat;
 
 use crate::{
     ports::Credentials,
+    runtime_api,
     runtimes::{Family, Language, Line, Plan},
     spec::FunctionSpec,
 };
@@ -56,6 +57,8 @@ pub struct Inputs<'a> {
     pub service: Option<Service<'a>>,
     /// `on-demand`, `provisioned-concurrency`…
     pub initialization_type: &'a str,
+    /// What is shown for credentials where they are asked for instead of given: where there is a snapshot.
+    pub credentials_token: Option<&'a str>,
     /// The time limit that is enforced: the function's, or the longer one of debugging.
     pub timeout: Duration,
 }
@@ -141,8 +144,6 @@ fn platform(spec: &FunctionSpec, inputs: &Inputs<'_>) -> Vec<(String, String)> {
     set("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", &spec.memory_mb);
     set("AWS_LAMBDA_FUNCTION_TIMEOUT", &inputs.timeout.as_secs());
     set("AWS_LAMBDA_INITIALIZATION_TYPE", &inputs.initialization_type);
-    set("AWS_LAMBDA_LOG_GROUP_NAME", &spec.logging.group);
-    set("AWS_LAMBDA_LOG_STREAM_NAME", &inputs.log_stream);
     set("AWS_LAMBDA_RUNTIME_API", &inputs.runtime_api);
     set("LAMBDA_TASK_ROOT", &inputs.plan.roots.task.display());
     set("LAMBDA_RUNTIME_DIR", &inputs.plan.roots.runtime.display());
@@ -160,13 +161,23 @@ fn platform(spec: &FunctionSpec, inputs: &Inputs<'_>) -> Vec<(String, String)> {
         set("AWS_EXECUTION_ENV", &format_args!("AWS_Lambda_{}", spec.runtime.as_str()));
     }
 
-    set("AWS_ACCESS_KEY_ID", &inputs.credentials.access_key_id);
-    set("AWS_SECRET_ACCESS_KEY", &inputs.credentials.secret_access_key);
-    set("AWS_SESSION_TOKEN", &inputs.credentials.session_token);
-    // The first SDK for Java read these names; only the oldest runtimes still set them.
-    if matches!(family, Family::Managed(Language::Java, Line { major: ..=11, .. })) {
-        set("AWS_ACCESS_KEY", &inputs.credentials.access_key_id);
-        set("AWS_SECRET_KEY", &inputs.credentials.secret_access_key);
+    if let Some(token) = inputs.credentials_token {
+        // What is in a snapshot must suit all environments that come from it, whenever they do: it names neither a log
+        // stream nor keys.
+        let address = format!("http://{}{}", inputs.runtime_api, runtime_api::CREDENTIALS);
+        set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &address);
+        set("AWS_CONTAINER_AUTHORIZATION_TOKEN", &token);
+    } else {
+        set("AWS_LAMBDA_LOG_GROUP_NAME", &spec.logging.group);
+        set("AWS_LAMBDA_LOG_STREAM_NAME", &inputs.log_stream);
+        set("AWS_ACCESS_KEY_ID", &inputs.credentials.access_key_id);
+        set("AWS_SECRET_ACCESS_KEY", &inputs.credentials.secret_access_key);
+        set("AWS_SESSION_TOKEN", &inputs.credentials.session_token);
+        // The first SDK for Java read these names; only the oldest runtimes still set them.
+        if matches!(family, Family::Managed(Language::Java, Line { major: ..=11, .. })) {
+            set("AWS_ACCESS_KEY", &inputs.credentials.access_key_id);
+            set("AWS_SECRET_KEY", &inputs.credentials.secret_access_key);
+        }
     }
 
     let (host, port) = inputs.xray_daemon.rsplit_once(':').unwrap_or((inputs.xray_daemon, "2000"));
@@ -223,6 +234,7 @@ mod tests {
             xray_daemon: "169.254.100.1:2000",
             service: None,
             initialization_type: "on-demand",
+            credentials_token: None,
             timeout: spec.timeout,
         };
         change(&mut inputs);
@@ -357,6 +369,7 @@ mod tests {
             xray_daemon: "127.0.0.1:2000",
             service: None,
             initialization_type: "on-demand",
+            credentials_token: None,
             timeout: spec.timeout,
         };
         let own: BTreeMap<_, _> = super::variables(&spec, &inputs).into_iter().collect();
@@ -385,6 +398,7 @@ mod tests {
                 xray_daemon: "127.0.0.1:2000",
                 service: None,
                 initialization_type: "on-demand",
+                credentials_token: None,
                 timeout: spec.timeout,
             };
             for (name, _) in platform(&spec, &inputs) {

@@ -14,8 +14,11 @@ use crate::{
 /// INIT of an on-demand environment may take this long (AWS: Lambda execution environment, INIT phase).
 const INIT: Duration = Duration::from_secs(10);
 
-/// INIT of provisioned concurrency may take this long, or as long as the function's timeout if that is more.
-const PROVISIONED_INIT: Duration = Duration::from_secs(130);
+/// INIT of provisioned concurrency and for a snapshot may take this long, or as long as the function's timeout if that is more.
+const LONG_INIT: Duration = Duration::from_secs(130);
+
+/// RESTORE may take this long from the moment at which the runtime goes on (AWS: SnapStart, runtime hooks).
+pub(super) const RESTORE: Duration = Duration::from_secs(10);
 
 /// An idle environment runs on for so long before it is frozen. AWS freezes at once; the wait spares a function that
 /// is invoked again and again the cost of being frozen and thawed each time.
@@ -53,6 +56,8 @@ impl ShutdownTime {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) initialization: InitializationType,
+    /// Whether the environment is to be the template of others, after INIT.
+    pub(crate) template: bool,
     /// The first INIT.
     pub(crate) init: Duration,
     /// Making the place and the first INIT together.
@@ -68,27 +73,39 @@ pub(crate) struct Limits {
 }
 
 impl Limits {
+    /// Whether the environment comes from a snapshot: what it does before it serves is RESTORE.
+    pub(crate) fn restores(&self) -> bool {
+        self.initialization == InitializationType::SnapStart && !self.template
+    }
+
     pub(crate) fn new(
         spec: &FunctionSpec,
         config: &EngineConfig,
         initialization: InitializationType,
+        template: bool,
         debugging: Option<Debugging>,
     ) -> Limits {
         let (init, ceiling) = match initialization {
             InitializationType::OnDemand => (INIT, config.startup_timeout),
             // AWS allows it more than our ceiling does.
             InitializationType::ProvisionedConcurrency => {
-                let init = spec.timeout.max(PROVISIONED_INIT);
+                let init = spec.timeout.max(LONG_INIT);
                 (init, config.startup_timeout.max(init))
+            }
+            InitializationType::SnapStart => {
+                let init = spec.timeout.max(LONG_INIT);
+                (init, config.startup_timeout.max(init + RESTORE))
             }
         };
         let limits = Limits {
             initialization,
+            template,
             init,
             ceiling,
             timeout: spec.timeout,
             shutdown: ShutdownTime::NONE,
-            freeze_after: config.freeze.then_some(FREEZE_AFTER),
+            // What is frozen cannot be copied.
+            freeze_after: (config.freeze && !template).then_some(FREEZE_AFTER),
             post_invoke_wait: config.post_invoke_wait,
         };
         match debugging {
@@ -114,7 +131,7 @@ mod tests {
     fn limits(initialization: InitializationType, debugging: Option<Debugging>) -> Limits {
         let mut spec = fixtures::spec("python3.12");
         spec.timeout = Duration::from_secs(7);
-        Limits::new(&spec, &EngineConfig::default(), initialization, debugging)
+        Limits::new(&spec, &EngineConfig::default(), initialization, false, debugging)
     }
 
     #[test]

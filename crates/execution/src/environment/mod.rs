@@ -69,6 +69,8 @@ pub enum InitializationType {
     OnDemand,
     /// Kept ready whether or not anyone invokes.
     ProvisionedConcurrency,
+    /// For the snapshot of a version, or from it.
+    SnapStart,
 }
 
 impl InitializationType {
@@ -77,6 +79,7 @@ impl InitializationType {
         match self {
             InitializationType::OnDemand => "on-demand",
             InitializationType::ProvisionedConcurrency => "provisioned-concurrency",
+            InitializationType::SnapStart => "snap-start",
         }
     }
 }
@@ -98,6 +101,8 @@ pub enum Status {
     TimingOut,
     /// Over, or about to be.
     Stopped,
+    /// Its runtime is the template of others; nobody is served.
+    Template,
     /// It could not be started; an on-demand environment whose INIT failed tries again in the next invocation.
     StartupFailed,
     /// As above, because it took too long.
@@ -105,13 +110,14 @@ pub enum Status {
 }
 
 impl Status {
-    const ALL: [Status; 8] = [
+    const ALL: [Status; 9] = [
         Status::Inactive,
         Status::Starting,
         Status::Ready,
         Status::Invoking,
         Status::TimingOut,
         Status::Stopped,
+        Status::Template,
         Status::StartupFailed,
         Status::StartupTimedOut,
     ];
@@ -125,6 +131,7 @@ impl Status {
             Status::Invoking => "invoking",
             Status::TimingOut => "timing-out",
             Status::Stopped => "stopped",
+            Status::Template => "template",
             Status::StartupFailed => "startup-failed",
             Status::StartupTimedOut => "startup-timed-out",
         }

@@ -12,6 +12,10 @@
 //!  Idle ──KeepAlivePassed, Released──▶ Stopping ──Exited──▶ Stopped          (any) ──Stop──▶ Stopping
 //! ```
 //!
+//! Where there is a snapshot, the first start is RESTORE instead of INIT: the runtime goes on behind `restore/next`
+//! (`Resumed`), because it was forked there or was initialised anew. Such an environment is not reset: when its processes
+//! are gone it is over, and the next one comes from the snapshot.
+//!
 //! A cold environment has no process. AWS keeps such an environment after a timeout, a crash or a failed INIT, and
 //! repeats INIT inside the next invocation, under the function's own timeout ("suppressed init"). One of provisioned
 //! concurrency that fails its INIT is over instead.
@@ -24,14 +28,17 @@ use std::{fmt, sync::Arc, time::Duration};
 use bytes::Bytes;
 use tokio::{sync::oneshot, time::Instant};
 
-use super::{InitializationType, Status as UserStatus, limits::Limits};
+use super::{
+    InitializationType, Status as UserStatus,
+    limits::{Limits, RESTORE},
+};
 use crate::{
     concurrency::Permit,
     executor::StartError,
     extensions::ShutdownReason,
     fault::{Exit, Fault},
     invocation::{Invocation, InvokeError, Meter},
-    logs::platform::{Line, Phase, Status},
+    logs::platform::{Line, Phase, Startup, Status},
     response::{End as ResponseEnd, Produced, Reply, ResponseStream},
 };
 
@@ -57,8 +64,16 @@ pub(crate) struct Job {
 #[derive(Debug)]
 pub(crate) enum State {
     /// The first INIT: the runtime process was started and has not asked for an event yet, or not all extensions have. `until` is AWS's limit,
-    /// `ceiling` ours. Once the runtime has asked (`ready`), extensions are waited for.
-    Initializing { begun: Instant, until: Instant, ceiling: Instant, fault: Option<Fault>, ready: bool },
+    /// `ceiling` ours. Once the runtime has asked (`ready`), extensions are waited for. `resumed` is when the runtime went
+    /// on behind `restore/next`.
+    Initializing {
+        begun: Instant,
+        until: Instant,
+        ceiling: Instant,
+        fault: Option<Fault>,
+        ready: bool,
+        resumed: Option<Instant>,
+    },
     /// The token is out: on the stack of the pool, or in the hands of a caller who is about to send a job.
     Idle { process: Process },
     /// INIT repeated inside an invocation.
@@ -79,8 +94,8 @@ pub(crate) enum State {
 /// What an idle environment holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Process {
-    /// The runtime waits in `next`. `init` is how long INIT took, until a REPORT has told it.
-    Warm { init: Option<Duration>, rest: Rest },
+    /// The runtime waits in `next`. `startup` is how long INIT or RESTORE took, until a REPORT has told it.
+    Warm { startup: Option<Startup>, rest: Rest },
     /// There is no process.
     Cold(Cold),
 }
@@ -128,6 +143,8 @@ pub(crate) enum Event {
     Parked,
     /// The runtime does, but not every extension yet; `Parked` comes when all do.
     RuntimeParked,
+    /// The runtime goes on behind `restore/next`.
+    Resumed,
     /// A response began whose caller takes it as it comes; its end follows, as any response.
     Begun { stream: ResponseStream, end: oneshot::Sender<ResponseEnd> },
     /// `POST …/response`; the Runtime API checked that the id is the current one.
@@ -136,7 +153,7 @@ pub(crate) enum Event {
     Streamed { bytes: u64 },
     /// `POST …/error`, or a streamed response that ended in an error.
     Failure(Fault),
-    /// `POST …/init/error`, of the runtime or of an extension.
+    /// `POST …/init/error`, of the runtime or of an extension, or `POST …/restore/error`.
     InitError(Fault),
     /// The process could not be started, by the function's own fault (no bootstrap, for example).
     StartFailed(Fault),
@@ -212,7 +229,14 @@ impl fmt::Display for Refused {
 impl State {
     /// The machine of a new environment, whose process has just been started. `ceiling` ends the start-up as a whole.
     pub(crate) fn new(limits: &Limits, now: Instant, ceiling: Instant) -> State {
-        State::Initializing { begun: now, until: now + limits.init, ceiling, fault: None, ready: false }
+        State::Initializing {
+            begun: now,
+            until: now + limits.init,
+            ceiling,
+            fault: None,
+            ready: false,
+            resumed: None,
+        }
     }
 
     /// When [`Event::Tick`] has something to say.
@@ -280,21 +304,31 @@ pub(crate) fn step(
     let (state, actions) = match (state, event) {
         // --- INIT -------------------------------------------------------------------------------------------
         // Initializing ── Parked ──> Idle: INIT is done when the runtime asks for work.
-        (Initializing { begun, ready, .. }, Event::Parked) => {
+        (Initializing { begun, ready, resumed, .. }, Event::Parked) => {
             let took = now - begun;
             // Where a REPORT will tell of it too, the log shows this only at level DEBUG.
-            let mut actions = init_lines(Phase::Init, ready, took, Status::Success);
+            let mut actions = init_lines(first_phase(limits), ready, took, Status::Success);
             actions.extend([Action::LimitCpu, Action::JoinIdle]);
-            let provisioned = limits.initialization == InitializationType::ProvisionedConcurrency;
-            (idle((!provisioned).then_some(took), limits, now), actions)
+            let startup = match limits.initialization {
+                InitializationType::OnDemand => Some(Startup::Init(took)),
+                InitializationType::ProvisionedConcurrency => None,
+                InitializationType::SnapStart => {
+                    Some(Startup::Restore { duration: took, billed: now - resumed.unwrap_or(begun) })
+                }
+            };
+            (idle(startup, limits, now), actions)
         }
-        (Initializing { begun, until, ceiling, fault, ready: false }, Event::RuntimeParked) => {
-            let done = Action::Log(Line::init_runtime_done(Phase::Init, Status::Success));
-            (Initializing { begun, until, ceiling, fault, ready: true }, vec![done])
+        (Initializing { begun, until, ceiling, fault, ready: false, resumed }, Event::RuntimeParked) => {
+            let done = Action::Log(Line::init_runtime_done(first_phase(limits), Status::Success));
+            (Initializing { begun, until, ceiling, fault, ready: true, resumed }, vec![done])
         }
-        (Initializing { begun, until, ceiling, ready, .. }, Event::InitError(fault)) => {
+        (Initializing { begun, ceiling, fault, ready, .. }, Event::Resumed) => {
+            let until = now + RESTORE;
+            (Initializing { begun, until, ceiling, fault, ready, resumed: Some(now) }, vec![])
+        }
+        (Initializing { begun, until, ceiling, ready, resumed, .. }, Event::InitError(fault)) => {
             let until = until.min(now + EXIT_GRACE);
-            (Initializing { begun, until, ceiling, fault: Some(fault), ready }, vec![])
+            (Initializing { begun, until, ceiling, fault: Some(fault), ready, resumed }, vec![])
         }
         // Initializing ── Exited ──> Idle cold: AWS tries once more, inside the first invocation.
         (Initializing { begun, fault, ready, .. }, Event::Exited(exit)) => {
@@ -308,7 +342,9 @@ pub(crate) fn step(
         }
         // Initializing ── Tick ──> Resetting: 10 seconds passed, or the runtime lingers after `init/error`. One that
         // is not tried again is over, and so is one that meets the ceiling.
-        (Initializing { begun, until, ceiling, fault, ready }, Event::Tick) if now >= until.min(ceiling) => {
+        (Initializing { begun, until, ceiling, fault, ready, .. }, Event::Tick)
+            if now >= until.min(ceiling) =>
+        {
             end_init(fault, ready, begun, now >= until, limits, now)
         }
         // Initializing ── Crashed ──> Resetting: of several processes one failed.
@@ -317,18 +353,18 @@ pub(crate) fn step(
         }
 
         // --- an invocation arrives --------------------------------------------------------------------------
-        (Idle { process: Process::Warm { init, rest } }, Event::Invoke(job)) => {
+        (Idle { process: Process::Warm { startup, rest } }, Event::Invoke(job)) => {
             let mut actions = vec![Action::Log(Line::start(&job.invocation)), Action::Deliver];
             if rest == Rest::Frozen {
                 actions.insert(0, Action::Thaw);
             }
-            let run = Running { job, begun: now, delivered: now, answering: None, init };
+            let run = Running { job, begun: now, delivered: now, answering: None, startup };
             (Busy { run, until: now + limits.timeout }, actions)
         }
         (Idle { process: Process::Cold(_) }, Event::Invoke(job)) => {
             let start = Action::Log(Line::start(&job.invocation));
             let init = Action::Log(Line::InitStart { phase: Phase::Invoke });
-            let run = Running { job, begun: now, delivered: now, answering: None, init: None };
+            let run = Running { job, begun: now, delivered: now, answering: None, startup: None };
             (
                 Reinitializing { run, until: now + limits.timeout, fault: None, ready: false },
                 vec![start, init, Action::Spawn],
@@ -336,10 +372,10 @@ pub(crate) fn step(
         }
         // Idle ── Exited ──> Idle cold: nobody was waiting for it, the next invocation starts it again.
         (Idle { .. }, Event::Exited(_)) => (cold(Cold::Reset), vec![]),
-        (Idle { process: Process::Warm { init, rest: Rest::AwakeUntil(until) } }, Event::Tick)
+        (Idle { process: Process::Warm { startup, rest: Rest::AwakeUntil(until) } }, Event::Tick)
             if now >= until =>
         {
-            (Idle { process: Process::Warm { init, rest: Rest::Frozen } }, vec![Action::Freeze])
+            (Idle { process: Process::Warm { startup, rest: Rest::Frozen } }, vec![Action::Freeze])
         }
         (Idle { process }, Event::KeepAlivePassed) => leave(process, End::KeepAlive, limits, now),
         (Idle { process }, Event::Released | Event::Stop) => leave(process, End::Stopped, limits, now),
@@ -392,7 +428,7 @@ pub(crate) fn step(
                         job: Job { reply: Reply::Streamed(caller), invocation, permit },
                         begun,
                         delivered,
-                        init,
+                        startup,
                         ..
                     },
                 until,
@@ -400,7 +436,7 @@ pub(crate) fn step(
             Event::Begun { stream, end },
         ) => {
             let job = Job { invocation, reply: Reply::Begun(end), permit };
-            let run = Running { job, begun, delivered, answering: Some(now), init };
+            let run = Running { job, begun, delivered, answering: Some(now), startup };
             (Busy { run, until }, vec![Action::Begin(caller, stream)])
         }
         // Busy ── Response ──> Settling: the caller has its answer, but the runtime has not asked for more.
@@ -497,7 +533,23 @@ pub(crate) fn step(
         // News that comes too late to matter, and jobs that come while the service shuts down.
         (state, event) => return refuse(state, event),
     };
+    let (state, actions) = if limits.initialization == InitializationType::SnapStart {
+        not_reset(state, actions)
+    } else {
+        (state, actions)
+    };
     (state, Ok(actions))
+}
+
+/// What comes from a snapshot, or is one, does not begin again without its processes.
+fn not_reset(state: State, mut actions: Vec<Action>) -> (State, Vec<Action>) {
+    let state = match state {
+        State::Idle { process: Process::Cold(_) } => State::Stopped { end: End::Stopped },
+        State::Resetting { ending, .. } => State::Stopping { end: End::Stopped, ending },
+        state => return (state, actions),
+    };
+    actions.retain(|action| !matches!(action, Action::JoinIdle | Action::PromiseIdle));
+    (state, actions)
 }
 
 fn refuse(state: State, event: Event) -> (State, Result<Vec<Action>, Refused>) {
@@ -506,6 +558,7 @@ fn refuse(state: State, event: Event) -> (State, Result<Vec<Action>, Refused>) {
         Event::Parked => ("next", None),
         Event::Begun { .. } => ("response begins", None),
         Event::RuntimeParked => ("next of the runtime", None),
+        Event::Resumed => ("restore", None),
         Event::Response(_) => ("response", None),
         Event::Streamed { .. } => ("response ends", None),
         Event::Failure(_) => ("error", None),
@@ -525,9 +578,24 @@ fn refuse(state: State, event: Event) -> (State, Result<Vec<Action>, Refused>) {
 }
 
 /// The runtime waits in `next`.
-fn idle(init: Option<Duration>, limits: &Limits, now: Instant) -> State {
+fn idle(startup: Option<Startup>, limits: &Limits, now: Instant) -> State {
     let rest = limits.freeze_after.map_or(Rest::Awake, |after| Rest::AwakeUntil(now + after));
-    State::Idle { process: Process::Warm { init, rest } }
+    State::Idle { process: Process::Warm { startup, rest } }
+}
+
+/// What the first start is.
+pub(crate) fn first_phase(limits: &Limits) -> Phase {
+    if limits.restores() { Phase::Restore } else { Phase::Init }
+}
+
+/// What becomes of those who wait for an environment that could not be started.
+fn start_error(fault: Option<Fault>, took: Duration, limits: &Limits) -> StartError {
+    match fault {
+        Some(fault) if limits.restores() => StartError::Restore(fault),
+        Some(fault) => StartError::Function(fault),
+        None if limits.restores() => StartError::RestoreTimedOut,
+        None => StartError::TimedOut { limit: took },
+    }
 }
 
 fn cold(why: Cold) -> State {
@@ -540,11 +608,11 @@ fn then_idle(mut actions: Vec<Action>) -> Vec<Action> {
 }
 
 fn init_failed(fault: Fault, ready: bool, took: Duration, limits: &Limits) -> (State, Vec<Action>) {
-    let mut actions = init_lines(Phase::Init, ready, took, Status::of(&fault));
+    let mut actions = init_lines(first_phase(limits), ready, took, Status::of(&fault));
     match limits.initialization {
         InitializationType::OnDemand => (cold(Cold::InitFailed), then_idle(actions)),
-        InitializationType::ProvisionedConcurrency => {
-            actions.push(Action::FailStart(Arc::new(StartError::Function(fault))));
+        InitializationType::ProvisionedConcurrency | InitializationType::SnapStart => {
+            actions.push(Action::FailStart(Arc::new(start_error(Some(fault), took, limits))));
             (State::Stopped { end: End::StartFailed }, actions)
         }
     }
@@ -584,14 +652,10 @@ fn end_init(
         Some(fault) => (Cold::InitFailed, End::StartFailed, Status::of(fault), ShutdownReason::Failure),
         None => (Cold::InitTimedOut, End::StartTimedOut, Status::Timeout, ShutdownReason::Timeout),
     };
-    let mut actions = init_lines(Phase::Init, ready, took, status);
+    let mut actions = init_lines(first_phase(limits), ready, took, status);
     let retried = retried && limits.initialization == InitializationType::OnDemand;
     if !retried {
-        let error = match fault {
-            Some(fault) => StartError::Function(fault),
-            None => StartError::TimedOut { limit: took },
-        };
-        actions.push(Action::FailStart(Arc::new(error)));
+        actions.push(Action::FailStart(Arc::new(start_error(fault, took, limits))));
     }
     let (ending, end_processes) = Ending::begin(false, reason, limits.shutdown, now);
     actions.extend(end_processes);

@@ -19,7 +19,7 @@ use self::extensions::Extensions;
 use super::{
     EnvironmentId, InitializationType, Shared, Status,
     limits::Limits,
-    state::{self, Action, Event, State},
+    state::{self, Action, Event, State, first_phase},
 };
 use crate::{
     executor::{Connection, Created, Instance, Launch, Runtime, StartError},
@@ -27,9 +27,9 @@ use crate::{
     invocation::{Finished, InvokeError},
     logs::{
         Drained, EnvironmentLog, Read, Source,
-        platform::{Line, Phase, Status as LineStatus},
+        platform::{Line, Phase, Startup, Status as LineStatus},
     },
-    pool::{Idle, Order, Pool, StartSlot},
+    pool::{Idle, Order, Pool, Slot},
     ports::{InvocationRecord, LogStream},
     runtime_api::{self, Call, Session},
     spec::FunctionSpec,
@@ -48,13 +48,14 @@ const READ_AT_ONCE: usize = 64 * 1024;
 const PIPE_MAXIMUM: usize = 1 << 20;
 
 /// Runs an environment from its start to its end. `slot` is the pool's promise that someone is being started.
-pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot, initialization: InitializationType) {
+pub(crate) async fn run(pool: Arc<Pool>, slot: Slot, initialization: InitializationType) {
     let engine = pool.engine();
     let id = EnvironmentId::random();
     let shared = Arc::new(Shared::new(id, pool.spec().clone(), initialization, engine.clock.now()));
     let registration = engine.register(shared.clone());
     let debug = engine.config.debug.of(pool.spec());
-    let limits = Limits::new(pool.spec(), &engine.config, initialization, debug);
+    let template = matches!(slot, Slot::Snapshot(_));
+    let limits = Limits::new(pool.spec(), &engine.config, initialization, template, debug);
     let ceiling = Instant::now() + limits.ceiling;
     shared.set(Status::Starting, false);
 
@@ -72,7 +73,10 @@ pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot, initialization: Initia
                 shared.debugger_port.set(port).expect("it is set here only");
             }
             let state = State::new(&limits, Instant::now(), ceiling);
-            Task::new(pool, shared, limits, state, created, log, slot).run().await;
+            Task::new(pool.clone(), shared, limits, state, created, log, slot).run().await;
+            if template {
+                pool.template_ended();
+            }
         }
         Err(error) => {
             let timed_out = matches!(error, StartError::TimedOut { .. });
@@ -86,7 +90,7 @@ pub(crate) async fn run(pool: Arc<Pool>, slot: StartSlot, initialization: Initia
 }
 
 async fn create(
-    pool: &Pool,
+    pool: &Arc<Pool>,
     id: EnvironmentId,
     limits: &Limits,
 ) -> Result<(Created, EnvironmentLog), StartError> {
@@ -110,9 +114,16 @@ async fn create(
         timeout: limits.timeout,
         initialization: limits.initialization,
         debug: engine.config.debug.of(spec),
-        template: false,
+        credentials_token: (limits.initialization == InitializationType::SnapStart)
+            .then(|| pool.credentials_token().clone()),
+        template: limits.template,
     };
-    Ok((engine.executor.create(launch).await?, log))
+    let template = if limits.restores() { pool.template() } else { None };
+    let created = match template {
+        Some(template) => template.create(launch).await?,
+        None => engine.executor.create(launch).await?,
+    };
+    Ok((created, log))
 }
 
 fn warn_of_failed_start(shared: &Shared, error: &Arc<StartError>) {
@@ -139,7 +150,7 @@ struct Task {
     shared: Arc<Shared>,
     limits: Limits,
     state: State,
-    slot: Option<StartSlot>,
+    slot: Option<Slot>,
     orders: Option<oneshot::Receiver<Order>>,
     instance: Box<dyn Instance>,
     listener: Option<TcpListener>,
@@ -174,7 +185,7 @@ impl Task {
         state: State,
         created: Created,
         log: EnvironmentLog,
-        slot: StartSlot,
+        slot: Slot,
     ) -> Task {
         let (calls_in, calls) = mpsc::channel(8);
         Task {
@@ -199,7 +210,7 @@ impl Task {
     }
 
     async fn run(mut self) {
-        self.write_line(&Line::InitStart { phase: Phase::Init });
+        self.write_line(&Line::InitStart { phase: first_phase(&self.limits) });
         if let Some(event) = self.spawn().await {
             self.handle(event).await;
         }
@@ -320,7 +331,7 @@ impl Task {
             let state = std::mem::replace(&mut self.state, placeholder);
             let (state, actions) = state::step(state, event, &self.limits, Instant::now());
             self.state = state;
-            self.shared.set(self.state.status(), self.state.is_frozen());
+            self.shared.set(self.status(), self.state.is_frozen());
             let actions = match actions {
                 Ok(actions) => actions,
                 Err(refused) => {
@@ -353,12 +364,19 @@ impl Task {
                     }
                     Action::LimitCpu => self.instance.limit_cpu(),
                     Action::PromiseIdle => {
-                        self.slot = Some(self.pool.returning(self.limits.initialization));
+                        self.slot = Some(self.pool.returning(self.limits.initialization).into());
                     }
-                    Action::JoinIdle => self.join_idle(),
+                    Action::JoinIdle => self.join_idle().await,
                     Action::FailStart(error) => {
                         // What went wrong in INIT has been told with its report.
-                        if !matches!(*error, StartError::Function(_) | StartError::TimedOut { .. }) {
+                        let told = matches!(
+                            *error,
+                            StartError::Function(_)
+                                | StartError::TimedOut { .. }
+                                | StartError::Restore(_)
+                                | StartError::RestoreTimedOut
+                        );
+                        if !told {
                             warn_of_failed_start(&self.shared, &error);
                         }
                         if let Some(slot) = self.slot.take() {
@@ -407,7 +425,16 @@ impl Task {
                 if let Some(connection) = connection {
                     self.serve(connection);
                 }
-                None
+                if !self.limits.restores() {
+                    return None;
+                }
+                let forked = self.instance.is_forked();
+                tracing::debug!(environment = %self.shared.id, forked, "an environment is being restored");
+                if !forked {
+                    return None;
+                }
+                self.session = Session::Restoring;
+                Some(Event::Resumed)
             }
             Err(StartError::Function(fault)) => Some(Event::StartFailed(fault)),
             Err(error) => Some(Event::Broken(Arc::new(error))),
@@ -448,13 +475,31 @@ impl Task {
 
     // === the pool ===
 
-    fn join_idle(&mut self) {
+    async fn join_idle(&mut self) {
         let (sender, receiver) = oneshot::channel();
         self.orders = Some(receiver);
-        if let Some(slot) = self.slot.take() {
-            slot.succeed();
+        let idle = Idle::new(sender, self.limits.initialization);
+        match self.slot.take() {
+            Some(Slot::Snapshot(slot)) => {
+                // A runtime that asked for an event at once is not where others could go on.
+                let template = match self.session {
+                    Session::RestoreReady => self.instance.template().await,
+                    _ => None,
+                };
+                tracing::debug!(environment = %self.shared.id, forks = template.is_some(), "a snapshot was taken");
+                return slot.taken(template, idle);
+            }
+            Some(Slot::Serve(slot)) => slot.succeed(),
+            None => {}
         }
-        self.pool.give(Idle::new(sender, self.limits.initialization));
+        self.pool.give(idle);
+    }
+
+    fn status(&self) -> Status {
+        match self.state.status() {
+            Status::Ready if self.limits.template => Status::Template,
+            status => status,
+        }
     }
 
     // === the log ===
@@ -489,10 +534,10 @@ impl Task {
             | Line::End { .. } => 0,
         };
         self.log.line(line, memory_mb);
-        if let Line::InitReport { phase: Phase::Init, duration, status } = line {
+        if let Line::InitReport { phase: Phase::Init | Phase::Restore, duration, status } = line {
             self.tell_of_init(*duration, status);
         }
-        if let Line::Report { about, duration, init, status, .. } = line
+        if let Line::Report { about, duration, startup, status, .. } = line
             && let Some(observer) = &self.pool.engine().observer
         {
             observer.finished(InvocationRecord {
@@ -501,7 +546,7 @@ impl Task {
                 request_id: about.request.to_string(),
                 status: status.name(),
                 duration_ms: duration.as_secs_f64() * 1000.0,
-                init_duration_ms: init.map(|init| init.as_secs_f64() * 1000.0),
+                init_duration_ms: startup.and_then(Startup::init).map(|init| init.as_secs_f64() * 1000.0),
                 max_memory_mb: memory_mb,
                 log: self.log.observed(),
             });

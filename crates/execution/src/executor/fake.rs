@@ -18,7 +18,9 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::{Connection, Created, Executor, ExtensionProcess, Instance, Launch, Runtime, StartError};
+use super::{
+    Connection, Created, Executor, ExtensionProcess, Instance, Launch, Runtime, SnapshotTemplate, StartError,
+};
 use crate::fault::{Exit, ExitStatus, Fault};
 
 mod extension;
@@ -30,11 +32,14 @@ type Script = dyn Fn(FakeRuntime) -> BoxFuture<'static, Exit> + Send + Sync;
 type ExtensionScript = dyn Fn(FakeExtension) -> BoxFuture<'static, Exit> + Send + Sync;
 
 /// Runs a script in place of each runtime process.
+#[derive(Clone)]
 pub struct FakeExecutor {
     script: Arc<Script>,
     extensions: Extensions,
     /// Whether runtimes end when they are asked to.
     obedient: bool,
+    /// Whether runtimes can be forked.
+    forks: bool,
     orders: Orders,
 }
 
@@ -79,6 +84,7 @@ impl FakeExecutor {
             script: Arc::new(move |runtime| Box::pin(script(runtime))),
             extensions: Extensions::default(),
             obedient: true,
+            forks: false,
             orders: Orders::default(),
         }
     }
@@ -105,6 +111,13 @@ impl FakeExecutor {
         self
     }
 
+    /// With runtimes that others can be forked from: their scripts are told by [`FakeRuntime::is_forked`].
+    #[must_use]
+    pub fn forking(mut self) -> FakeExecutor {
+        self.forks = true;
+        self
+    }
+
     /// What all environments were told so far, and will be.
     pub fn orders(&self) -> Arc<std::sync::Mutex<Vec<Order>>> {
         self.orders.clone()
@@ -123,19 +136,31 @@ impl FakeExecutor {
 
 impl Executor for FakeExecutor {
     fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
-        Box::pin(async move {
-            let instance = FakeInstance {
-                script: self.script.clone(),
-                extensions: self.extensions.clone(),
-                obedient: self.obedient,
-                orders: self.orders.clone(),
-                launch,
-                starts: 0,
-                process: None,
-                extension_processes: Vec::new(),
-            };
-            Ok(Created { instance: Box::new(instance), runtime_api: None })
-        })
+        Box::pin(async move { Ok(self.instance(launch, false)) })
+    }
+}
+
+impl FakeExecutor {
+    fn instance(&self, launch: Launch, forked: bool) -> Created {
+        let instance = FakeInstance {
+            executor: self.clone(),
+            launch,
+            forked,
+            starts: 0,
+            process: None,
+            extension_processes: Vec::new(),
+        };
+        Created { instance: Box::new(instance), runtime_api: None }
+    }
+}
+
+/// Makes environments whose scripts are told that they are forks.
+#[derive(Debug)]
+struct FakeTemplate(FakeExecutor);
+
+impl SnapshotTemplate for FakeTemplate {
+    fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
+        Box::pin(async move { Ok(self.0.instance(launch, true)) })
     }
 }
 
@@ -192,11 +217,9 @@ impl FakeProcess {
 }
 
 struct FakeInstance {
-    script: Arc<Script>,
-    extensions: Extensions,
-    obedient: bool,
-    orders: Orders,
+    executor: FakeExecutor,
     launch: Launch,
+    forked: bool,
     starts: usize,
     process: Option<FakeProcess>,
     extension_processes: Vec<FakeProcess>,
@@ -213,12 +236,27 @@ impl Instance for FakeInstance {
         Box::pin(async move {
             self.starts += 1;
             let Tied { client, connection, written, output } = tie().await?;
-            let runtime =
-                FakeRuntime { client, output: written, launch: self.launch.clone(), starts: self.starts };
-            let (process, exited) = FakeProcess::run((self.script)(runtime));
+            let runtime = FakeRuntime {
+                client,
+                output: written,
+                launch: self.launch.clone(),
+                starts: self.starts,
+                forked: self.forked,
+            };
+            let (process, exited) = FakeProcess::run((self.executor.script)(runtime));
             self.process = Some(process);
             Ok(Runtime { connection: Some(connection), output, exited })
         })
+    }
+
+    fn template(&mut self) -> BoxFuture<'_, Option<Arc<dyn SnapshotTemplate>>> {
+        let template = FakeTemplate(self.executor.clone());
+        let template = self.executor.forks.then(|| Arc::new(template) as Arc<dyn SnapshotTemplate>);
+        Box::pin(std::future::ready(template))
+    }
+
+    fn is_forked(&self) -> bool {
+        self.forked
     }
 
     fn freeze(&mut self) {
@@ -234,7 +272,7 @@ impl Instance for FakeInstance {
     }
 
     fn extensions(&self) -> Vec<String> {
-        self.extensions.iter().map(|(name, _)| name.clone()).collect()
+        self.executor.extensions.iter().map(|(name, _)| name.clone()).collect()
     }
 
     fn start_extension(&mut self, index: usize) -> BoxFuture<'_, Result<ExtensionProcess, StartError>> {
@@ -242,7 +280,7 @@ impl Instance for FakeInstance {
             if index == 0 {
                 self.extension_processes.clear();
             }
-            let (name, script) = &self.extensions[index];
+            let (name, script) = &self.executor.extensions[index];
             let Tied { client, connection, written, output } = tie().await?;
             let starts = self.starts + 1;
             let extension = FakeExtension::new(client, written, name.clone(), starts);
@@ -254,7 +292,7 @@ impl Instance for FakeInstance {
 
     fn terminate(&mut self) {
         self.told(Order::Terminate);
-        if self.obedient
+        if self.executor.obedient
             && let Some(process) = &self.process
         {
             process.end(15);
@@ -294,7 +332,7 @@ impl Instance for FakeInstance {
 
 impl FakeInstance {
     fn told(&self, order: Order) {
-        self.orders.lock().expect("no panics").push(order);
+        self.executor.orders.lock().expect("no panics").push(order);
     }
 }
 
@@ -306,6 +344,7 @@ pub struct FakeRuntime {
     output: OwnedFd,
     launch: Launch,
     starts: usize,
+    forked: bool,
 }
 
 impl fmt::Debug for FakeRuntime {
@@ -334,6 +373,22 @@ impl FakeRuntime {
     /// 1 for the environment's first process, 2 for the next.
     pub fn starts(&self) -> usize {
         self.starts
+    }
+
+    /// Whether it goes on behind `restore/next`, as a fork of a template.
+    pub fn is_forked(&self) -> bool {
+        self.forked
+    }
+
+    /// Asks for credentials with this token.
+    pub async fn credentials(&mut self, token: &str) -> Response<Bytes> {
+        let headers = [("Authorization", token)];
+        call(&mut self.client, "GET", "/2021-04-23/credentials", &headers, Bytes::new()).await
+    }
+
+    /// Waits to be restored; returns the status. Never returns if the environment has gone.
+    pub async fn restore_next(&mut self) -> StatusCode {
+        self.call("GET", "restore/next", &[], Bytes::new()).await.status()
     }
 
     /// Waits for an event. Never returns if the environment has gone.

@@ -56,6 +56,8 @@ pub struct Launch {
     pub initialization: InitializationType,
     /// Set if the function is being debugged.
     pub debug: Option<Debugging>,
+    /// Where there is a snapshot: what the processes ask for credentials with, and so do those that are forked from them.
+    pub credentials_token: Option<Arc<str>>,
     /// Whether the runtime is to become a template of others once its INIT is done ([`Instance::template`]).
     pub template: bool,
 }
@@ -216,6 +218,12 @@ pub enum StartError {
     /// The isolated place could not be made.
     #[error("failed to make the sandbox")]
     Sandbox(#[source] hothouse_sandbox::SpawnError),
+    /// It could not be restored from its version's snapshot, by the function's own fault.
+    #[error("the environment could not be restored: {}", .0.message)]
+    Restore(Fault),
+    /// The function took too long to go on after its environment was restored.
+    #[error("the environment was not restored in time")]
+    RestoreTimedOut,
     /// It took longer than the environment start-up limit.
     #[error(
         "the environment timed out during start-up (limit {} s; hint: look at the function's start-up, or raise --environment-startup-timeout)",

@@ -368,6 +368,7 @@ impl Inner {
                     announce: service.announce,
                 }),
                 initialization_type: launch.initialization.as_str(),
+                credentials_token: launch.credentials_token.as_deref(),
                 timeout: launch.timeout,
             },
         );

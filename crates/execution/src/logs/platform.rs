@@ -65,18 +65,29 @@ pub(crate) enum Line {
     Report {
         about: About,
         duration: Duration,
-        init: Option<Duration>,
+        startup: Option<Startup>,
         status: Status,
         /// How long extensions took after the runtime was done, and how long ago that began.
         extensions: Option<Span>,
     },
 }
 
-/// Whether INIT runs before any invocation, or inside one that found no process.
+/// Whether INIT runs before any invocation, or inside one that found no process; or whether there is a snapshot, so that
+/// it has run long ago, and what starts is a RESTORE: lines and records of that have names of their own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Init,
     Invoke,
+    Restore,
+}
+
+/// How long it took to start an environment, which its first REPORT tells.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Startup {
+    /// INIT.
+    Init(Duration),
+    /// RESTORE, and what of it the function's owner pays for: from the moment at which the runtime goes on.
+    Restore { duration: Duration, billed: Duration },
 }
 
 /// The invocation that a line is about.
@@ -131,6 +142,24 @@ impl Phase {
         match self {
             Phase::Init => "init",
             Phase::Invoke => "invoke",
+            Phase::Restore => "restore",
+        }
+    }
+}
+
+impl Startup {
+    /// How long INIT took, if it was one.
+    pub(crate) fn init(self) -> Option<Duration> {
+        match self {
+            Startup::Init(duration) => Some(duration),
+            Startup::Restore { .. } => None,
+        }
+    }
+
+    fn billed(self) -> Duration {
+        match self {
+            Startup::Init(duration) => duration,
+            Startup::Restore { billed, .. } => billed,
         }
     }
 }
@@ -231,11 +260,11 @@ impl Line {
     pub(crate) fn report(
         invocation: Invocation,
         duration: Duration,
-        init: Option<Duration>,
+        startup: Option<Startup>,
         status: Status,
         extensions: Option<Span>,
     ) -> Line {
-        Line::Report { about: invocation.into(), duration, init, status, extensions }
+        Line::Report { about: invocation.into(), duration, startup, status, extensions }
     }
 
     pub(crate) fn init_runtime_done(phase: Phase, status: Status) -> Line {
@@ -276,6 +305,16 @@ impl Line {
                 runtime_version(spec),
                 spec.runtime_version_arn
             ),
+            Line::InitStart { phase: Phase::Restore } => format!(
+                "RESTORE_START Runtime Version: {}\tRuntime Version ARN: {}",
+                runtime_version(spec),
+                spec.runtime_version_arn
+            ),
+            Line::InitReport { phase: Phase::Restore, duration, status } => {
+                let mut line = format!("RESTORE_REPORT Restore Duration: {:.2} ms", millis(*duration));
+                push_status(&mut line, "\t", status);
+                line
+            }
             Line::InitReport { status: Status::Success, .. }
                 if initialization == InitializationType::OnDemand =>
             {
@@ -306,16 +345,28 @@ impl Line {
                 format!("START RequestId: {} Version: {}", about.request, spec.version)
             }
             Line::End { request } => format!("END RequestId: {request}"),
-            Line::Report { about, duration, init, status, .. } => {
+            Line::Report { about, duration, startup, status, .. } => {
                 let mut line = format!(
                     "REPORT RequestId: {}\tDuration: {:.2} ms\tBilled Duration: {} ms\tMemory Size: {} MB\tMax Memory Used: {max_memory_mb} MB\t",
                     about.request,
                     millis(*duration),
-                    billed_ms(*duration, *init),
+                    billed_ms(*duration, *startup),
                     spec.memory_mb,
                 );
-                if let Some(init) = init {
-                    write!(line, "Init Duration: {:.2} ms\t", millis(*init)).expect("writing to a string");
+                match startup {
+                    None => {}
+                    Some(Startup::Init(init)) => {
+                        write!(line, "Init Duration: {:.2} ms\t", millis(*init))
+                            .expect("writing to a string");
+                    }
+                    Some(Startup::Restore { duration, billed }) => {
+                        let (restore, billed) = (millis(*duration), millis(*billed).ceil());
+                        write!(
+                            line,
+                            "Restore Duration: {restore:.2} ms\tBilled Restore Duration: {billed} ms\t"
+                        )
+                        .expect("writing to a string");
+                    }
                 }
                 if !matches!(status, Status::HandlerError { .. }) && push_status(&mut line, "", status) {
                     line.push('\t');
@@ -340,13 +391,15 @@ impl Line {
             | Line::InitRuntimeDone { phase: Phase::Invoke, .. }
             | Line::InitReport { phase: Phase::Invoke, .. } => return None,
             // DEBUG where no runtime version is known; we always name one.
-            Line::InitStart { phase: Phase::Init } | Line::Start(_) => Info,
+            Line::InitStart { phase: Phase::Init | Phase::Restore } | Line::Start(_) => Info,
             Line::InitRuntimeDone { status, .. } | Line::RuntimeDone { status, .. } => {
                 unless_failed(status, Debug)
             }
             // AWS lists "any but on-demand: INFO" before the status; a failure is told at WARN here all the same.
             Line::InitReport { status, .. } => match initialization {
-                InitializationType::ProvisionedConcurrency => unless_failed(status, Info),
+                InitializationType::ProvisionedConcurrency | InitializationType::SnapStart => {
+                    unless_failed(status, Info)
+                }
                 InitializationType::OnDemand => unless_failed(status, Debug),
             },
             Line::Extension(extension) => {
@@ -434,9 +487,13 @@ fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
-/// Since August 2025 INIT of on-demand environments is billed too.
-fn billed_ms(duration: Duration, init: Option<Duration>) -> u64 {
-    millis(duration + init.unwrap_or_default()).ceil() as u64
+/// Since August 2025 INIT of on-demand environments is billed too; RESTORE always was, each part rounded by itself.
+fn billed_ms(duration: Duration, startup: Option<Startup>) -> u64 {
+    let billed = startup.map(Startup::billed).unwrap_or_default();
+    match startup {
+        Some(Startup::Restore { .. }) => (millis(duration).ceil() + millis(billed).ceil()) as u64,
+        Some(Startup::Init(_)) | None => millis(duration + billed).ceil() as u64,
+    }
 }
 
 #[cfg(test)]

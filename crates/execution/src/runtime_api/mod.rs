@@ -12,13 +12,14 @@ mod streaming;
 use bytes::Bytes;
 use http::{Response, StatusCode, header::CONTENT_TYPE};
 use http_body_util::Full;
+use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use crate::telemetry::Subscription;
+use crate::{ports::Credentials, telemetry::Subscription};
 
 pub(crate) use extensions::registered;
-pub(crate) use routes::{serve, too_large, truncated};
+pub(crate) use routes::{CREDENTIALS, going_away, not_found, serve, too_large, truncated};
 pub(crate) use session::{Session, Transition};
 
 /// What the runtime asks for. Each carries the place for its HTTP answer.
@@ -37,6 +38,12 @@ pub(crate) enum Call {
     Error { id: String, report: ErrorReport, reply: Reply },
     /// `POST /runtime/init/error`.
     InitError { report: ErrorReport, reply: Reply },
+    /// `GET /runtime/restore/next`: answered in the environment that comes from the snapshot.
+    RestoreNext(Reply),
+    /// `POST /runtime/restore/error`.
+    RestoreError { report: ErrorReport, reply: Reply },
+    /// `GET /2021-04-23/credentials`, with the token that it names.
+    Credentials { token: Option<String>, reply: Reply },
     /// A call of the Extensions API.
     Extension { call: ExtensionCall, reply: Reply },
 }
@@ -108,6 +115,17 @@ pub(crate) struct ErrorReport {
 /// `{"status":"OK"}`, 202.
 pub(crate) fn accepted() -> Response<Full<Bytes>> {
     json_response(StatusCode::ACCEPTED, Bytes::from_static(b"{\"status\":\"OK\"}\n"))
+}
+
+/// Credentials, as SDKs expect them of a container's endpoint.
+pub(crate) fn credentials(credentials: &Credentials, expiration: Timestamp) -> Response<Full<Bytes>> {
+    let document = serde_json::json!({
+        "AccessKeyId": credentials.access_key_id,
+        "SecretAccessKey": credentials.secret_access_key,
+        "Token": credentials.session_token,
+        "Expiration": format!("{expiration:.0}"),
+    });
+    json_response(StatusCode::OK, Bytes::from(document.to_string()))
 }
 
 /// An error answer of the Runtime API.

@@ -3,7 +3,11 @@
 use std::convert::Infallible;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Method, Request, Response, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{
+    HeaderMap, Method, Request, Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE},
+    request::Parts,
+};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -16,6 +20,9 @@ const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
 const ERROR_BODY: &str = "lambda-runtime-function-error-body";
 const RESPONSE_MODE: &str = "lambda-runtime-function-response-mode";
 const STREAMING: &[u8] = b"streaming";
+
+/// Where functions with SnapStart get their credentials.
+pub(crate) const CREDENTIALS: &str = "/2021-04-23/credentials";
 
 /// The type of a response that begins with its own status and headers.
 const INTEGRATION: &[u8] = b"application/vnd.awslambda.http-integration-response";
@@ -71,7 +78,16 @@ async fn answer(
                 Body::Whole(document) => Call::InitError { report: report(&parts.headers, document), reply },
                 problem => return unreadable(&problem),
             },
-            ("invocation/next" | "init/error", _) => return empty(StatusCode::METHOD_NOT_ALLOWED),
+            ("restore/next", &Method::GET) => Call::RestoreNext(reply),
+            ("restore/error", &Method::POST) => match read(body, limit).await {
+                Body::Whole(document) => {
+                    Call::RestoreError { report: report(&parts.headers, document), reply }
+                }
+                problem => return unreadable(&problem),
+            },
+            ("invocation/next" | "init/error" | "restore/next" | "restore/error", _) => {
+                return empty(StatusCode::METHOD_NOT_ALLOWED);
+            }
             (rest, method) => match rest.strip_prefix("invocation/").and_then(|rest| rest.split_once('/')) {
                 Some((_, "response" | "error")) if method != Method::POST => {
                     return empty(StatusCode::METHOD_NOT_ALLOWED);
@@ -112,6 +128,10 @@ async fn answer(
             Ok(call) => (Call::Extension { call, reply }, place),
             Err(refused) => return refused,
         }
+    } else if path == CREDENTIALS && parts.method == Method::GET {
+        let Ok(place) = calls.reserve().await else { return going_away() };
+        let token = parts.headers.get(AUTHORIZATION).and_then(|token| token.to_str().ok()).map(str::to_owned);
+        (Call::Credentials { token, reply }, place)
     } else if path == "/2018-06-01/ping" && parts.method == Method::GET {
         return Response::new(Full::new(Bytes::from_static(b"pong")));
     } else {
@@ -137,7 +157,7 @@ fn responded(parts: &Parts) -> Option<&str> {
 }
 
 /// The environment is going away, and the process behind this connection with it.
-pub(super) fn going_away() -> Response<Full<Bytes>> {
+pub(crate) fn going_away() -> Response<Full<Bytes>> {
     Refusal::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalServerError", "Internal Server Error").response()
 }
 
@@ -252,7 +272,7 @@ pub(crate) fn truncated() -> Response<Full<Bytes>> {
         .response()
 }
 
-pub(super) fn not_found() -> Response<Full<Bytes>> {
+pub(crate) fn not_found() -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from_static(b"404 page not found\n")));
     *response.status_mut() = StatusCode::NOT_FOUND;
     response

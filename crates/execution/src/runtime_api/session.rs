@@ -11,6 +11,11 @@ use super::Refusal;
 pub(crate) enum Session {
     Started,
     InitError,
+    /// Waits in `restore/next`, to be a template of others.
+    RestoreReady,
+    /// Goes on behind `restore/next`, in the environment that it is to serve.
+    Restoring,
+    RestoreError,
     /// Waits in `next`.
     Ready,
     /// Has an event.
@@ -32,24 +37,33 @@ pub(crate) enum Transition {
     End,
     Error,
     InitError,
+    RestoreNext,
+    RestoreError,
 }
 
 impl Session {
     /// The state after the call, or the 403 that refuses it.
     pub(crate) fn after(self, call: Transition) -> Result<Session, Refusal> {
         match (self, call) {
-            (Session::Started | Session::ResponseSent | Session::Ready, Transition::Next) => {
-                Ok(Session::Ready)
-            }
+            (
+                Session::Started | Session::Restoring | Session::ResponseSent | Session::Ready,
+                Transition::Next,
+            ) => Ok(Session::Ready),
             // The same event again.
             (Session::Running, Transition::Next) => Ok(Session::Running),
             (Session::Running, Transition::Response | Transition::Error)
             | (Session::Responding, Transition::End) => Ok(Session::ResponseSent),
             (Session::Running, Transition::Begin) => Ok(Session::Responding),
             (Session::Started, Transition::InitError) => Ok(Session::InitError),
-            (Session::InitError, _)
+            (Session::Started, Transition::RestoreNext) => Ok(Session::RestoreReady),
+            // A client that knows one way only to say that it cannot go on is understood.
+            (Session::Restoring, Transition::RestoreError | Transition::InitError) => {
+                Ok(Session::RestoreError)
+            }
+            (Session::InitError | Session::RestoreReady | Session::RestoreError, _)
+            | (_, Transition::RestoreNext | Transition::RestoreError)
             | (
-                Session::Started,
+                Session::Started | Session::Restoring,
                 Transition::Response | Transition::Begin | Transition::End | Transition::Error,
             )
             | (
@@ -79,10 +93,18 @@ impl Session {
         }
     }
 
+    /// Whether the runtime has nothing to do.
+    pub(crate) fn waits(self) -> bool {
+        matches!(self, Session::Ready | Session::RestoreReady)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Session::Started => "Started",
             Session::InitError => "InitError",
+            Session::RestoreReady => "RestoreReady",
+            Session::Restoring => "Restoring",
+            Session::RestoreError => "RuntimeRestoreErrorState",
             Session::Ready => "Ready",
             Session::Running => "Running",
             Session::Responding => "InvocationResponse",
@@ -99,6 +121,8 @@ impl Transition {
             Transition::End => "RuntimeResponseSentState",
             Transition::Error => "InvocationErrorResponse",
             Transition::InitError => "InitError",
+            Transition::RestoreNext => "RestoreReady",
+            Transition::RestoreError => "RuntimeRestoreErrorState",
         }
     }
 }

@@ -44,6 +44,7 @@ const PYTHON: ClientFiles = client_files!("python":
     "hothouse_logging.py",
     "hothouse_process.py",
     "hothouse_runtime_api.py",
+    "hothouse_snapshot.py",
     "hothouse_zygote.py",
     "snapshot_restore_py.py",
 );

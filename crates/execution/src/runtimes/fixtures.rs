@@ -108,6 +108,7 @@ pub(crate) fn spec(runtime: &str) -> FunctionSpec {
         environment: [].into(),
         code: PathBuf::from("/code"),
         layers: None,
+        snap_start: false,
         tracing: TracingMode::PassThrough,
         logging: Logging {
             format: LogFormat::Text,

@@ -109,6 +109,7 @@ pub(crate) fn spec() -> FunctionSpec {
         environment: BTreeMap::new(),
         code: "/nowhere".into(),
         layers: None,
+        snap_start: false,
         tracing: TracingMode::PassThrough,
         logging: Logging {
             format: LogFormat::Text,

@@ -14,7 +14,7 @@ use crate::{
     environment::limits::Limits,
     fault::Fault,
     invocation::Invocation,
-    logs::platform::{Line, ResponseTiming, Span, Status, Timing},
+    logs::platform::{Line, ResponseTiming, Span, Startup, Status, Timing},
     response::{Failure, Produced, Reply},
 };
 
@@ -27,7 +27,8 @@ pub(crate) struct Running {
     pub(super) delivered: Instant,
     /// When it began to answer, if the response is streamed.
     pub(super) answering: Option<Instant>,
-    pub(crate) init: Option<Duration>,
+    /// How long the environment's start took, if no REPORT has told it.
+    pub(crate) startup: Option<Startup>,
 }
 
 /// An invocation whose response is there.
@@ -45,7 +46,7 @@ pub(crate) struct Settled {
     done: bool,
     /// Since then extensions are waited for.
     ready: Option<Instant>,
-    init: Option<Duration>,
+    startup: Option<Startup>,
     status: Status,
     /// With `LogType=Tail` the answer waits for the REPORT line.
     held: Option<(Reply, Produced)>,
@@ -60,7 +61,7 @@ impl Running {
         limits: &Limits,
         now: Instant,
     ) -> (Settled, Vec<Action>) {
-        let Running { job: Job { invocation, reply, permit }, begun, delivered, answering, init } = self;
+        let Running { job: Job { invocation, reply, permit }, begun, delivered, answering, startup } = self;
         let mut settled = Settled {
             request: invocation,
             _permit: permit,
@@ -71,7 +72,7 @@ impl Running {
             produced_bytes: produced.length(),
             done: false,
             ready: None,
-            init,
+            startup,
             status,
             held: None,
         };
@@ -88,11 +89,11 @@ impl Running {
     /// The invocation ended without an answer of the runtime. Its log is complete before the caller hears of it.
     pub(super) fn failed(self, fault: &Fault, now: Instant) -> Vec<Action> {
         let failure = self.told(fault);
-        let Running { job: Job { invocation, reply, .. }, begun, delivered, init, .. } = self;
+        let Running { job: Job { invocation, reply, .. }, begun, delivered, startup, .. } = self;
         let status = Status::of(fault);
         let timing = Timing { duration: now - delivered, response: None };
         let mut actions = vec![Action::Log(Line::runtime_done(&invocation, status.clone(), timing, 0))];
-        end(&mut actions, invocation, now - begun, init, status, None);
+        end(&mut actions, invocation, now - begun, startup, status, None);
         actions.push(Action::Complete(reply, Ok(Produced::Failed(failure))));
         actions
     }
@@ -146,7 +147,7 @@ impl Settled {
         let extensions = self.ready.map(|ready| Span { ago: now - ready, duration: now - ready });
         let (run, mut actions) = self.runtime_done(status.as_ref(), now);
         let status = status.unwrap_or(run.status);
-        end(&mut actions, run.request, now - run.begun, run.init, status, extensions);
+        end(&mut actions, run.request, now - run.begun, run.startup, status, extensions);
         actions.extend(run.held.map(|(reply, produced)| Action::Complete(reply, Ok(produced))));
         actions
     }
@@ -157,13 +158,14 @@ fn end(
     actions: &mut Vec<Action>,
     mut invocation: Invocation,
     duration: Duration,
-    init: Option<Duration>,
+    startup: Option<Startup>,
     status: Status,
     extensions: Option<Span>,
 ) {
     let failed = status != Status::Success;
     let meter = invocation.follow.meter.take();
     actions.push(Action::Log(Line::end(&invocation)));
-    actions.push(Action::Log(Line::report(invocation, duration, init, status, extensions)));
+    actions.push(Action::Log(Line::report(invocation, duration, startup, status, extensions)));
+    let init = startup.and_then(Startup::init);
     actions.extend(meter.map(|meter| Action::Measure { meter, duration, init, failed }));
 }

@@ -16,6 +16,7 @@ use crate::{
 
 const LIMITS: Limits = Limits {
     initialization: InitializationType::OnDemand,
+    template: false,
     init: Duration::from_secs(10),
     ceiling: Duration::from_secs(20),
     timeout: Duration::from_secs(3),
@@ -242,7 +243,7 @@ fn provisioned_concurrency_reports_its_init_and_does_not_repeat_it() {
     let limits = Limits { initialization: InitializationType::ProvisionedConcurrency, ..LIMITS };
     let mut machine = Machine::new(limits);
     assert_eq!(machine.take(Event::Parked), ["done", "log", "limit cpu", "join idle"]);
-    assert!(matches!(machine.state, State::Idle { process: Process::Warm { init: None, .. } }));
+    assert!(matches!(machine.state, State::Idle { process: Process::Warm { startup: None, .. } }));
 
     let mut machine = Machine::new(limits);
     assert_eq!(machine.take(Event::Exited(exit())), ["done", "log", "fail start"]);

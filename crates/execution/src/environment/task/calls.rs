@@ -7,6 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use bytes::Bytes;
 use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
+use jiff::Timestamp;
 use tokio::{
     sync::{mpsc, oneshot},
     time::Instant,
@@ -14,11 +15,17 @@ use tokio::{
 
 use super::Task;
 use crate::{
-    environment::state::{Event, Job, State},
+    environment::{
+        InitializationType,
+        state::{Event, Job, State},
+    },
     fault::Fault,
     response::{Reply, ResponseStream},
     runtime_api::{self, Body, BodyLimits, Call, Refusal, Session, Transition, accepted},
 };
+
+/// How long a role's credentials are valid, as their source has it.
+const VALIDITY: Duration = Duration::from_secs(12 * 3600);
 
 /// Calls of `next` that wait at the same time. A runtime has one; more of them are answered when they are forgotten.
 const PARKED: usize = 16;
@@ -61,6 +68,41 @@ impl Task {
                 }
                 let _ = reply.send(accepted());
                 Some(Event::Failure(fault(report)))
+            }
+            // Others than those of SnapStart have no such routes.
+            Call::RestoreNext(reply) | Call::RestoreError { reply, .. } | Call::Credentials { reply, .. }
+                if self.limits.initialization != InitializationType::SnapStart =>
+            {
+                let _ = reply.send(runtime_api::not_found());
+                None
+            }
+            Call::RestoreNext(reply) => match self.session.after(Transition::RestoreNext) {
+                Ok(session) if self.limits.template => {
+                    self.session = session;
+                    self.park(reply);
+                    self.extensions.registry.close_registration();
+                    Some(self.all_parked().unwrap_or(Event::RuntimeParked))
+                }
+                // Initialised anew, as there was nothing to fork it from: it goes on at once.
+                Ok(_) => {
+                    self.session = Session::Restoring;
+                    self.extensions.registry.close_registration();
+                    let _ = reply.send(Response::new(Full::default()));
+                    Some(Event::Resumed)
+                }
+                Err(refusal) => refuse(reply, &refusal),
+            },
+            Call::RestoreError { report, reply } => match self.session.after(Transition::RestoreError) {
+                Ok(session) => {
+                    self.session = session;
+                    let _ = reply.send(accepted());
+                    Some(Event::InitError(fault(report)))
+                }
+                Err(refusal) => refuse(reply, &refusal),
+            },
+            Call::Credentials { token, reply } => {
+                self.give_credentials(token.as_deref(), reply);
+                None
             }
             Call::InitError { report, reply } => match self.session.after(Transition::InitError) {
                 Ok(session) => {
@@ -143,6 +185,29 @@ impl Task {
         };
         let _ = reply.send(answer);
         event
+    }
+
+    /// Credentials of the execution role, to who has the token. They are made for whoever asks, so that they last: a
+    /// snapshot may be older than any session.
+    fn give_credentials(&mut self, token: Option<&str>, reply: runtime_api::Reply) {
+        if token != Some(&**self.pool.credentials_token()) {
+            // Unverified: the status and the words.
+            let message = "There are no credentials for this token";
+            refuse(reply, &Refusal::new(StatusCode::NOT_FOUND, "InvalidToken", message));
+            return;
+        }
+        let (engine, spec) = (self.pool.engine().clone(), self.pool.spec().clone());
+        self.connections.spawn(async move {
+            let expiration = Timestamp::try_from(engine.clock.now() + VALIDITY).unwrap_or(Timestamp::MAX);
+            let response = match engine.credentials.assume_role(&spec).await {
+                Ok(credentials) => runtime_api::credentials(&credentials, expiration),
+                Err(error) => {
+                    tracing::warn!(function = %spec.function_name, %error, "failed to give credentials");
+                    runtime_api::going_away()
+                }
+            };
+            let _ = reply.send(response);
+        });
     }
 
     pub(super) fn body_limits(&self) -> BodyLimits {

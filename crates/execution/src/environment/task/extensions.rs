@@ -298,7 +298,7 @@ impl Task {
 
     /// The runtime or an extension has begun to wait: whether that was the last that did not.
     pub(super) fn all_parked(&mut self) -> Option<Event> {
-        if self.session != crate::runtime_api::Session::Ready || !self.extensions.registry.all_ready() {
+        if !self.session.waits() || !self.extensions.registry.all_ready() {
             return None;
         }
         self.log.started();

@@ -8,8 +8,8 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{
-    About, Context, Extension, Line, ResponseTiming, Span, Status, Timing, billed_ms, runtime_version,
-    sampled_segment,
+    About, Context, Extension, Line, Phase, ResponseTiming, Span, Startup, Status, Timing, billed_ms, millis,
+    runtime_version, sampled_segment,
 };
 use crate::telemetry::Api;
 
@@ -25,12 +25,23 @@ impl Line {
     /// The record that says this.
     pub(crate) fn record(&self, context: &Context<'_>) -> Record {
         let Context { spec, initialization, instance, max_memory_mb, now } = *context;
+        // What stands before the rest of a record about a start. RESTORE has neither type nor phase.
+        let of_start = |phase: &Phase, rest: Value| match (phase, rest) {
+            (Phase::Init | Phase::Invoke, Value::Object(rest)) => {
+                let mut record =
+                    json!({ "initializationType": initialization.as_str(), "phase": phase.name() });
+                record.as_object_mut().expect("it is one").extend(rest);
+                record
+            }
+            (_, rest) => rest,
+        };
+        let named = |phase: &Phase, of_init, of_restore| match phase {
+            Phase::Init | Phase::Invoke => of_init,
+            Phase::Restore => of_restore,
+        };
         let (kind, content) = match self {
-            Line::InitStart { phase } => (
-                "platform.initStart",
-                json!({
-                    "initializationType": initialization.as_str(),
-                    "phase": phase.name(),
+            Line::InitStart { phase } => {
+                let record = json!({
                     "runtimeVersion": runtime_version(spec),
                     "runtimeVersionArn": spec.runtime_version_arn,
                     "functionName": spec.function_name.to_string(),
@@ -38,26 +49,19 @@ impl Line {
                     "instanceId": instance,
                     // Unverified: AWS's documentation shows megabytes, its environments were seen to tell bytes.
                     "instanceMaxMemory": u64::from(spec.memory_mb) << 20,
-                }),
-            ),
-            Line::InitRuntimeDone { phase, status } => {
-                let mut record = json!({
-                    "initializationType": initialization.as_str(),
-                    "phase": phase.name(),
-                    "status": status.name(),
                 });
+                (named(phase, "platform.initStart", "platform.restoreStart"), of_start(phase, record))
+            }
+            Line::InitRuntimeDone { phase, status } => {
+                let mut record = of_start(phase, json!({ "status": status.name() }));
                 add_error_type(&mut record, status);
-                ("platform.initRuntimeDone", record)
+                (named(phase, "platform.initRuntimeDone", "platform.restoreRuntimeDone"), record)
             }
             Line::InitReport { phase, duration, status } => {
-                let mut record = json!({
-                    "initializationType": initialization.as_str(),
-                    "phase": phase.name(),
-                    "status": status.name(),
-                });
+                let mut record = of_start(phase, json!({ "status": status.name() }));
                 add_error_type(&mut record, status);
                 record["metrics"] = json!({ "durationMs": rounded(*duration) });
-                ("platform.initReport", record)
+                (named(phase, "platform.initReport", "platform.restoreReport"), record)
             }
             Line::Extension(Extension { name, state, events, error_type }) => {
                 let mut record = json!({ "name": name, "state": state, "events": events });
@@ -94,15 +98,20 @@ impl Line {
                 });
                 ("platform.runtimeDone", record)
             }
-            Line::Report { about, duration, init, status, extensions } => {
+            Line::Report { about, duration, startup, status, extensions } => {
                 let mut metrics = json!({
                     "durationMs": rounded(*duration),
-                    "billedDurationMs": billed_ms(*duration, *init),
+                    "billedDurationMs": billed_ms(*duration, *startup),
                     "memorySizeMB": spec.memory_mb,
                     "maxMemoryUsedMB": max_memory_mb,
                 });
-                if let Some(init) = init {
-                    metrics["initDurationMs"] = json!(rounded(*init));
+                match startup {
+                    None => {}
+                    Some(Startup::Init(init)) => metrics["initDurationMs"] = json!(rounded(*init)),
+                    Some(Startup::Restore { duration, billed }) => {
+                        metrics["restoreDurationMs"] = json!(rounded(*duration));
+                        metrics["billedRestoreDurationMs"] = json!(millis(*billed).ceil() as u64);
+                    }
                 }
                 let mut record = json!({ "requestId": about.request.to_string() });
                 add_tenant(&mut record, about);

@@ -30,6 +30,7 @@ pub(in crate::logs) fn spec(format: LogFormat, level: Option<SystemLogLevel>) ->
         environment: BTreeMap::new(),
         code: "/nowhere".into(),
         layers: None,
+        snap_start: false,
         tracing: TracingMode::PassThrough,
         logging: Logging {
             format,
@@ -62,7 +63,7 @@ fn report(init: Option<u64>, status: Status, trace: Option<&str>) -> Line {
     Line::Report {
         about: about(trace, None),
         duration: Duration::from_micros(3011),
-        init: init.map(Duration::from_micros),
+        startup: init.map(Duration::from_micros).map(Startup::Init),
         status,
         extensions: None,
     }

@@ -43,6 +43,7 @@ fn spec(name: &str, role: &str) -> FunctionSpec {
         environment: BTreeMap::new(),
         code: "/nowhere".into(),
         layers: None,
+        snap_start: false,
         tracing: TracingMode::PassThrough,
         logging: Logging {
             format: LogFormat::Text,
