@@ -13,6 +13,7 @@ use serde::Serialize;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
+    budget::{Budget, BudgetInfo},
     concurrency::{Concurrency, Permit},
     debug::DebugMode,
     environment::{EnvironmentId, InitializationType, Shared, Status},
@@ -34,8 +35,11 @@ pub struct EngineConfig {
     /// The place and the first INIT of an environment may take this long together. Whoever waits for one that does not
     /// make it gets an error; AWS's own limit for INIT, ten seconds, only ends the process.
     pub startup_timeout: Duration,
-    /// Invocations that the machine runs at the same time, of all accounts together.
-    pub concurrency: usize,
+    /// Environments of all functions that there may be. Beyond it, the least recently used idle ones give way to those
+    /// that are wanted; while none is idle, invocations wait.
+    pub environments: usize,
+    /// Environments of one function that keeps its tenants apart (AWS: 2,500).
+    pub tenant_environments: usize,
     /// How fast one function may get environments on demand.
     pub scaling: ScalingRate,
     /// Bytes of a buffered response (AWS: 6 MB and 100 bytes).
@@ -58,7 +62,8 @@ impl Default for EngineConfig {
         EngineConfig {
             keep_alive: Duration::from_secs(600),
             startup_timeout: Duration::from_secs(20),
-            concurrency: 1000,
+            environments: 1000,
+            tenant_environments: 2500,
             scaling: ScalingRate::default(),
             response_limit: 6_291_556,
             streamed_response_limit: 209_715_200,
@@ -104,6 +109,7 @@ pub(crate) struct Inner {
     pub(crate) observer: Option<Arc<dyn Observer>>,
     pub(crate) tasks: TaskTracker,
     pub(crate) stop: CancellationToken,
+    pub(crate) budget: Budget,
     concurrency: Concurrency,
     scaling: Mutex<HashMap<FunctionArn, Weak<Bucket>>>,
     pools: Mutex<Vec<Weak<Pool>>>,
@@ -148,7 +154,8 @@ impl Engine {
     pub fn new(config: EngineConfig, ports: Ports) -> Engine {
         let Ports { executor, sink, credentials, clock, timeline, observer } = ports;
         let inner = Arc::new(Inner {
-            concurrency: Concurrency::new(config.concurrency),
+            budget: Budget::new(config.environments),
+            concurrency: Concurrency::default(),
             config,
             executor,
             sink,
@@ -187,6 +194,11 @@ impl Engine {
         lock(&self.inner.ended).iter().cloned().collect()
     }
 
+    /// How many environments there are, and may be.
+    pub fn budget(&self) -> BudgetInfo {
+        self.inner.budget.info()
+    }
+
     /// Invocations that are running or waiting for an environment.
     pub fn running(&self) -> usize {
         self.inner.concurrency.running()
@@ -201,6 +213,7 @@ impl Engine {
     /// processes are gone.
     pub async fn shut_down(&self) {
         self.inner.stop.cancel();
+        self.inner.share_room();
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
     }
@@ -243,7 +256,44 @@ impl Inner {
         if self.stop.is_cancelled() {
             return Err(InvokeError::ShuttingDown);
         }
-        self.concurrency.enter()
+        Ok(self.concurrency.enter())
+    }
+
+    /// Lets those in that wait for room, as far as there is some or idle environments can make some.
+    pub(crate) fn share_room(&self) {
+        while self.budget.is_waited_for() {
+            if self.stop.is_cancelled() {
+                return self.budget.dismiss().iter().for_each(|pool| pool.dismiss());
+            }
+            if let Some((number, pool)) = self.budget.admit() {
+                if !pool.admit(number) {
+                    self.budget.give_back();
+                }
+            } else if !self.budget.wants_room() || !self.evict() {
+                return;
+            }
+        }
+    }
+
+    /// To be called with each start on demand: an idle environment gives way to it where the machine's memory is short.
+    pub(crate) fn spare_memory(&self) {
+        if self.executor.is_short_of_memory() {
+            self.evict();
+        }
+    }
+
+    /// Ends the environment of any function that has been idle for longest, if there is one.
+    fn evict(&self) -> bool {
+        let pools: Vec<Arc<Pool>> = lock(&self.pools).iter().filter_map(Weak::upgrade).collect();
+        loop {
+            let idle = pools.iter().filter_map(|pool| Some((pool.idle_since()?, pool)));
+            let Some((_, pool)) = idle.min_by_key(|(since, _)| *since) else { return false };
+            // Else it died meanwhile, or was taken.
+            if pool.evict() {
+                self.budget.gave_way();
+                return true;
+            }
+        }
     }
 
     pub(crate) fn register(self: &Arc<Self>, shared: Arc<Shared>) -> Registration {
@@ -289,7 +339,10 @@ fn info(shared: &Shared, now: SystemTime) -> EnvironmentInfo {
     }
 }
 
-/// Drops the tokens of environments whose keep-alive has passed.
+/// So many idle environments give way at each look where the machine's memory is short.
+const EVICTED_AT_ONCE: usize = 16;
+
+/// Ends the environments whose keep-alive has passed, and some of those that are idle while memory is short.
 async fn reap(engine: Weak<Inner>, stop: CancellationToken) {
     let Some(inner) = engine.upgrade() else { return };
     let mut moves = inner.timeline.moves();
@@ -301,6 +354,10 @@ async fn reap(engine: Weak<Inner>, stop: CancellationToken) {
         let now = inner.timeline.now();
         for pool in pools {
             pool.reap(keep_alive, now);
+        }
+        if inner.executor.is_short_of_memory() {
+            let evicted = (0..EVICTED_AT_ONCE).take_while(|_| inner.evict()).count();
+            tracing::debug!(evicted, "the machine is short of memory: idle environments ended");
         }
         drop(inner);
         let pause = (keep_alive / 10).clamp(Duration::from_millis(10), Duration::from_secs(1));

@@ -2,6 +2,7 @@
 //!
 //! Must not know functions' control state: it is handed immutable [`spec::FunctionSpec`]s.
 
+mod budget;
 mod concurrency;
 pub mod debug;
 mod engine;
@@ -24,6 +25,7 @@ mod tenants;
 pub mod timeline;
 pub mod trace;
 
+pub use budget::BudgetInfo;
 pub use engine::{Engine, EngineConfig, EnvironmentInfo, Ports};
 pub use pool::{ProvisionedConcurrency, StartFailure, VersionHandle};
 pub use scaling::ScalingRate;

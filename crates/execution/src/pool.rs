@@ -2,6 +2,7 @@
 //!
 //! Must not know what an environment does: it hands orders to tokens.
 
+mod provisioned;
 mod snapshot;
 
 use std::{
@@ -21,7 +22,6 @@ use tokio::{
 use crate::{
     engine::Inner,
     environment::{self, InitializationType, state::Job},
-    executor::StartError,
     invocation::{Completed, Invocation, InvokeError},
     response::{Reply, ResponseStream},
     scaling::Bucket,
@@ -29,6 +29,7 @@ use crate::{
     tenants::Tenants,
 };
 
+pub use provisioned::{ProvisionedConcurrency, StartFailure};
 pub(crate) use snapshot::SnapshotSlot;
 
 /// An idle environment. Sending an order reserves it; dropping the token stops it.
@@ -45,7 +46,7 @@ pub(crate) struct Idle {
 pub(crate) enum Order {
     /// Work on this.
     Invoke(Job),
-    /// You have been idle for too long: stop.
+    /// You have been idle for too long, or for longer than all others: stop.
     KeepAlivePassed,
 }
 
@@ -66,15 +67,20 @@ impl Idle {
         }
     }
 
-    fn time_out(self) {
-        // One that died meanwhile needs no telling.
-        let _ = self.orders.send(Order::KeepAlivePassed);
+    /// Tells whether it was there to hear it: one that died meanwhile needs no telling.
+    fn time_out(self) -> bool {
+        self.orders.send(Order::KeepAlivePassed).is_ok()
     }
 
     fn is_provisioned(&self) -> bool {
         self.initialization == InitializationType::ProvisionedConcurrency
     }
 }
+
+/// A pool whose own invocations wait gives up one environment in so much time at most to those of others who came
+/// before them. With each, somebody waits for a start: strictly by turns, functions that share too few environments
+/// would do little else than start.
+const CEDING: Duration = Duration::from_millis(100);
 
 /// The pool of one version. Everything about it that changes is in [`Queue`].
 #[derive(Debug)]
@@ -95,12 +101,24 @@ struct Queue {
     idle: Vec<Idle>,
     provisioned: Provisioned,
     /// First come, first served.
-    waiting: VecDeque<Job>,
+    waiting: VecDeque<Waiting>,
+    /// The first of them for which no environment is about to be idle, if there is no room for another one.
+    in_line: Option<u64>,
+    /// When an environment last ended in favour of another function, though somebody waited here.
+    ceded: Option<Instant>,
     /// Environments that are about to give a token: new ones, and those that are being reset.
     starting: usize,
     /// Environments that have been asked for and have not ended.
     living: usize,
     retired: bool,
+}
+
+/// An invocation that waits for an environment.
+#[derive(Debug)]
+struct Waiting {
+    /// Of two invocations, the one that came later has the higher number, whatever they invoke.
+    number: u64,
+    job: Job,
 }
 
 /// Environments that are kept ready whether or not anyone invokes.
@@ -113,57 +131,6 @@ struct Provisioned {
     idle: Vec<Idle>,
     /// Why the last one did not start. Nobody tries again until the number is set anew.
     failure: Option<StartFailure>,
-}
-
-/// How far provisioned concurrency is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProvisionedConcurrency {
-    /// Environments that are wanted.
-    pub requested: usize,
-    /// Environments that exist.
-    pub allocated: usize,
-    /// Environments whose INIT is done.
-    pub available: usize,
-    /// Why one could not be started; there will be no more of them.
-    pub failure: Option<StartFailure>,
-}
-
-/// Why a provisioned environment could not be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum StartFailure {
-    /// The function's INIT failed, or took too long.
-    Init(String),
-    /// Something else did.
-    Other(String),
-}
-
-impl StartFailure {
-    fn of(error: &InvokeError) -> Self {
-        let text = crate::chain(error);
-        match error {
-            InvokeError::Start(start)
-                if matches!(
-                    **start,
-                    StartError::Function(_) | StartError::Restore(_) | StartError::TimedOut { .. }
-                ) =>
-            {
-                Self::Init(text)
-            }
-            InvokeError::Start(_)
-            | InvokeError::Throttled { .. }
-            | InvokeError::ScalingTooFast { .. }
-            | InvokeError::Retired
-            | InvokeError::Lost
-            | InvokeError::ShuttingDown => Self::Other(text),
-        }
-    }
-
-    /// What went wrong.
-    pub fn message(&self) -> &str {
-        match self {
-            Self::Init(text) | Self::Other(text) => text,
-        }
-    }
 }
 
 /// The pool's promise that an environment is about to be idle: it is being started, or reset. It ends in
@@ -244,6 +211,8 @@ impl Drop for StartSlot {
 struct Living {
     pool: Arc<Pool>,
     initialization: InitializationType,
+    /// Whether nobody may take its place.
+    kept: bool,
     ready: Arc<AtomicBool>,
 }
 
@@ -256,6 +225,7 @@ struct Starting {
 
 impl Drop for Living {
     fn drop(&mut self) {
+        self.pool.engine.budget.leave(self.kept);
         self.pool.ended(self.initialization, self.ready.load(Ordering::Relaxed));
     }
 }
@@ -305,6 +275,8 @@ impl Pool {
         let wants_another = queue.waiting.len() >= queue.starting;
         if wants_another
             && self.engine.config.debug.of(&self.spec).is_none()
+            // Who waits for another's place starts nothing now.
+            && self.engine.budget.has_room()
             && !self.scaling.take(self.engine.timeline.now())
         {
             drop(queue);
@@ -312,38 +284,79 @@ impl Pool {
             job.reply.refuse(InvokeError::ScalingTooFast { limit });
             return;
         }
-        queue.waiting.push_back(job);
+        let number = self.engine.budget.arrival();
+        queue.waiting.push_back(Waiting { number, job });
         self.start_wanted(queue);
     }
 
-    /// Starts what is missing: an environment for each invocation that waits, and the provisioned ones.
+    /// Starts what is missing: an environment for each invocation that waits, as far as there is room, and the
+    /// provisioned ones.
     fn start_wanted(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
-        let for_waiting = match self.engine.config.debug.of(&self.spec) {
-            None => queue.waiting.len().saturating_sub(queue.starting),
+        let debugged = self.engine.config.debug.of(&self.spec).is_some();
+        let wanted = match debugged {
+            false => queue.waiting.len().saturating_sub(queue.starting),
             // Invocations of a debugged function wait for the one environment that the debugger is attached to.
-            Some(_) => usize::from(queue.living == 0 && !queue.waiting.is_empty()),
+            true => usize::from(queue.living == 0 && !queue.waiting.is_empty()),
+        };
+        let budget = &self.engine.budget;
+        let on_demand = match debugged {
+            false => (0..wanted).take_while(|_| budget.enter()).count(),
+            true => (0..wanted).inspect(|_| budget.keep()).count(),
         };
         let provisioned = match queue.retired || queue.provisioned.failure.is_some() {
             false => queue.provisioned.wanted.saturating_sub(queue.provisioned.living),
             true => 0,
         };
-        queue.starting += for_waiting + provisioned;
-        queue.living += for_waiting + provisioned;
+        (0..provisioned).for_each(|_| budget.keep());
         queue.provisioned.living += provisioned;
+        queue.starting += on_demand + provisioned;
+        queue.living += on_demand + provisioned;
+        self.keep_in_line(&mut queue);
         drop(queue);
         for _ in 0..provisioned {
-            self.start(InitializationType::ProvisionedConcurrency);
+            self.start(InitializationType::ProvisionedConcurrency, true);
         }
-        for _ in 0..for_waiting {
-            self.start(self.on_demand());
+        for _ in 0..on_demand {
+            self.start(self.on_demand(), debugged);
+        }
+        self.engine.share_room();
+    }
+
+    /// Has the pool wait for room on behalf of the first invocation that needs it, if there is one.
+    fn keep_in_line(self: &Arc<Self>, queue: &mut Queue) {
+        let first = queue.waiting.get(queue.starting).map(|waiting| waiting.number);
+        if first != queue.in_line && (first.is_none() || self.engine.config.debug.of(&self.spec).is_none()) {
+            self.engine.budget.wait(self, queue.in_line, first);
+            queue.in_line = first;
         }
     }
 
-    fn start(self: &Arc<Self>, initialization: InitializationType) {
+    /// There is room for the invocation of this number, and it is counted: starts its environment. If it needs none any
+    /// more, the answer is `false`.
+    pub(crate) fn admit(self: &Arc<Self>, number: u64) -> bool {
+        let mut queue = self.lock();
+        if queue.in_line == Some(number) {
+            queue.in_line = None;
+        }
+        let needed = queue.waiting.len() > queue.starting;
+        queue.starting += usize::from(needed);
+        queue.living += usize::from(needed);
+        self.keep_in_line(&mut queue);
+        drop(queue);
+        if needed {
+            // It has waited: it counts, but is not refused.
+            self.scaling.take(self.engine.timeline.now());
+            self.start(self.on_demand(), false);
+        }
+        needed
+    }
+
+    fn start(self: &Arc<Self>, initialization: InitializationType, kept: bool) {
+        self.engine.spare_memory();
         let ready = Arc::new(AtomicBool::new(false));
         let starting = Starting {
             slot: StartSlot { pool: Some(self.clone()), initialization, first: Some(ready.clone()) },
-            living: Living { pool: self.clone(), initialization, ready },
+            living: Living { pool: self.clone(), initialization, kept, ready },
         };
         self.engine.tasks.spawn(async move {
             let Starting { slot, living } = starting;
@@ -354,7 +367,10 @@ impl Pool {
 
     /// An environment is being reset: whoever comes meanwhile waits for it instead of starting another.
     pub(crate) fn returning(self: &Arc<Self>, initialization: InitializationType) -> StartSlot {
-        self.lock().starting += 1;
+        let mut queue = self.lock();
+        queue.starting += 1;
+        self.keep_in_line(&mut queue);
+        drop(queue);
         StartSlot { pool: Some(self.clone()), initialization, first: None }
     }
 
@@ -370,14 +386,21 @@ impl Pool {
     }
 
     /// Takes an idle environment: for who waits longest, else for the stack.
-    pub(crate) fn give(&self, mut idle: Idle) {
+    pub(crate) fn give(self: &Arc<Self>, mut idle: Idle) {
         let mut queue = self.lock();
-        if let Some(job) = queue.waiting.pop_front() {
-            // The giver holds the other end, so the token takes the job.
-            if let Err(job) = idle.run(job) {
-                queue.waiting.push_front(job);
+        if let Some(Waiting { number, job }) = queue.waiting.pop_front() {
+            if self.cedes(&mut queue, &idle, number) {
+                queue.waiting.push_front(Waiting { number, job });
+                if idle.time_out() {
+                    self.engine.budget.gave_way();
+                }
+            } else if let Err(job) = idle.run(job) {
+                // The giver holds the other end, so the token takes the job.
+                queue.waiting.push_front(Waiting { number, job });
             }
-            return;
+            self.keep_in_line(&mut queue);
+            drop(queue);
+            return self.engine.share_room();
         }
         let surplus = idle.is_provisioned() && queue.provisioned.living > queue.provisioned.wanted;
         if queue.retired || surplus {
@@ -388,9 +411,28 @@ impl Pool {
         idle.since = self.engine.timeline.now();
         let stack = if idle.is_provisioned() { &mut queue.provisioned.idle } else { &mut queue.idle };
         stack.push(idle);
+        drop(queue);
+        if self.engine.budget.is_waited_for() {
+            self.engine.share_room();
+        }
     }
 
-    fn start_failed(&self, initialization: InitializationType, error: InvokeError) {
+    /// Whether this environment is to end in favour of another function's invocation, which came before the one of this
+    /// number.
+    fn cedes(&self, queue: &mut Queue, idle: &Idle, number: u64) -> bool {
+        if idle.is_provisioned() || !self.engine.budget.came_before(number) {
+            return false;
+        }
+        let now = Instant::now();
+        let cedes = self.engine.config.debug.of(&self.spec).is_none()
+            && queue.ceded.is_none_or(|ceded| now - ceded >= CEDING);
+        if cedes {
+            queue.ceded = Some(now);
+        }
+        cedes
+    }
+
+    fn start_failed(self: &Arc<Self>, initialization: InitializationType, error: InvokeError) {
         let mut queue = self.lock();
         queue.starting -= 1;
         if initialization == InitializationType::ProvisionedConcurrency {
@@ -400,9 +442,10 @@ impl Pool {
             self.progress.notify_waiters();
             return;
         }
-        let job = if queue.waiting.len() > queue.starting { queue.waiting.pop_front() } else { None };
+        let first = if queue.waiting.len() > queue.starting { queue.waiting.pop_front() } else { None };
+        self.keep_in_line(&mut queue);
         drop(queue);
-        if let Some(job) = job {
+        if let Some(Waiting { job, .. }) = first {
             job.reply.refuse(error);
         }
     }
@@ -417,7 +460,35 @@ impl Pool {
         let expired = queue.idle.iter().take_while(|idle| now - idle.since >= keep_alive).count();
         let tokens: Vec<Idle> = queue.idle.drain(..expired).collect();
         drop(queue);
-        tokens.into_iter().for_each(Idle::time_out);
+        for idle in tokens {
+            idle.time_out();
+        }
+    }
+
+    /// Since when the one has been idle that has been so for longest, of those that may give way to others.
+    pub(crate) fn idle_since(&self) -> Option<Instant> {
+        let since = self.lock().idle.first().map(|idle| idle.since);
+        since.filter(|_| self.engine.config.debug.of(&self.spec).is_none())
+    }
+
+    /// Ends the one that has been idle for longest. Tells whether there was one to be told.
+    pub(crate) fn evict(&self) -> bool {
+        let mut queue = self.lock();
+        let idle = if queue.idle.is_empty() { None } else { Some(queue.idle.remove(0)) };
+        drop(queue);
+        idle.is_some_and(Idle::time_out)
+    }
+
+    /// The service ends: whoever waits for room is told so.
+    pub(crate) fn dismiss(&self) {
+        let mut queue = self.lock();
+        queue.in_line = None;
+        let starting = queue.starting.min(queue.waiting.len());
+        let dismissed = queue.waiting.split_off(starting);
+        drop(queue);
+        for Waiting { job, .. } in dismissed {
+            job.reply.refuse(InvokeError::ShuttingDown);
+        }
     }
 
     fn provision(self: &Arc<Self>, count: usize) {

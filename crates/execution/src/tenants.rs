@@ -9,9 +9,6 @@ use std::{
 
 use crate::{engine::Inner, invocation::InvokeError, pool::Pool, spec::FunctionSpec};
 
-/// Environments of tenants that may exist for each two invocations that may run (AWS: 2,500 for 1,000).
-const ENVIRONMENTS_PER_TWO: usize = 5;
-
 /// A version's pools, one for each tenant that was heard of lately.
 #[derive(Debug)]
 pub(crate) struct Tenants {
@@ -44,7 +41,7 @@ impl Tenants {
         if !known.as_ref().is_some_and(|pool| pool.has_idle()) {
             // Invocations that come at the same moment are counted when they ask for their environments: those few may
             // be too many.
-            let limit = self.engine.config.concurrency.saturating_mul(ENVIRONMENTS_PER_TWO) / 2;
+            let limit = self.engine.config.tenant_environments;
             if pools.by_tenant.values().map(|pool| pool.living()).sum::<usize>() >= limit {
                 return Err(InvokeError::Throttled { limit });
             }

@@ -355,25 +355,6 @@ async fn retiring_a_version_finishes_what_runs_and_stops_the_rest() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_concurrency_limit_throttles() {
-    let executor = FakeExecutor::new(|mut runtime| async move {
-        let _event = runtime.next().await;
-        std::future::pending().await
-    });
-    let (engine, _sink) = engine(executor, EngineConfig { concurrency: 2, ..EngineConfig::default() });
-    let version = engine.version(spec());
-    let (a, b) = (version.invoke(invocation("{}")), version.invoke(invocation("{}")));
-    let third = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        version.invoke(invocation("{}")).await
-    };
-    let (_, _, third) = tokio::join!(a, b, third);
-    assert!(matches!(third, Err(InvokeError::Throttled { limit: 2 })));
-    assert_eq!(engine.running(), 0);
-    engine.shut_down().await;
-}
-
-#[tokio::test(start_paused = true)]
 async fn shutting_down_answers_who_waits_and_ends_every_environment() {
     let executor = FakeExecutor::new(|mut runtime| async move {
         let _event = runtime.next().await;

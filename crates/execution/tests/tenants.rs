@@ -81,9 +81,9 @@ async fn retired_version_lets_go_of_its_tenants() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn tenants_have_no_more_environments_than_two_and_a_half_for_each_invocation_that_may_run() {
+async fn tenants_have_no_more_environments_than_they_may_together() {
     let keep_alive = Duration::from_secs(60);
-    let config = EngineConfig { concurrency: 2, keep_alive, ..EngineConfig::default() };
+    let config = EngineConfig { tenant_environments: 5, keep_alive, ..EngineConfig::default() };
     let (engine, _) = engine(telling(), config);
     let handle = engine.version(spec());
     for tenant in ["a", "b", "c", "d", "e"] {

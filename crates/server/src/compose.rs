@@ -25,7 +25,7 @@ use hothouse_execution::{
     debug::{DebugFunctions, DebugMode},
     executor::{
         Identity, InnerDoor, Isolation as Isolated, Level, Network as SandboxNetwork, ProcessExecutor,
-        ProcessExecutorConfig, ServiceAddress, StartError as ExecutorError,
+        ProcessExecutorConfig, ServiceAddress, StartError as ExecutorError, fitting_environments,
     },
     ports::{Clock, CredentialSource, SystemClock},
     runtimes::{Catalog, Language, Line, Policy},
@@ -197,6 +197,12 @@ impl Service {
         }
         summary.extend(debug_summary(&config.debug));
         summary.extend(auth_summary(&config.auth));
+        let environments = config.max_environments.unwrap_or_else(fitting_environments);
+        if environments < config.limits.concurrent_executions as usize {
+            summary.push(format!(
+                "Environments: {environments} at most (--max-environments); invocations beyond wait for their turn"
+            ));
+        }
         let engine = Engine::new(
             EngineConfig {
                 keep_alive: config.keep_alive,
@@ -206,7 +212,9 @@ impl Service {
                 response_limit: config.limits.max_function_payload_size as usize,
                 streamed_response_limit: config.limits.max_streamed_response_size as usize,
                 shape_streamed_responses: config.shape_streamed_responses,
-                concurrency: config.max_environments,
+                environments,
+                // AWS: 2,500 for 1,000 invocations that may run.
+                tenant_environments: (config.limits.concurrent_executions as usize).saturating_mul(5) / 2,
                 scaling: ScalingRate { burst: config.limits.scaling_rate as usize, ..ScalingRate::default() },
                 debug,
             },

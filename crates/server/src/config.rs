@@ -77,7 +77,7 @@ pub(crate) struct ServiceConfig {
     /// Whether functions have the share of CPUs that their memory size buys.
     pub(crate) cpu_limit: bool,
     /// Environments over all functions; also bounds what one burst may start.
-    pub(crate) max_environments: usize,
+    pub(crate) max_environments: Option<usize>,
     /// Refuse a runtime whose exact version is missing instead of taking the nearest.
     pub(crate) strict_runtimes: bool,
     /// Use AWS's own runtime clients where they are installed.
@@ -427,7 +427,7 @@ impl Configuration {
             },
             isolation: self.one("isolation", values::isolation)?,
             network: self.one("network", values::network)?,
-            max_environments: self.one("max-environments", values::positive)?,
+            max_environments: self.optional("max-environments", values::positive)?,
             strict_runtimes: self.one("strict-runtimes", values::boolean)?,
             official_clients: self.one("official-clients", values::boolean)?,
             search_paths: self.search_paths()?,

@@ -4,6 +4,7 @@ mod debugger;
 mod descriptors;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod memory;
 mod network;
 mod process;
 
@@ -26,12 +27,17 @@ use crate::{
 };
 
 pub use hothouse_sandbox::{Identity, Isolation, Level, Network};
+pub use memory::fitting_environments;
 pub use process::{InnerDoor, ProcessExecutor, ProcessExecutorConfig, ServiceAddress};
 
 /// Makes the place in which an environment's processes run.
 pub trait Executor: Send + Sync + fmt::Debug {
     /// Makes the place; no process runs in it yet.
     fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>>;
+    /// Whether the machine has little memory left, so that idle environments are to give way. Must not block.
+    fn is_short_of_memory(&self) -> bool {
+        false
+    }
     /// What there is to do between starts, until `stop`. Returns when nothing of it is left.
     fn tend(&self, stop: CancellationToken) -> BoxFuture<'static, ()> {
         drop(stop);

@@ -30,6 +30,7 @@ use super::{
     Created, Executor, Launch, StartError,
     debugger::Ports,
     descriptors,
+    memory::Shortage,
     network::{Relays, Sockets, XRAY_DAEMON},
 };
 use crate::{
@@ -137,6 +138,7 @@ struct Inner {
     prepared: Mutex<HashMap<(usize, Debugged), PreparedFor>>,
     /// Sandboxes made ahead.
     shelf: Arc<Shelf>,
+    shortage: Shortage,
     /// Where debuggers connect to.
     debugger_ports: Ports,
     /// Warnings that were given: one function has many versions, and many functions one runtime.
@@ -168,6 +170,7 @@ impl ProcessExecutor {
         ProcessExecutor {
             inner: Arc::new(Inner {
                 shelf: Arc::new(Shelf::new(config.ready)),
+                shortage: Shortage::default(),
                 config,
                 templates: Mutex::default(),
                 prepared: Mutex::default(),
@@ -237,6 +240,10 @@ impl Executor for ProcessExecutor {
             }
             Ok(Created { instance: Box::new(instance), runtime_api: Some(runtime_api) })
         })
+    }
+
+    fn is_short_of_memory(&self) -> bool {
+        self.inner.shortage.is_there()
     }
 
     fn tend(&self, stop: CancellationToken) -> BoxFuture<'static, ()> {

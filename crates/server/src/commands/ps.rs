@@ -24,6 +24,14 @@ struct Environment {
     invocations: u64,
 }
 
+/// How full the machine is.
+#[derive(Debug, Deserialize)]
+struct Budget {
+    limit: usize,
+    environments: usize,
+    evicted: u64,
+}
+
 /// Lists environments.
 pub(super) async fn run(args: &PsArgs) -> Result<ExitCode, CommandError> {
     let client = Client::new(configuration(&args.list.client.0)?.client()?);
@@ -50,7 +58,18 @@ pub(super) async fn run(args: &PsArgs) -> Result<ExitCode, CommandError> {
     for line in table::lines(&["ENVIRONMENT", "FUNCTION", "VERSION", "STATE", "AGE", "INVOCATIONS"], &rows) {
         print(line)?;
     }
+    if let Some(Ok(budget)) = answer.get_mut("budget").map(Value::take).map(serde_json::from_value) {
+        say(full(budget));
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+fn full(Budget { limit, environments, evicted }: Budget) -> String {
+    let evicted = match evicted {
+        0 => String::new(),
+        evicted => format!("; {evicted} idle ones made room for others so far"),
+    };
+    format!("{environments} of {limit} environments{evicted}")
 }
 
 fn row(environment: Value) -> Result<Vec<String>, serde_json::Error> {

@@ -327,8 +327,12 @@ pub(crate) static SETTINGS: &[Setting] = &[
         )
     },
     Setting {
-        default: &["1000"],
-        ..service("max-environments", "NUMBER", "Environments at once, over all functions")
+        default_note: "as many as fit into memory, up to 1000",
+        ..service(
+            "max-environments",
+            "NUMBER",
+            "Environments at once, over all functions; beyond it the least recently used idle ones give way",
+        )
     },
     Setting {
         form: Form::Switch,

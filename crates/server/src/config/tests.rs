@@ -178,7 +178,7 @@ fn a_file_may_set_everything() {
     let config = service(&given, &variables([])).unwrap();
     assert_eq!(config.listen, ["127.0.0.1:1".parse().unwrap(), "[::1]:2".parse().unwrap()]);
     assert!(config.ephemeral);
-    assert_eq!(config.max_environments, 10);
+    assert_eq!(config.max_environments, Some(10));
     assert_eq!((config.limits.code_size_unzipped, config.limits.total_code_size), (1 << 30, 1000));
     assert_eq!(config.search_paths.extra, [("python3.12".to_owned(), "/opt/python".into())]);
     assert_eq!(config.search_paths.data_dir, Path::new("/data"));

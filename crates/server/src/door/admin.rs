@@ -21,7 +21,14 @@ pub(super) async fn answer(door: &Door, parts: &Parts) -> Response<Bytes> {
         "/_localstack/health" | "/_localstack/info" => json(StatusCode::OK, &localstack_health(door)),
         "/_hothouse/environments" => {
             let ended = door.engine.ended_environments();
-            json(StatusCode::OK, &json!({ "environments": door.engine.environments(), "ended": ended }))
+            json(
+                StatusCode::OK,
+                &json!({
+                    "environments": door.engine.environments(),
+                    "ended": ended,
+                    "budget": door.engine.budget(),
+                }),
+            )
         }
         "/_hothouse/functions" => json(StatusCode::OK, &functions(door)),
         "/_hothouse/metrics" => metrics(door),

@@ -50,7 +50,7 @@ fn job_for(reply: Reply, tail: bool) -> Job {
         tail,
         follow: Follow::default(),
     };
-    Job { invocation, reply, permit: Concurrency::new(1).enter().unwrap() }
+    Job { invocation, reply, permit: Concurrency::default().enter() }
 }
 
 fn fault() -> Fault {

@@ -72,6 +72,15 @@ fn service(page: &mut Page, control: &Control, engine: &Engine, logs: &LogStore)
     for ((state, initialization), count) in environments {
         page.sample("environments", &[("state", &state), ("initialization", &initialization)], count);
     }
+    let budget = engine.budget();
+    page.family("environments_limit", "gauge", "Execution environments that there may be.");
+    page.sample("environments_limit", &[], budget.limit as f64);
+    page.family(
+        "environments_evicted_total",
+        "counter",
+        "Idle environments that were ended for the sake of others.",
+    );
+    page.sample("environments_evicted_total", &[], budget.evicted as f64);
     page.family("running_invocations", "gauge", "Invocations that run or wait for an environment.");
     page.sample("running_invocations", &[], engine.running() as f64);
     page.family("event_queue_depth", "gauge", "Events that wait for their attempt, or to be reported.");
