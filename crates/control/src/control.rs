@@ -179,6 +179,7 @@ impl Control {
         control.code().collect_all(move |hash| read(&inner.state).uses_code(hash)).await?;
         provisioned::resume(&control, &restarted);
         event_queue::resume(&control);
+        lifecycle::resume(&control);
         idle::watch(&control);
         Ok(control)
     }

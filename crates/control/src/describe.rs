@@ -126,12 +126,15 @@ const REASON: &str = "The function is being created.";
 /// Unverified: AWS loses no packages.
 const PACKAGE_GONE: &str = "The deployment package of the function is gone. Update the function's code.";
 
+/// Unverified: AWS's wording.
+const INIT_FAILED: &str = "The function could not be initialized. Check its logs.";
+
 /// `State`.
 pub(crate) fn state(version: &Version) -> State {
     // On a capacity provider there are only instances for what is published.
     let unpublished = version.version == name::Version::Latest;
     match version.status {
-        Status::Failed => State::Failed,
+        Status::Failed | Status::InitFailed => State::Failed,
         Status::Deleting => State::Deleting,
         _ if unpublished && version.configuration.capacity_provider().is_some() => State::ActiveNonInvocable,
         Status::Creating | Status::Restoring => State::Pending,
@@ -179,6 +182,13 @@ fn with_status(shown: FunctionConfiguration, version: &Version) -> FunctionConfi
                 ..shown
             }
         }
+        // Unverified: that it has no `LastUpdateStatus`, as while it is created.
+        Status::InitFailed => FunctionConfiguration {
+            state: Some(state),
+            state_reason: Some(INIT_FAILED.into()),
+            state_reason_code: Some(StateReasonCode::FunctionError),
+            ..shown
+        },
         Status::Failed => FunctionConfiguration {
             state: Some(state),
             state_reason: Some(PACKAGE_GONE.into()),

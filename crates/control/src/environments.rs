@@ -57,6 +57,13 @@ impl Environments {
         self.shared.handle.get()?.as_ref().map(VersionHandle::provisioned)
     }
 
+    /// Gives the version's snapshot back, if it has one.
+    pub(crate) fn drop_snapshot(&self) {
+        if let Some(Some(handle)) = self.shared.handle.get() {
+            handle.drop_snapshot();
+        }
+    }
+
     /// Whether these are the same version's: not another's in its place.
     pub(crate) fn are(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.shared, &other.shared)

@@ -86,11 +86,29 @@ pub(crate) fn not_invocable(state: State) -> ApiError {
     ))
 }
 
-/// To who invokes a version with a snapshot that was given back.
+/// To who invokes a version whose snapshot is being taken, or was given back.
 pub(crate) fn snapshot_not_ready() -> ApiError {
     ApiError::new(
         ErrorKind::SnapStartNotReady,
         "Lambda is initializing your function. It will be ready to invoke once your function state becomes ACTIVE.",
+    )
+}
+
+/// To who invokes a version whose environment could not be restored from its snapshot.
+pub(crate) fn restore_failed() -> ApiError {
+    // Unverified: the wording, after the model's documentation.
+    ApiError::new(
+        ErrorKind::SnapStart,
+        "The afterRestore() runtime hook encountered an error. For more information, check the Amazon CloudWatch logs.",
+    )
+}
+
+/// The same where that took too long.
+pub(crate) fn restore_timed_out() -> ApiError {
+    // Unverified: the wording, after the model's documentation.
+    ApiError::new(
+        ErrorKind::SnapStartTimeout,
+        "Lambda couldn't restore the snapshot within the timeout limit.",
     )
 }
 

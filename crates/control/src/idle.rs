@@ -9,11 +9,12 @@
 
 use std::{slice::from_ref, time::Duration};
 
-use hothouse_api::{ApiError, generated::SnapStartApplyOn, name};
+use hothouse_api::ApiError;
 
 use crate::{
     control::Control,
     error, lifecycle, network,
+    snapshot::has_snapshot,
     state::{
         State,
         model::{FunctionKey, Package, Status, Version},
@@ -83,12 +84,6 @@ fn may_idle(version: &Version) -> bool {
         && (attached || image || has_snapshot(version))
 }
 
-/// Whether a version's environments come from a snapshot.
-pub(crate) fn has_snapshot(version: &Version) -> bool {
-    version.version != name::Version::Latest
-        && version.configuration.snap_start == SnapStartApplyOn::PublishedVersions
-}
-
 /// For how long a version is not idle yet.
 fn left(version: &Version, now: i64, started: i64, delay: Duration) -> Option<Duration> {
     let since = version.environments.used().max(version.last_modified).max(started);
@@ -114,6 +109,9 @@ async fn record(
                         && left(now, control.now(), started, delay).is_none()
                 });
             let event = lifecycle::amended(version.version, Status::Idle);
+            if still {
+                version.environments.drop_snapshot();
+            }
             Ok((if still { vec![event] } else { Vec::new() }, ()))
         })
         .await
@@ -156,5 +154,10 @@ pub(crate) async fn restore(control: &Control, key: &FunctionKey, version: &Vers
 /// What the invocation that found a version idle is told.
 pub(crate) fn refusal(version: &Version) -> ApiError {
     // Unverified: that AWS names the state that the version has from now on.
+    pending(version)
+}
+
+/// What an invocation of a version that is not ready yet is told.
+pub(crate) fn pending(version: &Version) -> ApiError {
     if has_snapshot(version) { error::snapshot_not_ready() } else { error::still_pending() }
 }

@@ -37,11 +37,11 @@ use crate::{
     describe::{self, default_log_group},
     durable, error, event_queue, idle, lifecycle,
     metrics::{Leaf, Metric},
-    recursion, runnable, runtime,
+    recursion, runnable, runtime, snapshot,
     state::{
         self,
         model::{
-            Function, FunctionKey, Version,
+            Function, FunctionKey, Status, Version,
             queued::{Content, QueuedEvent},
         },
     },
@@ -362,7 +362,10 @@ async fn environments<'a>(
     idle::touch(control, version);
     match describe::state(version) {
         State::Active => {}
-        State::Pending => return Err(error::still_pending()),
+        State::Pending => return Err(idle::pending(version)),
+        State::Failed if version.status == Status::InitFailed => {
+            return Err(error::not_invocable(State::Failed));
+        }
         State::Failed => return Err(error::package_gone()),
         State::Inactive => {
             idle::restore(control, &target.key, version).await?;
@@ -401,6 +404,10 @@ async fn refusal(control: &Control, target: &Target, version: &Version, error: I
         InvokeError::ScalingTooFast { .. } => error::throttled_for_a_second(Refusal::Unreserved.reason()),
         InvokeError::Start(_) if lifecycle::fail_if_lost(control, &target.key, version).await => {
             error::package_gone()
+        }
+        InvokeError::Start(error) if matches!(*error, StartError::Restore(_)) => error::restore_failed(),
+        InvokeError::Start(error) if matches!(*error, StartError::RestoreTimedOut) => {
+            error::restore_timed_out()
         }
         // Nobody but the user can help, so the message is for the user, whom a modelled error reaches.
         InvokeError::Start(error) if matches!(*error, StartError::Runtime { .. }) => {
@@ -531,7 +538,7 @@ pub(crate) fn spec(
         environment: configuration.environment.clone().map(Into::into).unwrap_or_default(),
         code: version.code.package.hash().map(|hash| control.code().content(&hash)).unwrap_or_default(),
         layers: configuration.merged_layers().map(|hash| control.code().content(&hash)),
-        snap_start: idle::has_snapshot(version),
+        snap_start: snapshot::has_snapshot(version),
         tracing: configuration.tracing,
         logging: Logging {
             format: logging.format,

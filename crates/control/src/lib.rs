@@ -40,6 +40,7 @@ mod runnable;
 mod runtime;
 mod runtime_management;
 mod scaling;
+mod snapshot;
 pub mod state;
 mod tag;
 mod target;

@@ -11,10 +11,10 @@ use uuid::Uuid;
 use crate::{
     code::{CodeHash, CodeStore},
     control::Control,
-    environments::Environments,
+    snapshot::{self, has_snapshot},
     state::{
         Change, Event, State,
-        model::{FunctionKey, Status, Version},
+        model::{Function, FunctionKey, Status, Version},
     },
 };
 
@@ -32,14 +32,16 @@ pub(crate) fn amended(version: name::Version, status: Status) -> Event {
     Event::Amended { version, status, revision_id: Uuid::new_v4() }
 }
 
-/// What else happens with a change that makes these versions: without a delay they are ready at once.
+/// Whether it is ready with the change that made it: there is nothing to be waited for.
+fn is_ready_at_once(version: &Version, delay: Duration) -> bool {
+    passes(version) && delay.is_zero() && !has_snapshot(version)
+}
+
+/// What else happens with a change that makes these versions: without a delay they are ready at once, unless a snapshot
+/// is taken first.
 pub(crate) fn ready_at_once(versions: &[Version], delay: Duration) -> Vec<Event> {
-    match delay.is_zero() {
-        true => {
-            versions.iter().filter(|version| passes(version)).map(|version| ready(version.version)).collect()
-        }
-        false => Vec::new(),
-    }
+    let at_once = versions.iter().filter(|version| is_ready_at_once(version, delay));
+    at_once.map(|version| ready(version.version)).collect()
 }
 
 /// Makes versions ready when the delay is over, if there is one. Comes back then if the answer is to wait for it.
@@ -52,27 +54,38 @@ pub(crate) async fn settle(
     versions: &[Version],
     delay: Duration,
 ) -> Result<(), ApiError> {
-    if delay.is_zero() {
+    if !control.config().synchronous_create {
+        settle_later(control, key, versions, delay);
         return Ok(());
     }
-    if control.config().synchronous_create {
+    if !delay.is_zero() {
         drop(control.pause(delay).await);
-        for version in versions {
-            make_ready(control, key, version.version, &version.environments).await?;
-        }
-        return Ok(());
     }
-    settle_later(control, key, versions, delay);
+    for version in versions.iter().filter(|version| passes(version) && !is_ready_at_once(version, delay)) {
+        make_ready(control, key, version).await?;
+    }
     Ok(())
 }
 
 /// The same for who waits in no case.
 pub(crate) fn settle_later(control: &Control, key: &FunctionKey, versions: &[Version], delay: Duration) {
-    if delay.is_zero() {
-        return;
-    }
-    for version in versions.iter().filter(|version| passes(version)) {
+    for version in versions.iter().filter(|version| passes(version) && !is_ready_at_once(version, delay)) {
         ready_later(control, key.clone(), version, delay);
+    }
+}
+
+/// Goes on with the snapshots that were being taken when the service ended.
+pub(crate) fn resume(control: &Control) {
+    let unready: Vec<(FunctionKey, Version)> = {
+        let state = control.state();
+        let of_function = |(key, function): (FunctionKey, &Function)| {
+            let unready = function.all_versions().filter(|version| passes(version));
+            unready.map(|version| (key.clone(), Version::clone(version))).collect::<Vec<_>>()
+        };
+        state.all_functions().flat_map(of_function).collect()
+    };
+    for (key, version) in &unready {
+        ready_later(control, key.clone(), version, Duration::ZERO);
     }
 }
 
@@ -88,10 +101,9 @@ pub(crate) fn answered(control: &Control, key: &FunctionKey, made: Version) -> V
 
 /// Makes a version ready after a while. If the service ends before, the next start does.
 fn ready_later(control: &Control, key: FunctionKey, version: &Version, delay: Duration) {
-    let (number, environments) = (version.version, version.environments.clone());
-    let this = control.clone();
+    let (this, version) = (control.clone(), version.clone());
     control.later(delay, async move {
-        if let Err(error) = make_ready(&this, &key, number, &environments).await {
+        if let Err(error) = make_ready(&this, &key, &version).await {
             tracing::error!(
                 function = %key.name,
                 error = &error as &dyn std::error::Error,
@@ -101,21 +113,21 @@ fn ready_later(control: &Control, key: FunctionKey, version: &Version, delay: Du
     });
 }
 
-/// Makes a version ready, unless it is, or another has taken its place meanwhile: one of a function that was created
-/// anew, say.
-async fn make_ready(
-    control: &Control,
-    key: &FunctionKey,
-    version: name::Version,
-    environments: &Environments,
-) -> Result<(), ApiError> {
+/// Makes a version ready, once its snapshot is taken if it has one; unless it is, or another has taken its place
+/// meanwhile: one of a function that was created anew, say.
+async fn make_ready(control: &Control, key: &FunctionKey, version: &Version) -> Result<(), ApiError> {
+    let status = match has_snapshot(version) {
+        true => snapshot::take(control, key, version).await,
+        false => Some(Status::Ready),
+    };
+    let Some(status) = status else { return Ok(()) };
     control
         .change(key, |state| {
             let unready = state
                 .function(key)
-                .and_then(|function| function.version(version))
-                .is_some_and(|now| passes(now) && now.environments.are(environments));
-            Ok((if unready { vec![ready(version)] } else { Vec::new() }, ()))
+                .and_then(|function| function.version(version.version))
+                .is_some_and(|now| passes(now) && now.environments.are(&version.environments));
+            Ok((if unready { vec![amended(version.version, status)] } else { Vec::new() }, ()))
         })
         .await
 }
@@ -146,7 +158,7 @@ pub(crate) async fn fail_if_lost(control: &Control, key: &FunctionKey, version: 
     true
 }
 
-/// What a start brings in order: versions that were about to become ready are, those that were about to go do, those whose
+/// What a start brings in order: versions that were about to become ready are, unless [`resume`] makes them so, those that were about to go do, those whose
 /// package is gone have failed.
 /// Blocks.
 pub(crate) fn leftovers(state: &State, code: &CodeStore) -> Vec<Change> {
@@ -166,7 +178,9 @@ pub(crate) fn leftovers(state: &State, code: &CodeStore) -> Vec<Change> {
                 }
                 _ if lost => Status::Failed,
                 Status::Deactivating => Status::Deactivated,
-                kept @ (Status::Idle | Status::Deactivated) => kept,
+                kept @ (Status::Idle | Status::Deactivated | Status::InitFailed) => kept,
+                // Its snapshot is still to be taken.
+                kept @ (Status::Creating | Status::Restoring) if has_snapshot(version) => kept,
                 Status::Creating | Status::Updating | Status::Restoring | Status::Ready | Status::Failed => {
                     Status::Ready
                 }

@@ -62,9 +62,11 @@ pub(crate) async fn put(
                         }
                         Status::Deactivated if !none => Some(Status::Creating),
                         Status::Deactivated => None,
-                        Status::Ready | Status::Updating | Status::Failed | Status::Idle => {
-                            none.then_some(Status::Deactivating)
-                        }
+                        Status::Ready
+                        | Status::Updating
+                        | Status::Failed
+                        | Status::InitFailed
+                        | Status::Idle => none.then_some(Status::Deactivating),
                     };
                     let applied = match delay.is_zero() {
                         true => Some(requested.clone()),

@@ -152,7 +152,8 @@ pub(crate) fn replaced<'a>(
         }
         Some(Status::Deactivating) => Err(error::passing(&arn(), Shown::Deactivating)),
         Some(Status::Deleting) => Err(error::passing(&arn(), Shown::Deleting)),
-        Some(Status::Ready | Status::Failed | Status::Idle | Status::Deactivated) | None => Ok(replaced),
+        Some(Status::Ready | Status::Failed | Status::InitFailed | Status::Idle | Status::Deactivated)
+        | None => Ok(replaced),
     }
 }
 

@@ -626,6 +626,11 @@ impl VersionHandle {
         self.pool.take_snapshot().await
     }
 
+    /// Gives the snapshot back; the next environment is initialised while another is taken.
+    pub fn drop_snapshot(&self) {
+        self.pool.drop_snapshot();
+    }
+
     /// No new invocations; running and waiting ones finish, idle environments stop.
     pub fn retire(&self) {
         self.pool.retire();

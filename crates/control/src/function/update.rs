@@ -215,6 +215,7 @@ pub(crate) fn updatable<'a>(
             Err(error::wrong_state(&key.arn(), Shown::Failed, StateReasonCode::InvalidZipFileException))
         }
         Status::Ready
+        | Status::InitFailed
         | Status::Idle
         | Status::Creating
         | Status::Updating
@@ -238,9 +239,12 @@ pub(crate) fn replaceable<'a>(
     check_revision(&function.latest.revision_id, revision_id)?;
     match function.latest.status {
         // AWS updates what is `Inactive`, too, which makes it `Active`. `$LATEST` has no environments to give up.
-        Status::Ready | Status::Failed | Status::Idle | Status::Deactivating | Status::Deactivated => {
-            Ok(function)
-        }
+        Status::Ready
+        | Status::Failed
+        | Status::InitFailed
+        | Status::Idle
+        | Status::Deactivating
+        | Status::Deactivated => Ok(function),
         Status::Restoring => Err(error::wrong_state(&key.arn(), Shown::Pending, StateReasonCode::Restoring)),
         Status::Deleting => Err(error::passing(&key.arn(), Shown::Deleting)),
         Status::Creating => Err(error::wrong_state(&key.arn(), Shown::Pending, StateReasonCode::Creating)),

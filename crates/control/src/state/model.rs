@@ -173,7 +173,7 @@ impl Version {
 ///
 /// `ActiveNonInvocable` is none of them: it is what `$LATEST` on a capacity provider is in place of `Active`. AWS also
 /// knows `Failed` for functions whose resources it could not make, and updates that fail: here nothing is made that could
-/// fail, but for a package that is gone.
+/// fail, but for a snapshot; and a package may be gone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Status {
     /// `Pending`, without `LastUpdateStatus`: it cannot be invoked yet.
@@ -184,6 +184,8 @@ pub enum Status {
     Ready,
     /// `Failed`: the package is gone, so it cannot be invoked until it gets another.
     Failed,
+    /// `Failed`: its INIT did, when its snapshot was to be taken.
+    InitFailed,
     /// `Inactive`: nobody has invoked it for long, so what it needs was given back.
     Idle,
     /// `Pending`, as it was `Inactive` when it was invoked.

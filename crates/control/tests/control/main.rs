@@ -30,6 +30,7 @@ mod provisioned;
 mod recorded;
 mod runtime_management;
 mod scenario;
+mod snapshots;
 mod states;
 mod streaming;
 mod support;

@@ -52,17 +52,6 @@ async fn code_that_the_caller_does_not_mean_is_not_published() {
 }
 
 #[tokio::test]
-async fn snapshots_are_of_published_versions() {
-    let service = service().await;
-    service.created(json!({ "SnapStart": { "ApplyOn": "PublishedVersions" } })).await;
-    assert_eq!(service.publish(json!({})).await.text("State"), "Pending");
-    let status = async |name: &str| {
-        service.get(name).await.body["Configuration"]["SnapStart"]["OptimizationStatus"].clone()
-    };
-    assert_eq!((status("/f").await, status("/f:1").await), (json!("Off"), json!("On")));
-}
-
-#[tokio::test]
 async fn code_that_is_published_already_is_not_published_again() {
     let service = service().await;
     service.created(json!({ "Publish": true })).await;

@@ -124,6 +124,12 @@ impl Pool {
         }
     }
 
+    pub(super) fn drop_snapshot(&self) {
+        if matches!(*self.snapshot.lock(), Stage::Taken(_)) {
+            self.snapshot.set(Stage::Absent);
+        }
+    }
+
     /// The template's environment is over: what was forked from it stays, and others are initialised until there is
     /// another.
     pub(crate) fn template_ended(&self) {
