@@ -49,6 +49,11 @@ impl Target {
         Self { port, path: path.to_owned(), request, status: 202, answer: Vec::new() }
     }
 
+    /// The same path with another event.
+    pub(super) fn with_another_event(&self, event: &[u8]) -> Self {
+        Self::with_event(self.port, &self.path, event)
+    }
+
     /// A connection that is kept.
     pub(super) async fn connect(&self) -> io::Result<Connection> {
         Connection::open(self.port).await
@@ -81,6 +86,32 @@ async fn caller(target: Target, count: usize) -> io::Result<Vec<Duration>> {
         times.push(one(&target, &mut connection).await?);
     }
     Ok(times)
+}
+
+/// `concurrency` callers send requests for so long, each at least one.
+pub(super) async fn run_for(
+    target: &Target,
+    concurrency: usize,
+    length: Duration,
+) -> Result<Samples, BenchError> {
+    let started = Instant::now();
+    let mut callers = JoinSet::new();
+    for _ in 0..concurrency {
+        let target = target.clone();
+        callers.spawn(async move {
+            let mut connection = target.connect().await?;
+            let mut times = vec![one(&target, &mut connection).await?];
+            while started.elapsed() < length {
+                times.push(one(&target, &mut connection).await?);
+            }
+            io::Result::Ok(times)
+        });
+    }
+    let mut times = Vec::new();
+    for caller in callers.join_all().await {
+        times.extend(caller.map_err(io_error("send events"))?);
+    }
+    Ok(Samples::within(times, started.elapsed()))
 }
 
 /// One request on a kept connection.

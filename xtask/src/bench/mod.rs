@@ -2,6 +2,7 @@
 //!
 //! Must not report a number without the floor or the limit that it is judged by.
 
+mod compare;
 mod floors;
 mod groups;
 mod http;
@@ -9,7 +10,10 @@ mod keeper;
 mod language;
 mod load;
 mod machine;
+mod markdown;
 mod memory;
+pub(crate) mod page;
+mod peer;
 mod process;
 mod relay;
 mod report;
@@ -17,9 +21,11 @@ mod run;
 mod service;
 pub(crate) mod soak;
 mod statistics;
+mod svg;
 
 use std::{
-    io,
+    fs, io,
+    os::unix::process::CommandExt,
     path::PathBuf,
     process::{Command, ExitCode},
 };
@@ -27,8 +33,10 @@ use std::{
 use groups::{GROUPS, Group};
 use language::Language;
 use machine::Machine;
+use peer::PeerArguments;
 use report::Report;
 use run::{Extent, Run};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Options of `cargo xtask bench`.
 #[derive(Debug, Clone, clap::Args)]
@@ -48,6 +56,17 @@ pub(crate) struct Arguments {
     /// Measure this binary instead of building one.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
+    /// Measure another revision's service and the present one's, or those of OLD..NEW, pair by pair.
+    #[arg(long, value_name = "REVISION", conflicts_with = "port")]
+    compare: Option<String>,
+    #[command(flatten)]
+    peer: PeerArguments,
+    /// Write a plot of what is promised.
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
+    /// Write the tables of docs/performance.md, and its plot; with --peer, the table of that peer.
+    #[arg(long)]
+    page: bool,
 }
 
 impl Arguments {
@@ -123,6 +142,10 @@ enum BenchError {
     NotReady(String),
     #[error("{0} is not installed, and is needed as a floor")]
     Missing(&'static str),
+    #[error("docs/performance.md has no place for `{0}`: write the two comments that enclose it first")]
+    NoPart(String),
+    #[error("interrupted")]
+    Interrupted,
     #[error("failed to write an archive: {0}")]
     Archive(#[from] zip::result::ZipError),
 }
@@ -161,12 +184,10 @@ fn run_optimised() -> Result<ExitCode, BenchError> {
             return Err(BenchError::Command(format!("cargo {}", arguments.join(" "))));
         }
     }
+    // In its place, so that signals reach whoever has something to end.
     let program = target_directory()?.join("release/xtask");
-    let status = Command::new(&program)
-        .args(std::env::args_os().skip(1))
-        .status()
-        .map_err(io_error(format!("start `{}`", program.display())))?;
-    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let error = Command::new(&program).args(std::env::args_os().skip(1)).exec();
+    Err(io_error(format!("start `{}`", program.display()))(error))
 }
 
 /// The target directory that this program was built into: it runs from `TARGET/PROFILE/xtask`.
@@ -180,28 +201,57 @@ fn optimised_binary() -> Result<PathBuf, BenchError> {
     Ok(target_directory()?.join("release/hothouse"))
 }
 
+/// Measures what was asked for, and ends in order when it is interrupted.
 fn measure(arguments: &Arguments) -> Result<ExitCode, BenchError> {
-    let run = arguments.run(arguments.extent())?;
     process::open_many_files().map_err(io_error("raise the limit of open files"))?;
-    let report = block_on(measure_groups(arguments, &run))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(io_error("make a tokio runtime"))?.block_on(async {
+        let mut terminated = signal(SignalKind::terminate()).map_err(io_error("wait for signals"))?;
+        tokio::select! {
+            outcome = measure_and_tell(arguments) => outcome,
+            _ = tokio::signal::ctrl_c() => Err(BenchError::Interrupted),
+            _ = terminated.recv() => Err(BenchError::Interrupted),
+        }
+    })
+}
+
+async fn measure_and_tell(arguments: &Arguments) -> Result<ExitCode, BenchError> {
+    if let Some(revisions) = &arguments.compare {
+        return compare::compare(arguments, revisions).await.map(|()| ExitCode::SUCCESS);
+    }
+    if arguments.peer.port.is_some() {
+        return peer::measure(arguments).await.map(|()| ExitCode::SUCCESS);
+    }
+    let run = arguments.run(arguments.extent())?;
+    let report = measure_groups(arguments, &run, false).await?;
     if arguments.json {
         println!("{:#}", report.json());
     } else {
         println!("{}", report.table());
     }
+    if let Some(path) = &arguments.svg {
+        fs::write(path, svg::render(&report)).map_err(io_error(format!("write `{}`", path.display())))?;
+    }
+    if arguments.page {
+        let rounds = run.extent.rounds;
+        let extent = if arguments.quick { format!("A quick run of {rounds}") } else { format!("{rounds}") };
+        page::write_figures(
+            &crate::repository(),
+            &report,
+            &format!("{extent} rounds in {}", report.weather()),
+        )?;
+    }
     Ok(if report.is_complete() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-fn block_on<T>(work: impl Future<Output = Result<T, BenchError>>) -> Result<T, BenchError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    runtime.map_err(io_error("make a tokio runtime"))?.block_on(work)
-}
-
 /// Measures all groups that were asked for; one that fails is told in the report.
-async fn measure_groups(arguments: &Arguments, run: &Run) -> Result<Report, BenchError> {
-    let mut report = Report::new(Machine::look(&crate::repository()));
+async fn measure_groups(arguments: &Arguments, run: &Run, silent: bool) -> Result<Report, BenchError> {
+    let report = Report::new(Machine::look(&crate::repository()));
+    let mut report = if silent { report.silent() } else { report };
     for group in arguments.groups() {
-        eprintln!("{}: {}", group.name, group.about);
+        if !silent {
+            eprintln!("{} ({})", group.about, group.name);
+        }
         report.begin(group.name);
         if let Err(error) = (group.measure)(run, &mut report).await {
             report.fail(&error);

@@ -162,12 +162,19 @@ pub(super) struct Report {
     pub(super) missing: Vec<Missing>,
     group: &'static str,
     processors: Processors,
+    silent: bool,
 }
 
 impl Report {
     /// An empty report of this machine; time passes from now on.
     pub(super) fn new(machine: Machine) -> Self {
-        Self { machine, rows: Vec::new(), missing: Vec::new(), group: "", processors: Processors::now() }
+        let (rows, missing) = (Vec::new(), Vec::new());
+        Self { machine, rows, missing, group: "", processors: Processors::now(), silent: false }
+    }
+
+    /// Does not tell figures while they come.
+    pub(super) fn silent(self) -> Self {
+        Self { silent: true, ..self }
     }
 
     /// Figures that follow belong to this group.
@@ -177,19 +184,19 @@ impl Report {
 
     /// Adds a figure, and tells it at once: a whole run takes minutes.
     pub(super) fn add(&mut self, row: Row) {
-        Self::tell(&format!("{}: {} {}", row.figure, with_spread(&row.value), row.unit));
+        self.tell(&format!("{}: {} {}", row.figure, with_spread(&row.value), row.unit));
         self.rows.push(Row { group: self.group, ..row });
     }
 
     /// Tells that a figure is not there because the service or the machine lacks what it needs.
     pub(super) fn lacks(&mut self, figure: &str, why: &str) {
-        Self::tell(&format!("{figure}: {why}"));
+        self.tell(&format!("{figure}: {why}"));
         self.missing.push(Missing { what: figure.to_owned(), why: why.to_owned(), failed: false });
     }
 
     /// Tells that the group, or what was left of it, could not be measured.
     pub(super) fn fail(&mut self, error: &BenchError) {
-        Self::tell(&format!("{}: failed: {error}", self.group));
+        self.tell(&format!("{}: failed: {error}", self.group));
         let what = format!("the rest of `{}`", self.group);
         self.missing.push(Missing { what, why: error.to_string(), failed: true });
     }
@@ -237,8 +244,10 @@ impl Report {
         })
     }
 
-    fn tell(line: &str) {
-        eprintln!("  {line}");
+    fn tell(&self, line: &str) {
+        if !self.silent {
+            eprintln!("  {line}");
+        }
     }
 }
 
@@ -256,8 +265,63 @@ pub(super) fn columns<const N: usize>(lines: &[[String; N]]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    pub(in crate::bench) fn machine() -> Machine {
+        Machine {
+            cpu: "Processor".to_owned(),
+            cores: 2,
+            memory_gb: 8.0,
+            kernel: "6.1.0".to_owned(),
+            python: "3.12.1".to_owned(),
+            node: "22.1.0".to_owned(),
+            revision: "0123456789ab".to_owned(),
+            time: "2026-01-02 03:04 UTC".to_owned(),
+        }
+    }
+
+    /// One of each kind.
+    pub(in crate::bench) fn example() -> Report {
+        let mut report = Report::new(machine()).silent();
+        report.begin("ready");
+        report.add(Row::new("ready, p50", 12.5, "ms").promise(Promise::AtMost(50.0)));
+        report.begin("warm");
+        let floor = || Rounds::from(vec![10.0, 11.0, 9.0]);
+        report.add(Row::new("F1 relay, p50", floor(), "us"));
+        report.add(
+            Row::new("warm <python>, p50", vec![14.0, 15.0, 13.0], "us")
+                .floor("F1 p50", floor())
+                .promise(Promise::RatioAtMost(1.4)),
+        );
+        report.add(
+            Row::new("warm <python>, rate", vec![80.0, 90.0, 85.0], "/s")
+                .floor("F1 rate", vec![100.0, 100.0, 100.0])
+                .promise(Promise::RatioAtLeast(0.75)),
+        );
+        report.add(Row::new("failed", 0.0, "").promise(Promise::AtMost(0.0)));
+        report.lacks("restore", "not supported");
+        report.begin("cold");
+        report.fail(&BenchError::Missing("node"));
+        report
+    }
+
+    #[test]
+    fn what_is_missing_is_an_error_only_if_it_failed() {
+        let mut report = Report::new(machine()).silent();
+        report.lacks("restore", "not supported");
+        assert!(report.is_complete());
+        assert!(!example().is_complete());
+    }
+
+    #[test]
+    fn the_table_and_the_document_tell_the_same() {
+        let report = example();
+        let table = report.table();
+        // The last line is how long it took.
+        insta::assert_snapshot!(table.rsplit_once('\n').unwrap().0);
+        insta::assert_json_snapshot!(report.json()["figures"]);
+    }
 
     #[test]
     fn promises_are_judged_by_ratio_or_value() {

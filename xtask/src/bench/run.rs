@@ -24,6 +24,8 @@ impl Extent {
     pub(super) const FULL: Self = Self { rounds: 10, share: 1.0 };
     /// Enough to see whether something is badly off.
     pub(super) const QUICK: Self = Self { rounds: 3, share: 0.2 };
+    /// One of a pair: the pairs are the rounds.
+    pub(super) const PAIR: Self = Self { rounds: 1, share: 0.1 };
 }
 
 /// What every group is given.
@@ -81,6 +83,7 @@ mod tests {
         assert_eq!(run(Extent::QUICK).samples(50), 10);
         assert_eq!(run(Extent::QUICK).each_round(50), 3);
         assert_eq!(run(Extent::QUICK).rounds(5), 3);
+        assert_eq!(run(Extent::PAIR).each_round(3), 1);
         assert_eq!(run(Extent::FULL).rounds(5), 5);
     }
 }

@@ -128,6 +128,11 @@ pub(super) struct Caller {
 }
 
 impl Caller {
+    /// Whoever calls what listens at this port of the machine.
+    pub(super) fn new(port: u16) -> Self {
+        Self { port }
+    }
+
     /// A connection that is kept.
     pub(super) async fn connect(&self) -> Result<Connection, BenchError> {
         Connection::open(self.port).await.map_err(io_error("connect to the service"))

@@ -5,6 +5,7 @@
 mod layering;
 mod licences;
 mod options;
+mod performance;
 mod text;
 
 use std::{
@@ -77,6 +78,7 @@ fn findings(root: &Path) -> Result<Vec<Finding>, TidyError> {
     findings.extend(licences::check(&metadata));
     findings.extend(text::check(root, &files(root)?)?);
     findings.extend(options::check(root, &metadata)?);
+    findings.extend(performance::check(root)?);
     Ok(findings)
 }
 
