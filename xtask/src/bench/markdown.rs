@@ -21,7 +21,7 @@ pub(super) fn render(report: &Report, note: &str) -> String {
     if !report.missing.is_empty() {
         text.push_str("\n### Not measured\n\n");
         for missing in &report.missing {
-            text.push_str(&format!("* {}: {}\n", missing.what, missing.why.trim().replace('\n', " ")));
+            text.push_str(&format!("* {}: {}\n", missing.what, plain(missing.why.trim())));
         }
     }
     text
@@ -32,8 +32,13 @@ pub(super) fn table<const N: usize>(headings: &[&str; N], rows: impl Iterator<It
     let line = |cells: &[String]| format!("| {} |\n", cells.join(" | "));
     let mut text = heading(headings);
     text.push_str(&format!("|{}\n", "---|".repeat(N)));
-    rows.for_each(|cells| text.push_str(&line(&cells.map(|cell| cell.replace('|', "\\|")))));
+    rows.for_each(|cells| text.push_str(&line(&cells.map(|cell| plain(&cell)))));
     text
+}
+
+/// Text that Markdown shows as it is, in one line.
+fn plain(text: &str) -> String {
+    text.replace('\n', " ").replace('|', "\\|").replace('<', "&lt;")
 }
 
 /// The first line of a table.

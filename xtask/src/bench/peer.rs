@@ -104,7 +104,8 @@ pub(super) async fn measure(arguments: &Arguments) -> Result<(), BenchError> {
         println!("{}", columns(&std::iter::once(header).chain(cells.clone()).collect::<Vec<_>>()));
     }
     if arguments.page {
-        let text = format!("{}.\n\n{}", machine.line(), markdown::table(&COLUMNS, cells));
+        let rounds = run.rounds(5);
+        let text = format!("{}; {rounds} rounds.\n\n{}", machine.line(), markdown::table(&COLUMNS, cells));
         page::write(&crate::repository(), &page::Part::Peer(name.clone()), &text)?;
     }
     Ok(())
