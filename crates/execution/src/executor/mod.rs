@@ -4,6 +4,7 @@ mod debugger;
 mod descriptors;
 #[cfg(any(test, feature = "fake"))]
 pub mod fake;
+mod local;
 mod memory;
 mod network;
 mod process;

@@ -5,6 +5,7 @@
 //! state machine knows the rest. The connection *is* the environment, there is no lookup.
 
 mod extensions;
+mod held;
 mod routes;
 mod session;
 mod streaming;

@@ -13,7 +13,11 @@ use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
 
-use super::{Body, BodyLimits, Call, ErrorReport, Refusal, extensions, streaming};
+use super::{
+    Body, BodyLimits, Call, ErrorReport, Refusal, extensions,
+    held::{Held, Patience},
+    streaming,
+};
 use crate::{executor::Connection, telemetry::Api};
 
 const ERROR_TYPE: &str = "lambda-runtime-function-error-type";
@@ -29,15 +33,13 @@ const INTEGRATION: &[u8] = b"application/vnd.awslambda.http-integration-response
 
 /// Serves one connection of a runtime until it closes.
 pub(crate) async fn serve(connection: Connection, calls: mpsc::Sender<Call>, limits: BodyLimits) {
+    let patience = Patience::default();
+    let held = Held::new(connection, patience.clone());
     let service = service_fn(move |request| {
-        let calls = calls.clone();
-        async move { Ok::<_, Infallible>(answer(request, &calls, limits).await) }
+        let (calls, patience) = (calls.clone(), patience.clone());
+        async move { Ok::<_, Infallible>(answer(request, &calls, &patience, limits).await) }
     });
-    let served = http1::Builder::new()
-        .pipeline_flush(true)
-        .half_close(true)
-        .serve_connection(TokioIo::new(connection), service)
-        .await;
+    let served = http1::Builder::new().half_close(true).serve_connection(TokioIo::new(held), service).await;
     if let Err(error) = served {
         tracing::debug!(%error, "a Runtime API connection ended");
     }
@@ -54,6 +56,7 @@ fn is_streamed(headers: &HeaderMap) -> bool {
 async fn answer(
     request: Request<Incoming>,
     calls: &mpsc::Sender<Call>,
+    patience: &Patience,
     limits: BodyLimits,
 ) -> Response<Full<Bytes>> {
     let (parts, mut body) = request.into_parts();
@@ -137,8 +140,21 @@ async fn answer(
     } else {
         return not_found();
     };
+    let (asks, answers) = match &call {
+        Call::Next(_) => (true, false),
+        Call::Response { .. } | Call::Error { .. } => (false, true),
+        Call::Begin { .. } | Call::End { .. } | Call::InitError { .. } | Call::Extension { .. } => {
+            (false, false)
+        }
+    };
+    patience.set_waiting_for_event(asks);
     place.send(call);
-    response.await.unwrap_or_else(|_| going_away())
+    let response = response.await.unwrap_or_else(|_| going_away());
+    patience.set_waiting_for_event(false);
+    if answers {
+        patience.acknowledges();
+    }
+    response
 }
 
 /// AWS's documentation has these paths with a slash at their end and without.

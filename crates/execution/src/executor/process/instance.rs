@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use hothouse_sandbox::{Command, Ending, Entrance, ExecError, ExecErrorKind, Process, Sandbox};
 use tokio::{
     io::unix::AsyncFd,
-    net::{TcpSocket, TcpStream, UnixStream},
+    net::{TcpSocket, TcpStream},
     sync::oneshot,
     task::spawn_blocking,
     time::Instant,
@@ -28,6 +28,7 @@ use crate::{
     executor::{
         Connection, Dialer, ExtensionProcess, HostLoopback, Instance, Runtime, StartError,
         debugger::{Debugger, Ports},
+        local::LocalSocket,
         network::Relays,
     },
     extensions,
@@ -87,7 +88,7 @@ impl Instance for ProcessInstance {
                 let (ours, theirs) = std::os::unix::net::UnixStream::pair()
                     .map_err(StartError::machine("make a socket pair"))?;
                 ours.set_nonblocking(true).map_err(StartError::machine("make a socket non-blocking"))?;
-                let ours = UnixStream::from_std(ours).map_err(StartError::machine("register a socket"))?;
+                let ours = LocalSocket::new(ours.into()).map_err(StartError::machine("register a socket"))?;
                 command.descriptors.push((theirs.into(), 3));
                 connection = Some(Box::new(ours) as Connection);
             }

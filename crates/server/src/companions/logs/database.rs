@@ -14,6 +14,8 @@ use super::schema;
 const STEP: i64 = 10_000;
 /// Streams whose rows are remembered between appends.
 const CACHED_STREAMS: usize = 4096;
+/// What an event is counted for besides its message, as by AWS. Statements that count have the number, too.
+const OVERHEAD: i64 = 26;
 const DAY_MS: i64 = 86_400_000;
 
 /// Whose groups: accounts and regions do not see one another.
@@ -137,7 +139,7 @@ pub(super) struct StreamOrder {
     pub(super) after: Option<(i64, String)>,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 struct StreamKey {
     group: i64,
     stream: i64,
@@ -357,6 +359,7 @@ impl Database {
         let transaction = connection.transaction()?;
         // Keys made in this transaction join the cache only once it is committed.
         let mut made = HashMap::new();
+        let mut grown: HashMap<StreamKey, Growth> = HashMap::new();
         for (stream, events) in batches {
             let key = match streams.get(stream).or_else(|| made.get(stream)) {
                 Some(key) => *key,
@@ -366,7 +369,10 @@ impl Database {
                     key
                 }
             };
-            insert(&transaction, key, events, now_ms)?;
+            grown.entry(key).or_default().add(insert(&transaction, key, events, now_ms)?);
+        }
+        for (key, growth) in grown {
+            growth.note(&transaction, key, now_ms)?;
         }
         transaction.commit()?;
         streams.extend(made);
@@ -382,7 +388,8 @@ impl Database {
         now_ms: i64,
     ) -> Result<(), LogsError> {
         let transaction = self.connection.transaction()?;
-        insert(&transaction, StreamKey { group: group.id, stream: stream.id }, events, now_ms)?;
+        let key = StreamKey { group: group.id, stream: stream.id };
+        insert(&transaction, key, events, now_ms)?.note(&transaction, key, now_ms)?;
         transaction.commit()?;
         Ok(())
     }
@@ -521,32 +528,50 @@ fn insert(
     key: StreamKey,
     events: &[LogEvent],
     now_ms: i64,
-) -> Result<(), rusqlite::Error> {
-    let (Some(first), Some(last)) = (
-        events.iter().map(|event| event.timestamp_ms.max(0)).min(),
-        events.iter().map(|event| event.timestamp_ms.max(0)).max(),
-    ) else {
-        return Ok(());
-    };
+) -> Result<Growth, rusqlite::Error> {
     let mut statement = transaction.prepare_cached(
         "INSERT INTO event (group_id, stream_id, timestamp_ms, ingested_ms, message) VALUES (?, ?, ?, ?, ?)",
     )?;
-    let mut bytes = 0;
+    let mut growth = Growth::default();
     for event in events {
         let timestamp = event.timestamp_ms.max(0);
-        bytes += event.message.len() as i64 + 26;
+        growth
+            .add(Growth { span: Some((timestamp, timestamp)), bytes: event.message.len() as i64 + OVERHEAD });
         statement.execute(params![key.group, key.stream, timestamp, now_ms, &event.message[..]])?;
     }
-    transaction
-        .prepare_cached(
-            "UPDATE log_stream SET first_ms = MIN(COALESCE(first_ms, ?1), ?1),
-               last_ms = MAX(COALESCE(last_ms, ?2), ?2), ingested_ms = ?3 WHERE id = ?4",
-        )?
-        .execute([first, last, now_ms, key.stream])?;
-    transaction
-        .prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ? WHERE id = ?")?
-        .execute([bytes, key.group])?;
-    Ok(())
+    Ok(growth)
+}
+
+/// What events add to their stream, and to its group: told once for all of them, which costs as much as one of them does.
+#[derive(Debug, Default)]
+struct Growth {
+    /// The earliest and the latest event's time; none if there are no events.
+    span: Option<(i64, i64)>,
+    bytes: i64,
+}
+
+impl Growth {
+    fn add(&mut self, other: Growth) {
+        self.bytes += other.bytes;
+        self.span = match (self.span, other.span) {
+            (Some((first, last)), Some((from, to))) => Some((first.min(from), last.max(to))),
+            (one, other) => one.or(other),
+        };
+    }
+
+    fn note(self, transaction: &Transaction<'_>, key: StreamKey, now_ms: i64) -> Result<(), rusqlite::Error> {
+        let Some((first, last)) = self.span else { return Ok(()) };
+        transaction
+            .prepare_cached(
+                "UPDATE log_stream SET first_ms = MIN(COALESCE(first_ms, ?1), ?1),
+                   last_ms = MAX(COALESCE(last_ms, ?2), ?2), ingested_ms = ?3 WHERE id = ?4",
+            )?
+            .execute([first, last, now_ms, key.stream])?;
+        transaction
+            .prepare_cached("UPDATE log_group SET stored_bytes = stored_bytes + ? WHERE id = ?")?
+            .execute([self.bytes, key.group])?;
+        Ok(())
+    }
 }
 
 fn group_row(row: &rusqlite::Row<'_>) -> Result<Group, rusqlite::Error> {
