@@ -140,13 +140,8 @@ async fn answer(
     } else {
         return not_found();
     };
-    let (asks, answers) = match &call {
-        Call::Next(_) => (true, false),
-        Call::Response { .. } | Call::Error { .. } => (false, true),
-        Call::Begin { .. } | Call::End { .. } | Call::InitError { .. } | Call::Extension { .. } => {
-            (false, false)
-        }
-    };
+    let asks = matches!(call, Call::Next(_));
+    let answers = matches!(call, Call::Response { .. } | Call::Error { .. });
     patience.set_waiting_for_event(asks);
     place.send(call);
     let response = response.await.unwrap_or_else(|_| going_away());
