@@ -177,6 +177,7 @@ impl Control {
         }
         let inner = Arc::clone(&control.inner);
         control.code().collect_all(move |hash| read(&inner.state).uses_code(hash)).await?;
+        lifecycle::flush_packages(&control);
         provisioned::resume(&control, &restarted);
         event_queue::resume(&control);
         lifecycle::resume(&control);

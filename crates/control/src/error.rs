@@ -203,8 +203,7 @@ pub(crate) fn code(error: CodeError) -> ApiError {
             "Could not unzip uploaded file. Please check your file, then try to upload again.",
         )
         .with_source(error),
-        CodeError::Archive(ArchiveError::Write { .. } | ArchiveError::Flush { .. })
-        | CodeError::Io { .. } => ApiError::internal(error),
+        CodeError::Archive(ArchiveError::Write { .. }) | CodeError::Io { .. } => ApiError::internal(error),
     }
 }
 

@@ -162,6 +162,7 @@ pub(crate) async fn fail_if_lost(control: &Control, key: &FunctionKey, version: 
 /// package is gone have failed.
 /// Blocks.
 pub(crate) fn leftovers(state: &State, code: &CodeStore) -> Vec<Change> {
+    code.repair(state.used_code());
     let mut known = HashMap::new();
     let mut changes = Vec::new();
     for (key, function) in state.all_functions() {
@@ -199,4 +200,23 @@ pub(crate) fn leftovers(state: &State, code: &CodeStore) -> Vec<Change> {
 /// Whether one of the packages that a version runs from is gone.
 fn is_lost(code: &CodeStore, version: &Version, known: &mut HashMap<CodeHash, bool>) -> bool {
     version.packages().any(|hash| !*known.entry(hash).or_insert_with(|| code.holds(&hash)))
+}
+
+/// Flushes packages a while after they were extracted, several at once: nobody waits for it.
+pub(crate) fn flush_packages(control: &Control) {
+    const AFTER: Duration = Duration::from_secs(5);
+
+    let this = control.clone();
+    control.spawn(async move {
+        let due = || async {
+            this.code().extracted().await;
+            // In the machine's time: it is the machine that may go down.
+            tokio::time::sleep(AFTER).await;
+        };
+        while this.unless_stopped(due()).await.is_some() {
+            if let Err(error) = this.code().flush().await {
+                tracing::warn!(error = &error as &dyn std::error::Error, "failed to flush packages");
+            }
+        }
+    });
 }

@@ -1,18 +1,23 @@
 //! The directory of packages, addressed by content: `<hash>/archive.zip` beside its extracted `<hash>/content/`.
 //!
 //! A function's layers, merged, are such a package too, without archive. Its hash is that of the list of layers.
-//! A package is there completely or not at all. Must not remove a package that is in use or pinned.
+//! A package is there completely or not at all. Archives are flushed before anyone hears of them; what is extracted is
+//! flushed later, and until then `<hash>/extracted` names the start of the machine that it has to be found in: after
+//! another one it is extracted again.
+//! Must not remove a package that is in use or pinned.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fs::{self, File, Permissions},
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use bytes::Bytes;
+use tokio::sync::Notify;
 
 use super::{
     CodeHash,
@@ -49,8 +54,12 @@ pub struct CodeStore {
     pins: Mutex<HashMap<CodeHash, usize>>,
     /// One of these is held while a package of that stripe is extracted or removed. Only blocking threads take them.
     stripes: [Mutex<()>; 16],
-    /// Whether packages are to outlive the machine's next crash.
-    durable: bool,
+    /// The machine's present start, if packages are to outlive its end.
+    boot: Option<String>,
+    /// What was extracted and not flushed since.
+    unflushed: Mutex<HashSet<CodeHash>>,
+    /// Told when there is something to flush.
+    extracted: Notify,
     /// Makes the directory go away with the store, or when it is closed.
     ephemeral: Mutex<Option<EphemeralDirectory>>,
 }
@@ -82,7 +91,9 @@ impl CodeStore {
             unzipped_limit,
             pins: Mutex::default(),
             stripes: Default::default(),
-            durable: ephemeral.is_none(),
+            boot: ephemeral.is_none().then(boot),
+            unflushed: Mutex::default(),
+            extracted: Notify::new(),
             ephemeral: Mutex::new(ephemeral),
         }
     }
@@ -97,7 +108,7 @@ impl CodeStore {
             let hash = CodeHash::of(&package);
             // Pinned before the stripe is taken: from here on `collect` lets it be.
             let pinned = store.pin(hash);
-            let extracted = store.insert(&hash, |partial| store.write(partial, &package))?;
+            let extracted = store.insert(&hash, |partial| store.write(partial, &hash, &package))?;
             let unzipped_size = match extracted {
                 Some(size) => size,
                 None => archive::unzipped_size(&package)?,
@@ -143,7 +154,7 @@ impl CodeStore {
 
     /// The package as it was uploaded, if it is there.
     pub fn archive(&self, hash: &CodeHash) -> Option<PathBuf> {
-        let path = self.directory(hash).join("archive.zip");
+        let path = self.directory(hash).join(ARCHIVE);
         path.is_file().then_some(path)
     }
 
@@ -154,7 +165,7 @@ impl CodeStore {
 
     /// The extracted package.
     pub fn content(&self, hash: &CodeHash) -> PathBuf {
-        self.directory(hash).join("content")
+        self.directory(hash).join(CONTENT)
     }
 
     /// Removes a package that is neither in use nor pinned.
@@ -215,6 +226,70 @@ impl CodeStore {
         .await
     }
 
+    /// Extracts packages again of which the end of the machine may have left anything: to be called at start, before
+    /// something runs. Those that cannot be are gone then, until another start has more luck. Blocks.
+    pub(crate) fn repair(&self, in_use: impl IntoIterator<Item = CodeHash>) {
+        for hash in in_use {
+            let Some(archive) = self.archive(&hash).filter(|_| !self.is_sound(&hash)) else { continue };
+            tracing::info!(%hash, "extracting a package again: the machine went down before it was on the disk");
+            if let Err(error) = self.extract_again(&hash, &archive) {
+                tracing::warn!(%hash, error = &error as &dyn std::error::Error, "failed to extract a package again");
+                // Half a package is none.
+                let _ = fs::remove_dir_all(self.content(&hash));
+            }
+        }
+    }
+
+    fn extract_again(&self, hash: &CodeHash, archive: &Path) -> Result<(), CodeError> {
+        let directory = self.directory(hash);
+        let package = fs::read(archive).map_err(io_error("read", archive))?;
+        if CodeHash::of(&package) != *hash {
+            return Err(io_error("read", archive)(io::ErrorKind::InvalidData.into()));
+        }
+        let content = directory.join(CONTENT);
+        match fs::remove_dir_all(&content) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            removed => removed.map_err(io_error("remove", &content))?,
+        }
+        make_directory(&content)?;
+        archive::extract(&package, &content, self.unzipped_limit)?;
+        self.mark_extracted(&directory, hash)
+    }
+
+    /// Whether what is extracted is what was extracted.
+    fn is_sound(&self, hash: &CodeHash) -> bool {
+        let Some(boot) = &self.boot else { return true };
+        let mark = fs::read_to_string(self.directory(hash).join(EXTRACTED)).unwrap_or_default();
+        mark == FLUSHED || mark == *boot
+    }
+
+    /// Waits until there is something to flush.
+    pub(crate) async fn extracted(&self) {
+        self.extracted.notified().await;
+    }
+
+    /// Brings all that was extracted to the disk, so that it need not be extracted again.
+    ///
+    /// # Errors
+    /// If that cannot be done.
+    pub(crate) async fn flush(self: &Arc<Self>) -> Result<(), CodeError> {
+        let store = Arc::clone(self);
+        blocking(move || {
+            let extracted = std::mem::take(&mut *store.unflushed());
+            flush_file_system(&store.root)?;
+            for hash in extracted {
+                let _stripe = store.stripe(&hash);
+                let mark = store.directory(&hash).join(EXTRACTED);
+                // It may have gone meanwhile, and come again.
+                if mark.is_file() && !store.unflushed().contains(&hash) {
+                    fs::write(&mark, FLUSHED).map_err(io_error("write", &mark))?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Removes an ephemeral store's directory: whoever else holds the store cannot keep it from going.
     pub(crate) async fn close(self: &Arc<Self>) {
         let store = Arc::clone(self);
@@ -244,7 +319,7 @@ impl CodeStore {
         let partial = self.root.join(format!("{PARTIAL}{}", uuid::Uuid::new_v4()));
         let written = write(&partial).and_then(|written| {
             fs::rename(&partial, &directory).map_err(io_error("rename", &partial))?;
-            if self.durable {
+            if self.boot.is_some() {
                 sync(&self.root)?;
             }
             Ok(Some(written))
@@ -257,17 +332,44 @@ impl CodeStore {
     }
 
     /// Returns the size of the content, in bytes.
-    fn write(&self, partial: &Path, package: &[u8]) -> Result<u64, CodeError> {
+    fn write(&self, partial: &Path, hash: &CodeHash, package: &[u8]) -> Result<u64, CodeError> {
         let content = make_content(partial)?;
-        let size = archive::extract(package, &content, self.unzipped_limit, self.durable)?;
-        let path = partial.join("archive.zip");
+        let keep = || self.write_archive(partial, package);
+        let size = thread::scope(|scope| {
+            // The disk takes its time with the archive, the processors with what is in it.
+            let kept = thread::Builder::new().spawn_scoped(scope, keep);
+            let size = archive::extract(package, &content, self.unzipped_limit);
+            match kept.map(thread::ScopedJoinHandle::join) {
+                Ok(Ok(kept)) => kept?,
+                Ok(Err(panic)) => std::panic::resume_unwind(panic),
+                // There are too many threads.
+                Err(_) => keep()?,
+            }
+            Ok::<_, CodeError>(size?)
+        })?;
+        self.mark_extracted(partial, hash)?;
+        Ok(size)
+    }
+
+    fn write_archive(&self, partial: &Path, package: &[u8]) -> Result<(), CodeError> {
+        let path = partial.join(ARCHIVE);
         let mut file = File::create(&path).map_err(io_error("create", &path))?;
         file.write_all(package).map_err(io_error("write", &path))?;
-        if self.durable {
+        if self.boot.is_some() {
             file.sync_all().map_err(io_error("flush", &path))?;
             sync(partial)?;
         }
-        Ok(size)
+        Ok(())
+    }
+
+    /// Says that a package's directory is complete, for as long as the machine does not go down.
+    fn mark_extracted(&self, directory: &Path, hash: &CodeHash) -> Result<(), CodeError> {
+        let Some(boot) = &self.boot else { return Ok(()) };
+        self.unflushed().insert(*hash);
+        let mark = directory.join(EXTRACTED);
+        fs::write(&mark, boot).map_err(io_error("write", &mark))?;
+        self.extracted.notify_one();
+        Ok(())
     }
 
     fn write_merged(&self, partial: &Path, packages: &[CodeHash]) -> Result<(), CodeError> {
@@ -278,28 +380,34 @@ impl CodeStore {
             path,
             source,
         })?;
-        if self.durable {
-            // Links are changes of directories, of which there are many.
-            File::open(partial)
-                .and_then(|directory| Ok(rustix::fs::syncfs(&directory)?))
-                .map_err(io_error("flush", partial))?;
-        }
-        Ok(())
+        // Without an archive it could not be made again. Links are changes of directories, of which there are many.
+        if self.boot.is_some() { flush_file_system(partial) } else { Ok(()) }
     }
 
     fn directory(&self, hash: &CodeHash) -> PathBuf {
         self.root.join(hash.to_string())
     }
 
-    fn stripe(&self, hash: &CodeHash) -> std::sync::MutexGuard<'_, ()> {
+    fn stripe(&self, hash: &CodeHash) -> MutexGuard<'_, ()> {
         // Nothing is guarded but the directory, which a panic leaves as a crash would: whole or absent.
         self.stripes[hash.stripe(self.stripes.len())].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn unflushed(&self) -> MutexGuard<'_, HashSet<CodeHash>> {
+        self.unflushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn pinned(&self, hash: &CodeHash) -> bool {
         self.pins.lock().unwrap_or_else(PoisonError::into_inner).contains_key(hash)
     }
 }
+
+/// What is in a package's directory.
+const ARCHIVE: &str = "archive.zip";
+const CONTENT: &str = "content";
+/// Says when it was extracted: in which start of the machine, or long ago.
+const EXTRACTED: &str = "extracted";
+const FLUSHED: &str = "flushed";
 
 /// Names of directories that are being written, and of such that are being removed.
 const PARTIAL: &str = ".partial-";
@@ -356,14 +464,23 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
+/// The machine's present start. Where the kernel does not tell, every start of the service is one.
+fn boot() -> String {
+    let told = fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    told.map_or_else(|_| uuid::Uuid::new_v4().to_string(), |id| id.trim().to_owned())
+}
+
 /// Makes a package's directory, with an empty one for its content.
 fn make_content(partial: &Path) -> Result<PathBuf, CodeError> {
-    let content = partial.join("content");
-    for directory in [partial, &content] {
-        fs::create_dir(directory).map_err(io_error("create", directory))?;
-        open_up(directory)?;
-    }
+    let content = partial.join(CONTENT);
+    make_directory(partial)?;
+    make_directory(&content)?;
     Ok(content)
+}
+
+fn make_directory(directory: &Path) -> Result<(), CodeError> {
+    fs::create_dir(directory).map_err(io_error("create", directory))?;
+    open_up(directory)
 }
 
 /// Lets everyone read a directory, whatever the umask: functions may run as another user.
@@ -373,6 +490,12 @@ fn open_up(directory: &Path) -> Result<(), CodeError> {
 
 fn sync(directory: &Path) -> Result<(), CodeError> {
     File::open(directory).and_then(|file| file.sync_all()).map_err(io_error("flush", directory))
+}
+
+fn flush_file_system(directory: &Path) -> Result<(), CodeError> {
+    File::open(directory)
+        .and_then(|directory| Ok(rustix::fs::syncfs(&directory)?))
+        .map_err(io_error("flush the file system of", directory))
 }
 
 fn io_error(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> CodeError {
@@ -509,6 +632,121 @@ mod tests {
         let pins = store.merge(vec![pinned.hash()]).await.unwrap().unwrap();
         assert_eq!(pins.iter().map(Pinned::hash).collect::<Vec<_>>(), [pinned.hash()]);
         assert_eq!(entries(root.path()), [pinned.hash().to_string()]);
+    }
+
+    /// A store with one package, of which this much is said.
+    async fn marked(root: &Path, mark: Option<&str>) -> (Arc<CodeStore>, CodeHash) {
+        let store = CodeStore::open(root.to_owned(), 1000).unwrap();
+        let hash = store.put(package("whole")).await.unwrap().pinned.hash();
+        let path = root.join(hash.to_string()).join(EXTRACTED);
+        match mark {
+            Some(mark) => fs::write(path, mark).unwrap(),
+            None => fs::remove_file(path).unwrap(),
+        }
+        fs::write(store.content(&hash).join("index.py"), "half").unwrap();
+        (CodeStore::open(root.to_owned(), 1000).unwrap(), hash)
+    }
+
+    #[tokio::test]
+    async fn what_the_machine_may_have_lost_is_extracted_again() {
+        for (mark, expected) in
+            [(Some("another start"), "whole"), (Some(""), "whole"), (None, "whole"), (Some(FLUSHED), "half")]
+        {
+            let root = tempfile::tempdir().unwrap();
+            let (store, hash) = marked(root.path(), mark).await;
+            fs::write(store.content(&hash).join("rubbish"), "").unwrap();
+            store.repair([hash]);
+            let content = store.content(&hash);
+            assert_eq!(fs::read_to_string(content.join("index.py")).unwrap(), expected, "{mark:?}");
+            assert_eq!(content.join("rubbish").exists(), expected == "half", "{mark:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_only_the_service_did_not_survive_is_not_extracted_again() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, hash) = marked(root.path(), Some(&boot())).await;
+        store.repair([hash]);
+        assert_eq!(fs::read_to_string(store.content(&hash).join("index.py")).unwrap(), "half");
+    }
+
+    #[tokio::test]
+    async fn interrupted_repair_begins_anew() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, hash) = marked(root.path(), Some("another start")).await;
+        fs::remove_dir_all(store.content(&hash)).unwrap();
+        store.repair([hash]);
+        assert_eq!(fs::read_to_string(store.content(&hash).join("index.py")).unwrap(), "whole");
+        assert!(store.is_sound(&hash));
+    }
+
+    #[tokio::test]
+    async fn package_whose_archive_is_damaged_is_gone_rather_than_half_there() {
+        let root = tempfile::tempdir().unwrap();
+        let (store, hash) = marked(root.path(), Some("another start")).await;
+        fs::write(store.archive(&hash).unwrap(), package("other")).unwrap();
+        store.repair([hash]);
+        assert!(!store.holds(&hash));
+    }
+
+    #[tokio::test]
+    async fn flushed_packages_outlive_the_machine() {
+        let root = tempfile::tempdir().unwrap();
+        let store = CodeStore::open(root.path().to_owned(), 1000).unwrap();
+        let hash = store.put(package("1")).await.unwrap().pinned.hash();
+        let mark = || fs::read_to_string(root.path().join(hash.to_string()).join(EXTRACTED)).unwrap();
+        assert_eq!(mark(), boot());
+        store.extracted().await;
+        store.flush().await.unwrap();
+        assert_eq!(mark(), FLUSHED);
+        // One that is gone again is no matter.
+        let gone = store.put(package("2")).await.unwrap().pinned.hash();
+        store.collect(gone, |_| false).await.unwrap();
+        store.flush().await.unwrap();
+        assert_eq!(entries(root.path()), [hash.to_string()]);
+    }
+
+    /// A small file system, which is gone with the value.
+    struct SmallDisk(tempfile::TempDir);
+
+    impl SmallDisk {
+        fn mount() -> Option<Self> {
+            let directory = tempfile::tempdir().unwrap();
+            let options = c"size=1m";
+            let none = rustix::mount::MountFlags::empty();
+            rustix::mount::mount("tmpfs", directory.path(), "tmpfs", none, options).ok()?;
+            Some(Self(directory))
+        }
+    }
+
+    impl Drop for SmallDisk {
+        fn drop(&mut self) {
+            let _ = rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH);
+        }
+    }
+
+    #[tokio::test]
+    async fn full_disk_leaves_nothing_behind_and_is_no_fault_of_the_package() {
+        let Some(disk) = SmallDisk::mount() else {
+            eprintln!("skipped: only root may mount a small file system");
+            return;
+        };
+        let store = CodeStore::open(disk.0.path().to_owned(), 100 << 20).unwrap();
+        // One whose content is too large, and one whose archive is.
+        let mut random = fastrand::Rng::with_seed(1);
+        let noise: String = std::iter::repeat_with(|| random.alphanumeric()).take(4 << 20).collect();
+        for text in ["x".repeat(4 << 20), noise] {
+            let error = store.put(package(&text)).await.unwrap_err();
+            let full = match &error {
+                CodeError::Archive(ArchiveError::Write { source, .. }) | CodeError::Io { source, .. } => {
+                    source.kind()
+                }
+                CodeError::Archive(other) => panic!("{other:?}"),
+            };
+            assert_eq!(full, io::ErrorKind::StorageFull);
+            assert_eq!(entries(disk.0.path()), [""; 0]);
+        }
+        store.put(package("small")).await.unwrap();
     }
 
     #[tokio::test]

@@ -124,4 +124,9 @@ impl State {
     pub fn uses_code(&self, hash: &CodeHash) -> bool {
         self.code_uses.contains_key(hash)
     }
+
+    /// All packages that are used.
+    pub(crate) fn used_code(&self) -> impl Iterator<Item = CodeHash> {
+        self.code_uses.keys().copied()
+    }
 }

@@ -9,6 +9,7 @@ mod central;
 mod forge;
 #[cfg(test)]
 mod fuzz;
+mod inflate;
 mod name;
 #[cfg(test)]
 mod tests;
@@ -16,17 +17,17 @@ mod tree;
 mod write;
 
 use std::{
-    fs::File,
     io,
-    os::fd::AsFd,
+    num::NonZero,
     path::{Path, PathBuf},
+    thread,
 };
 
 use central::Archive;
 use tree::Tree;
 use write::Writer;
 
-/// Why a package was refused. The last two are faults of this machine, all others of the package.
+/// Why a package was refused. The last one is a fault of this machine, all others of the package.
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// There is no entry in it.
@@ -55,15 +56,6 @@ pub enum ArchiveError {
     #[error("failed to write `{path}`")]
     Write {
         /// What was being written.
-        path: PathBuf,
-        /// Why it failed.
-        #[source]
-        source: io::Error,
-    },
-    /// What was written could not be made durable.
-    #[error("failed to flush `{path}`")]
-    Flush {
-        /// What was being flushed.
         path: PathBuf,
         /// Why it failed.
         #[source]
@@ -129,39 +121,62 @@ pub(super) fn unzipped_size(package: &[u8]) -> Result<u64, ArchiveError> {
     Ok(tree::size(&archive.records()?))
 }
 
-/// Extracts a package into `root`, an existing empty directory, and makes it `durable` if that is wanted. Returns how
-/// much was extracted, in bytes.
+/// Extracts a package into `root`, an existing empty directory. Returns how much was extracted, in bytes. Nothing is
+/// flushed.
 ///
 /// Files, directories and symbolic links have the permissions of the archive, as on AWS. After an error the directory
 /// holds rubbish and is to be removed.
-pub(super) fn extract(package: &[u8], root: &Path, limit: u64, durable: bool) -> Result<u64, ArchiveError> {
-    /// Up to here single flushes are faster than one of the whole file system, which may wait for foreign writes.
-    const FEW: usize = 64;
+pub(super) fn extract(package: &[u8], root: &Path, limit: u64) -> Result<u64, ArchiveError> {
+    extract_with(package, root, limit, |size, nodes| {
+        // Threads take longer to start than so little takes to write.
+        const FEW: usize = 128;
+        const SMALL: u64 = 1 << 20;
+        // More of them only wait for the file system, or for each other.
+        const MOST: usize = 8;
 
+        if nodes <= FEW && size <= SMALL {
+            1
+        } else {
+            thread::available_parallelism().map_or(1, NonZero::get).min(MOST)
+        }
+    })
+}
+
+fn extract_with(
+    package: &[u8],
+    root: &Path,
+    limit: u64,
+    threads: impl FnOnce(u64, usize) -> usize,
+) -> Result<u64, ArchiveError> {
     let archive = Archive::open(package)?;
     let records = archive.records()?;
     if records.is_empty() {
         return Err(ArchiveError::Empty);
     }
     let tree = Tree::plan(&records, archive.length(), limit)?;
-
-    let directory =
-        File::open(root).map_err(|source| ArchiveError::Write { path: root.to_owned(), source })?;
-    let few = tree.nodes <= FEW;
-    let mut writer = Writer {
-        archive: &archive,
-        records: &records,
-        flush: durable && few,
-        path: root.to_owned(),
-        buffer: vec![0; 64 * 1024].into(),
-    };
-    writer.fill(directory.as_fd(), &tree.root)?;
-    if durable && !few {
-        rustix::fs::syncfs(&directory)
-            .map_err(|error| ArchiveError::Flush { path: root.to_owned(), source: error.into() })?;
+    let size = tree::size(&records);
+    let writer = Writer::new(&archive, &records, root, &tree.root)?;
+    match threads(size, tree.nodes) {
+        0 | 1 => writer.work(),
+        several => thread::scope(|scope| {
+            let work = || {
+                // Invocations go first. It may not be allowed, and is no necessity.
+                let _ = rustix::process::nice(NICE);
+                writer.work();
+            };
+            let start = |_: &usize| thread::Builder::new().spawn_scoped(scope, work).is_ok();
+            // There may be too many threads already.
+            if (0..several).filter(start).count() == 0 {
+                writer.work();
+            }
+        }),
     }
-    Ok(tree::size(&records))
+    writer.finish()?;
+    Ok(size)
 }
+
+/// How much more than the service the threads that extract give way to others.
+const NICE: i32 = 5;
 
 /// A name as errors show it.
 fn shown(name: &[u8]) -> String {

@@ -18,18 +18,18 @@ const LIMIT: u64 = 5000;
 
 fn extracted(package: &[u8]) -> Result<tempfile::TempDir, ArchiveError> {
     let root = tempfile::tempdir().unwrap();
-    extract(package, root.path(), LIMIT, true).map(|_| root)
+    extract(package, root.path(), LIMIT).map(|_| root)
 }
 
 fn refused(package: &[u8]) -> ArchiveError {
     let root = tempfile::tempdir().unwrap();
-    extract(package, root.path(), LIMIT, false).unwrap_err()
+    extract(package, root.path(), LIMIT).unwrap_err()
 }
 
 #[track_caller]
 fn assert_misplaced(entries: &[Forged]) {
     let root = tempfile::tempdir().unwrap();
-    let error = extract(&archive(entries), root.path(), LIMIT, false).unwrap_err();
+    let error = extract(&archive(entries), root.path(), LIMIT).unwrap_err();
     assert!(matches!(error, ArchiveError::Misplaced { .. }), "{error:?}");
     assert_eq!(fs::read_dir(root.path()).unwrap().count(), 0, "refused before anything was written");
 }
@@ -297,8 +297,7 @@ fn size_is_limited_by_what_the_archive_says_and_holds() {
 
     // One that lies is found out as soon as it is longer than it says: not a byte too much is written.
     let root = tempfile::tempdir().unwrap();
-    let error =
-        extract(&archive(&[Forged { size: 10, ..large.clone() }]), root.path(), LIMIT, false).unwrap_err();
+    let error = extract(&archive(&[Forged { size: 10, ..large.clone() }]), root.path(), LIMIT).unwrap_err();
     assert!(matches!(error, ArchiveError::Malformed(Flaw::Entry { .. })), "{error:?}");
     assert_eq!(fs::metadata(root.path().join("large")).unwrap().len(), 0);
     // 4 GB, in the field that has no room for more.
@@ -396,4 +395,43 @@ fn archives_in_archives_stay_archives() {
     let inner = archive(&[Forged::deflated("bomb", vec![0; 100_000])]);
     let root = extracted(&archive(&[Forged::deflated("inner.zip", &inner)])).unwrap();
     assert_eq!(fs::read(root.path().join("inner.zip")).unwrap(), inner);
+}
+
+/// As many entries as several threads share, in directories of all kinds.
+fn many() -> Vec<Forged> {
+    let mut entries =
+        vec![Forged::directory("dated/").mode(0o040_711), Forged::directory("empty/").mode(0o040_700)];
+    for number in 0..400 {
+        let name = format!("dated/{}/{}/file{number}", number % 3, number % 7);
+        let content = format!("{number} ").repeat(number);
+        entries.push(Forged::deflated(&name, &content).mode([0o100_644, 0o100_755, 0o100_600][number % 3]));
+        entries.push(Forged::file(format!("flat{number}"), &content).mode(0o100_666));
+        entries.push(Forged::link(format!("dated/link{number}"), &name));
+    }
+    entries
+}
+
+#[test]
+fn threads_write_the_same_together_as_one_alone() {
+    let package = archive(&many());
+    let roots = [1, 4].map(|threads| {
+        let root = tempfile::tempdir().unwrap();
+        extract_with(&package, root.path(), 1 << 24, |_, _| threads).unwrap();
+        assert_eq!(fs::metadata(root.path().join("dated")).unwrap().mtime(), 1_740_832_210);
+        root
+    });
+    let [alone, together] = roots.each_ref().map(|root| listing(root.path()));
+    assert_eq!(alone.len(), 2 + 3 * 400 + 3 + 3 * 7);
+    assert_eq!(alone, together);
+}
+
+#[test]
+fn one_thread_that_fails_ends_the_work_of_all() {
+    let mut entries = many();
+    entries[700].checksum ^= 1;
+    for threads in [1, 4] {
+        let root = tempfile::tempdir().unwrap();
+        let error = extract_with(&archive(&entries), root.path(), 1 << 24, |_, _| threads).unwrap_err();
+        assert!(matches!(error, ArchiveError::Malformed(Flaw::Entry { .. })), "{error:?}");
+    }
 }
