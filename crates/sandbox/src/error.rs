@@ -120,6 +120,8 @@ steps! {
     Directory = "enter the working directory",
     /// Init's own preparations.
     Init = "prepare the init process",
+    /// Copying a program that has come to rest.
+    Copy = "copy a program",
     /// The program itself.
     Exec = "execute the program",
 }

@@ -55,6 +55,8 @@ pub(crate) enum Slot {
     User,
     Mounts,
     Network,
+    /// Of System V's messages and memory, and POSIX's queues.
+    Messages,
     /// The socket of this number, below [`Slot::SOCKETS`].
     Socket(usize),
 }
@@ -68,13 +70,14 @@ impl Slot {
             Self::User => 0,
             Self::Mounts => 1,
             Self::Network => 2,
-            Self::Socket(number) => 3 + number,
+            Self::Messages => 3,
+            Self::Socket(number) => 4 + number,
         }
     }
 }
 
 impl Left<'_> {
-    const COUNT: usize = 3 + Slot::SOCKETS;
+    const COUNT: usize = 4 + Slot::SOCKETS;
 
     /// Gives the descriptor to the caller.
     pub(crate) fn leave(&self, slot: Slot, descriptor: RawFd) {

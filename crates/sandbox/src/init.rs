@@ -197,7 +197,7 @@ fn enter(launch: &Launch, mode: Mode) -> Result<(), Failure> {
             // first tree may be in the namespace itself; those after it cover its `/proc` with theirs.
             syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
         }
-        mount_proc(mode).map_err(at(Step::Proc))?;
+        mount_proc(mode, launch.hides_processes).map_err(at(Step::Proc))?;
         // SAFETY: pointer and length are of one buffer.
         let named = unsafe { libc::sethostname(launch.hostname.as_ptr().cast(), launch.hostname.len()) };
         syscall::check(named.into()).map_err(at(Step::Hostname))?;
@@ -234,9 +234,10 @@ fn hide_the_service((start, length): (usize, usize)) {
     }
 }
 
-fn mount_proc(mode: Mode) -> syscall::Result {
+fn mount_proc(mode: Mode, hides_processes: bool) -> syscall::Result {
     let flags = libc::MS_NOSUID | libc::MS_NODEV | libc::MS_NOEXEC;
-    syscall::mount(c"proc", c"/proc", c"proc", flags, c"")?;
+    let options = if hides_processes { c"hidepid=2" } else { c"" };
+    syscall::mount(c"proc", c"/proc", c"proc", flags, options)?;
     let from_root = if mode == Mode::Unprivileged { MASKED_FROM_ROOT } else { &[] };
     for path in MASKED.iter().chain(from_root) {
         if_there(syscall::mount(c"/dev/null", path, c"", libc::MS_BIND, c""))?;

@@ -7,6 +7,7 @@
 
 use std::{
     ffi::{CStr, CString},
+    io,
     os::fd::RawFd,
 };
 
@@ -138,6 +139,42 @@ impl Rules {
         });
         syscall::close(made);
         enforced.is_ok()
+    }
+}
+
+/// A process that makes system calls for us.
+pub(crate) trait Hands {
+    /// Makes this one; its result.
+    fn call(&mut self, number: c_long, arguments: &[u64]) -> io::Result<u64>;
+    /// Puts these bytes in its memory until the next are put there; where they are.
+    fn put(&mut self, bytes: &[u8]) -> io::Result<u64>;
+}
+
+impl Rules {
+    /// As [`Rules::enforce`], for a process that makes the calls for us. An error if it is not restricted.
+    pub(crate) fn enforce_by(&self, hands: &mut impl Hands) -> io::Result<()> {
+        let ruleset = ruleset().ok_or(io::ErrorKind::Unsupported)?;
+        let structure = hands.put(&ruleset.bytes())?;
+        let made = hands.call(CREATE_RULESET, &[structure, ruleset.size() as u64, 0])?;
+        for path in &self.writable {
+            let path = hands.put(path.as_bytes_with_nul())?;
+            let mut open = |flags: i32| {
+                let flags = flags | libc::O_PATH | libc::O_CLOEXEC;
+                hands.call(libc::SYS_openat, &[libc::AT_FDCWD as u64, path, flags as u64, 0])
+            };
+            let (parent, allowed) = match open(libc::O_DIRECTORY) {
+                Ok(directory) => (directory, WRITING),
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => (open(0)?, WRITING_FILES),
+                Err(error) => return Err(error),
+            };
+            let mut rule = allowed.to_ne_bytes().to_vec();
+            rule.extend((parent as i32).to_ne_bytes());
+            let rule = hands.put(&rule)?;
+            hands.call(ADD_RULE, &[made, PATH_BENEATH.into(), rule, 0])?;
+            hands.call(libc::SYS_close, &[parent])?;
+        }
+        hands.call(RESTRICT_SELF, &[made, 0])?;
+        hands.call(libc::SYS_close, &[made]).map(drop)
     }
 }
 

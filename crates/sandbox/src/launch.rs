@@ -43,6 +43,8 @@ pub(crate) struct Launch {
     /// The like for the program alone: by this group it is frozen.
     pub(crate) freezer: Option<RawFd>,
     pub(crate) hostname: Vec<u8>,
+    /// Whether `/proc` shows to everyone his own processes only.
+    pub(crate) hides_processes: bool,
     /// User and group to become, as the host knows them, if we may choose.
     pub(crate) identity: Option<(u32, u32)>,
     pub(crate) users: Users,
@@ -82,6 +84,7 @@ pub(crate) struct Surroundings<'a> {
     pub(crate) groups: Vec<RawFd>,
     pub(crate) freezer: Option<RawFd>,
     pub(crate) hostname: &'a str,
+    pub(crate) hides_processes: bool,
     pub(crate) identity: &'a Identity,
     /// User and group to become, as the host knows them, if we may become another: root can.
     pub(crate) outside: Option<(u32, u32)>,
@@ -126,6 +129,7 @@ impl Launch {
             groups: surroundings.groups,
             freezer: surroundings.freezer,
             hostname: surroundings.hostname.as_bytes().to_vec(),
+            hides_processes: surroundings.hides_processes,
             identity: surroundings.outside,
             users: match surroundings.users {
                 Some(namespace) => Users::Join { namespace, uid, gid },

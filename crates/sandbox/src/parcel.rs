@@ -116,6 +116,7 @@ pub(crate) struct Opened {
     texts: (*const *const c_char, usize),
     descriptors: [RawFd; DESCRIPTORS],
     received: usize,
+    memory: (*mut c_void, usize),
 }
 
 impl Opened {
@@ -161,6 +162,7 @@ impl Opened {
                 texts: (first_text.cast(), texts),
                 descriptors,
                 received,
+                memory: (memory.cast(), length),
             }))
         }
     }
@@ -184,6 +186,12 @@ impl Opened {
         let text = self.texts().get(index).filter(|text| !text.is_null())?;
         // SAFETY: it points into our memory, whose last byte is zero.
         Some(unsafe { CStr::from_ptr(*text) })
+    }
+
+    /// Gives its memory back. Its descriptors stay.
+    pub(crate) fn discard(self) {
+        // SAFETY: the memory was mapped for this order with this length, and references to it have ended.
+        unsafe { libc::munmap(self.memory.0, self.memory.1) };
     }
 
     pub(crate) fn descriptors(&self) -> &[RawFd] {

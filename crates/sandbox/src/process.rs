@@ -26,12 +26,14 @@ pub struct Process {
     /// Of the programs, by their number.
     paths: Vec<PathBuf>,
     group: Option<Arc<Group>>,
-    tree: Option<Tree>,
+    pub(crate) tree: Option<Tree>,
     memory_kills_before: u64,
-    init_pid: libc::pid_t,
+    pub(crate) init_pid: libc::pid_t,
     program: OnceLock<u32>,
     tree_ends_with_init: bool,
     reaped: bool,
+    /// The process, if this is a copy of a program. Then `init` is where its end is told, and `control` its descriptor.
+    copy: Option<u32>,
 }
 
 /// How a process tree ended.
@@ -86,7 +88,21 @@ impl Process {
             program,
             tree_ends_with_init,
             reaped: false,
+            copy: None,
         }
+    }
+
+    /// A copy of a program: its process, its descriptor, where its end is told, and its groups.
+    pub(crate) fn copy(
+        process: libc::pid_t,
+        descriptor: OwnedFd,
+        end: OwnedFd,
+        group: Option<Arc<Group>>,
+        tree: Tree,
+    ) -> Self {
+        let mut made = Self::new(end, process, descriptor, PathBuf::new(), group, Some(tree), false);
+        made.copy = Some(process as u32);
+        made
     }
 
     /// Tells an init that waits what to run.
@@ -143,16 +159,27 @@ impl Process {
 
     /// How it ended, if it has. The answer comes once: afterwards it is `None` again.
     pub fn try_wait(&mut self) -> io::Result<Option<Exit>> {
-        if self.reaped || !syscall::reap(self.init.as_fd(), false)? {
+        if self.reaped || !self.reap(false)? {
             return Ok(None);
         }
         Ok(Some(self.reaped()))
     }
 
+    /// Whether it has ended.
+    fn reap(&self, block: bool) -> io::Result<bool> {
+        if self.copy.is_none() {
+            return Ok(syscall::reap(self.init.as_fd(), block)?);
+        }
+        if block {
+            poll(&self.init, -1);
+        }
+        Ok(!self.is_alive())
+    }
+
     /// Waits until it has ended. Blocks.
     pub fn wait(mut self) -> io::Result<Exit> {
         if !self.reaped {
-            syscall::reap(self.init.as_fd(), true)?;
+            self.reap(true)?;
         }
         Ok(self.reaped())
     }
@@ -200,6 +227,10 @@ impl Process {
         if self.reaped {
             return Ok(());
         }
+        if let (Some(_), Some(tree)) = (self.copy, &self.tree) {
+            tree.kill_copy();
+            return Ok(());
+        }
         if self.tree_ends_with_init {
             syscall::signal_process(self.init.as_fd(), libc::SIGKILL)?;
             return Ok(());
@@ -219,6 +250,9 @@ impl Process {
     pub fn id(&self) -> Option<u32> {
         if self.reaped {
             return None;
+        }
+        if self.copy.is_some() {
+            return self.copy;
         }
         if let Some(program) = self.program.get() {
             return Some(*program);
@@ -252,12 +286,22 @@ impl Process {
 
     /// Whether its descriptor says that it has not ended.
     pub(crate) fn is_alive(&self) -> bool {
-        let mut ended = libc::pollfd { fd: self.init.as_raw_fd(), events: libc::POLLIN, revents: 0 };
-        // SAFETY: pointer and count are of one value.
-        unsafe { libc::poll(&raw mut ended, 1, 0) == 0 }
+        poll(&self.init, 0) == 0
     }
 
     fn order(&self, kind: OrderKind, signal: i32, program: u32) -> io::Result<()> {
+        if self.copy.is_some() {
+            return match (signal, &self.tree) {
+                (libc::SIGKILL, Some(tree)) => {
+                    tree.kill_copy();
+                    Ok(())
+                }
+                _ => match syscall::signal_process(self.control.as_fd(), signal) {
+                    Ok(()) | Err(syscall::Errno(libc::ESRCH)) => Ok(()),
+                    Err(error) => Err(error.into()),
+                },
+            };
+        }
         let order = Order { kind, signal, program };
         // SAFETY: pointer and size are of one value of plain data.
         let sent = unsafe {
@@ -280,7 +324,10 @@ impl Process {
     fn reaped(&mut self) -> Exit {
         self.reaped = true;
         let report = self.report();
-        if report.is_none() && !self.tree_ends_with_init {
+        if self.copy.is_some() {
+            // The kernel ends only the program; what it started is left.
+            self.tree.iter().for_each(Tree::kill_copy);
+        } else if report.is_none() && !self.tree_ends_with_init {
             // Init was killed before it could end the others; the kernel ends only the program with it.
             self.kill_remains();
         }
@@ -321,34 +368,41 @@ impl Process {
 
     /// Init's last words, if it had any.
     fn report(&self) -> Option<Report> {
-        self.receive(libc::MSG_DONTWAIT)
+        let socket = if self.copy.is_some() { &self.init } else { &self.control };
+        receive(socket, libc::MSG_DONTWAIT)
     }
 
     /// Waits until an init that was made ahead has done as it was told, or the error why it does not.
     pub(crate) fn waits(&self) -> Result<(), SpawnError> {
         let failed = |step, errno| SpawnError::Step { step, source: io::Error::from_raw_os_error(errno) };
-        match self.receive(0) {
+        match receive(&self.control, 0) {
             Some(Report { kind: ReportKind::WAITING, .. }) => Ok(()),
             Some(report) => Err(failed(Step::from_number(report.step), report.value)),
             None => Err(failed(Step::Init, libc::ECHILD)),
         }
     }
+}
 
-    fn receive(&self, flags: libc::c_int) -> Option<Report> {
-        let mut report = Report::default();
-        let mut receive = || {
-            // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
-            unsafe {
-                libc::recv(self.control.as_raw_fd(), (&raw mut report).cast(), size_of::<Report>(), flags)
-            }
-        };
-        let mut count = receive();
-        if count < 0 && io::Error::last_os_error().kind() == io::ErrorKind::ConnectionReset {
-            // Init ended with an order unread, which is told first, and once.
-            count = receive();
-        }
-        (count == size_of::<Report>() as isize).then_some(report)
+/// The next report of an init, if there is one.
+pub(crate) fn receive(socket: &OwnedFd, flags: libc::c_int) -> Option<Report> {
+    let mut report = Report::default();
+    let mut receive = || {
+        // SAFETY: pointer and size are of one value of plain data, for which any bytes are valid.
+        unsafe { libc::recv(socket.as_raw_fd(), (&raw mut report).cast(), size_of::<Report>(), flags) }
+    };
+    let mut count = receive();
+    if count < 0 && io::Error::last_os_error().kind() == io::ErrorKind::ConnectionReset {
+        // Init ended with an order unread, which is told first, and once.
+        count = receive();
     }
+    (count == size_of::<Report>() as isize).then_some(report)
+}
+
+/// How many of one descriptor are readable within so many milliseconds.
+pub(crate) fn poll(descriptor: &OwnedFd, milliseconds: libc::c_int) -> libc::c_int {
+    let mut readable = libc::pollfd { fd: descriptor.as_raw_fd(), events: libc::POLLIN, revents: 0 };
+    // SAFETY: pointer and count are of one value.
+    unsafe { libc::poll(&raw mut readable, 1, milliseconds) }
 }
 
 impl AsFd for Process {
@@ -377,7 +431,7 @@ impl Drop for Process {
         if !self.reaped {
             // If init is gone already, reaping is all there is to do.
             let _ = self.kill();
-            let _ = syscall::reap(self.init.as_fd(), true);
+            let _ = self.reap(true);
             self.reaped();
         }
     }
@@ -433,6 +487,8 @@ impl OrderKind {
     pub(crate) const RUN: Self = Self(5);
     /// What runs already.
     pub(crate) const ADOPT: Self = Self(6);
+    /// A copy of a program is in this tree, too.
+    pub(crate) const NOTE_COPY: Self = Self(7);
 }
 
 /// Init's last words, and its answers before it runs anything.

@@ -24,7 +24,7 @@ use crate::{
     process::{OrderKind, Process},
     spec::{Command, Network, SandboxSpec},
     syscall::{self, SignalsBlocked},
-    user_namespace,
+    user_namespace::{self, Inspectable},
     zygote::{Refused, Zygote},
 };
 
@@ -50,11 +50,40 @@ pub struct Sandbox {
     network: Option<Arc<OwnedFd>>,
     sockets: Sockets,
     pub(crate) group: Option<Arc<Group>>,
+    /// For the copies of its program: the first user outside.
+    pub(crate) copies: Option<(u32, u32)>,
+    /// For the copy of a program.
+    pub(crate) for_copy: Option<ForCopy>,
+}
+
+/// What the place of a copy has besides.
+#[derive(Debug)]
+pub(crate) struct ForCopy {
+    pub(crate) messages: OwnedFd,
+    /// Whether it has the original's files.
+    pub(crate) filled: bool,
+}
+
+/// Whose copy a sandbox is made for.
+pub(crate) struct Original<'a> {
+    /// The user namespace of the copy, and whom it is outside.
+    pub(crate) users: (OwnedFd, (u32, u32)),
+    /// The mount namespace with the original's `/proc`.
+    pub(crate) mounts: &'a OwnedFd,
 }
 
 impl Sandbox {
     /// Makes the place. Blocks for about as long as the kernel needs to make the namespaces.
     pub fn create(template: &Template, spec: SandboxSpec) -> Result<Self, SpawnError> {
+        Self::make(template, spec, None)
+    }
+
+    /// Makes the place, of a copy or not.
+    pub(crate) fn make(
+        template: &Template,
+        spec: SandboxSpec,
+        original: Option<Original<'_>>,
+    ) -> Result<Self, SpawnError> {
         let features = template.features();
         let group = match template.groups().filter(|_| features.mode != Mode::Plain) {
             Some(groups) => {
@@ -67,16 +96,32 @@ impl Sandbox {
             }
             None => None,
         };
-        let (users, outside) = if features.mode == Mode::Privileged && features.user_namespace {
+        let mut copies = None;
+        let mut shown = None;
+        let (users, outside) = if let Some(Original { users: (users, outside), mounts }) = original {
+            shown = Some(mounts);
+            (Some(users), outside)
+        } else if features.mode == Mode::Privileged && features.user_namespace {
             let outside = user_namespace::outsider();
-            let users = user_namespace::create(template.identity(), outside);
+            let users = if spec.copied {
+                user_namespace::create_for_copies(template.identity(), outside).map(|(users, first)| {
+                    copies = Some(first);
+                    users
+                })
+            } else {
+                user_namespace::create(template.identity(), outside)
+            };
             (Some(users.map_err(SpawnError::step(Step::UserNamespace))?), outside)
         } else {
             (None, template.identity().outside())
         };
-        let (mounts, network, sockets) = match template.mounts() {
-            Some(root) => make_namespaces(template, root, &spec)?,
-            None => Default::default(),
+        let copy = users
+            .as_ref()
+            .zip(shown)
+            .map(|(users, shown)| Owner { users: users.as_raw_fd(), shown: shown.as_raw_fd() });
+        let Namespaces { mounts, network, messages, sockets } = match template.mounts() {
+            Some(root) => make_namespaces(template, root, &spec, copy)?,
+            None => Namespaces::default(),
         };
         Ok(Self {
             waiting: None,
@@ -89,6 +134,8 @@ impl Sandbox {
             network,
             sockets,
             group: group.map(Arc::new),
+            copies,
+            for_copy: messages.map(|messages| ForCopy { messages, filled: false }),
         })
     }
 
@@ -214,6 +261,7 @@ impl Sandbox {
             groups: entrances.files.iter().map(AsRawFd::as_raw_fd).collect(),
             freezer: entrances.freezer.as_ref().map(AsRawFd::as_raw_fd),
             hostname: &self.spec.hostname,
+            hides_processes: self.spec.copied,
             identity: self.template.identity(),
             outside: self.outside(),
             user_namespace: features.user_namespace,
@@ -237,6 +285,35 @@ impl Sandbox {
         Ok(GroupEntrances { files, directory: outer.or(directory), freezer })
     }
 
+    pub(crate) fn users(&self) -> Option<&OwnedFd> {
+        self.users.as_ref()
+    }
+
+    /// Whether it has a network of its own.
+    pub(crate) fn has_network(&self) -> bool {
+        self.network.is_some()
+    }
+
+    /// Whom its programs are outside.
+    pub(crate) fn owner(&self) -> (u32, u32) {
+        self.outside
+    }
+
+    /// What a copy joins in this order, and what the kernel calls each.
+    pub(crate) fn namespaces_of_copy(&self) -> Option<[(&OwnedFd, libc::c_int); 4]> {
+        Some([
+            (self.users.as_ref()?, libc::CLONE_NEWUSER),
+            (self.mounts.as_ref()?, libc::CLONE_NEWNS),
+            (self.network.as_deref()?, libc::CLONE_NEWNET),
+            (&self.for_copy.as_ref()?.messages, libc::CLONE_NEWIPC),
+        ])
+    }
+
+    /// Whether the first copy is about to come, which brings its files along.
+    pub(crate) fn is_to_be_filled(&mut self) -> bool {
+        self.for_copy.as_mut().is_some_and(|place| !mem::replace(&mut place.filled, true))
+    }
+
     /// User and group of programs outside, if we may choose.
     pub(crate) fn outside(&self) -> Option<(u32, u32)> {
         (self.template.features().mode == Mode::Privileged).then_some(self.outside)
@@ -249,13 +326,19 @@ impl Sandbox {
 
     /// Where programs may write besides the places that all may.
     fn rules(&self) -> Result<Option<landlock::Rules>, SpawnError> {
-        if !self.template.has_own_root() {
+        // What a program may not do, its copies may not either, and theirs are other directories.
+        if !self.template.has_own_root() || self.spec.copied {
             return Ok(None);
         }
+        self.own_rules().map(Some)
+    }
+
+    /// The like, whatever is to become of the program.
+    pub(crate) fn own_rules(&self) -> Result<landlock::Rules, SpawnError> {
         let ours = self.spec.mounts.iter().filter(|mount| mount.writable).map(|mount| &mount.target);
         let writable = self.template.writable().iter().chain(ours);
         let paths = writable.map(|path| mounts::text(path, "a mount's target")).collect::<Result<_, _>>()?;
-        Ok(Some(landlock::Rules::new(paths)))
+        Ok(landlock::Rules::new(paths))
     }
 
     /// Puts the ceiling on CPU use ([`crate::Limits::cpu_millis`]) into force, or lifts it. A new sandbox has none.
@@ -280,14 +363,28 @@ pub(crate) struct GroupEntrances {
     pub(crate) freezer: Option<OwnedFd>,
 }
 
-/// A mount namespace, a network namespace, and the sockets in it.
-type Namespaces = (Option<OwnedFd>, Option<Arc<OwnedFd>>, Sockets);
+/// A mount namespace, a network namespace, and the sockets in it; for a copy, one of messages.
+#[derive(Default)]
+pub(crate) struct Namespaces {
+    pub(crate) mounts: Option<OwnedFd>,
+    pub(crate) network: Option<Arc<OwnedFd>>,
+    messages: Option<OwnedFd>,
+    sockets: Sockets,
+}
+
+/// The user namespace that the others of a copy belong to, and the mount namespace whose `/proc` it sees.
+#[derive(Clone, Copy)]
+pub(crate) struct Owner {
+    users: RawFd,
+    shown: RawFd,
+}
 
 /// Namespaces with this sandbox's mounts and network.
 pub(crate) fn make_namespaces(
     template: &Template,
     root: &OwnedFd,
     spec: &SandboxSpec,
+    copy: Option<Owner>,
 ) -> Result<Namespaces, SpawnError> {
     let mut plan = Plan::default();
     for mount in &spec.mounts {
@@ -306,14 +403,24 @@ pub(crate) fn make_namespaces(
     let network = egress.map(|egress| network::Plan::new(&spec.listeners, &spec.datagrams, egress));
     let user = template.user().map(|user| user.as_raw_fd());
     let root = root.as_raw_fd();
-    let mut made = helper::run(user.is_none(), |left| {
-        let result = enter_namespaces(&plan, root, user, network.as_ref(), left);
+    let inspectable = Inspectable::now();
+    let made = helper::run(user.is_none(), |left| {
+        let result = enter_namespaces(&plan, root, user, copy, network.as_ref(), left);
         plan.close_sources();
         result
-    })?
-    .map_err(|failure| plan.explain(failure))?;
+    });
+    if copy.is_some() {
+        // The helper has changed its user namespace with our memory.
+        inspectable.restore();
+    }
+    let mut made = made?.map_err(|failure| plan.explain(failure))?;
     let sockets = network.map(|network| Sockets::collect(network.sockets(), &mut made)).unwrap_or_default();
-    Ok((made.take(Slot::Mounts), made.take(Slot::Network).map(Arc::new), sockets))
+    Ok(Namespaces {
+        mounts: made.take(Slot::Mounts),
+        network: made.take(Slot::Network).map(Arc::new),
+        messages: made.take(Slot::Messages),
+        sockets,
+    })
 }
 
 /// In the helper: makes the namespaces and leaves them. Async-signal-safe.
@@ -321,6 +428,7 @@ fn enter_namespaces(
     plan: &Plan,
     root: RawFd,
     user: Option<RawFd>,
+    copy: Option<Owner>,
     network: Option<&network::Plan>,
     left: &Left<'_>,
 ) -> Result<(), Failure> {
@@ -334,9 +442,21 @@ fn enter_namespaces(
             syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
         }
         plan.open_sources()?;
+        let processes = copy.map(|copy| take_processes(copy.shown)).transpose()?;
         syscall::setns(root, libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
         syscall::unshare(libc::CLONE_NEWNS).map_err(at(Step::MountNamespace))?;
         plan.perform()?;
+        if let (Some(copy), Some(processes)) = (copy, processes) {
+            let moved = syscall::move_mount(processes, c"/proc");
+            syscall::close(processes);
+            moved.map_err(at(Step::Proc))?;
+            // All that follows belongs to the copy's user namespace, and the mounts so far can no longer be taken apart.
+            syscall::setns(copy.users, libc::CLONE_NEWUSER).map_err(at(Step::UserNamespace))?;
+            syscall::unshare(libc::CLONE_NEWNS | libc::CLONE_NEWIPC).map_err(at(Step::MountNamespace))?;
+            let messages =
+                syscall::open_at(namespaces, c"ipc", libc::O_RDONLY).map_err(at(Step::MountNamespace))?;
+            left.leave(Slot::Messages, messages);
+        }
         let mounts =
             syscall::open_at(namespaces, c"mnt", libc::O_RDONLY).map_err(at(Step::MountNamespace))?;
         left.leave(Slot::Mounts, mounts);
@@ -351,6 +471,12 @@ fn enter_namespaces(
     })();
     syscall::close(namespaces);
     result
+}
+
+/// The `/proc` of this mount namespace, with all that is mounted in it.
+fn take_processes(shown: RawFd) -> Result<RawFd, Failure> {
+    syscall::setns(shown, libc::CLONE_NEWNS).map_err(Failure::at(Step::MountNamespace))?;
+    syscall::open_tree(c"/proc", true).map_err(Failure::at(Step::Proc))
 }
 
 /// Two ends that keep messages whole and notice when the other is gone.

@@ -85,6 +85,9 @@ pub struct SandboxSpec {
     pub listeners: Vec<SocketAddrV4>,
     /// Where datagrams are received in a network of its own. At most two.
     pub datagrams: Vec<SocketAddrV4>,
+    /// Whether its program is to be copied into other sandboxes, by [`crate::Snapshot`]: users are kept for the copies, each
+    /// of which sees its own processes only in `/proc`. Landlock restricts the copies, not the program.
+    pub copied: bool,
 }
 
 /// Ceilings of one sandbox. `None` leaves a value as the service has it.

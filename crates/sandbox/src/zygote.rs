@@ -33,7 +33,7 @@ use crate::{
     mounts,
     parcel::send,
     process::Process,
-    sandbox::{make_namespaces, socket_pair},
+    sandbox::{Namespaces, make_namespaces, socket_pair},
     spec::{Command, Network},
     syscall::{self, SignalsBlocked},
 };
@@ -73,7 +73,7 @@ impl Zygote {
         };
         let network = template.network(Network::Own);
         let spec = SandboxSpec { tmp_bytes: 65536, network, ..SandboxSpec::default() };
-        let (mounts, network, _) = make_namespaces(template, root, &spec)?;
+        let Namespaces { mounts, network, .. } = make_namespaces(template, root, &spec, None)?;
         let (control, theirs) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
         let birth = Birth::new(command, mounts, network, theirs)?;
         let failed = |errno: syscall::Errno| SpawnError::Step { step: Step::Clone, source: errno.into() };

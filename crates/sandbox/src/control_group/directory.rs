@@ -54,7 +54,10 @@ pub(super) fn end_all(group: &Path) {
     if fs::write(group.join("cgroup.kill"), "1").is_ok() {
         return;
     }
-    let processes = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
+    // A group of threads tells no processes.
+    let processes = fs::read_to_string(group.join("cgroup.procs"))
+        .or_else(|_| fs::read_to_string(group.join("cgroup.threads")))
+        .unwrap_or_default();
     for pid in processes.lines().filter_map(|line| line.parse::<libc::pid_t>().ok()).filter(|pid| *pid > 1) {
         // SAFETY: takes no pointers.
         unsafe { libc::kill(pid, libc::SIGKILL) };

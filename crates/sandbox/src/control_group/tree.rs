@@ -60,6 +60,26 @@ impl Tree {
         Ok((freezer, Self::open(directory)?))
     }
 
+    /// A group of a copy beside that of the program, and a file of it for the copy to write `0` to: it can move there as
+    /// quickly as the program came in. It must not outlive this tree.
+    pub(crate) fn beside(&self, name: &str) -> io::Result<(Self, OwnedFd)> {
+        let directory = self.directory.join(name);
+        fs::create_dir(&directory)?;
+        let made = (|| {
+            fs::write(directory.join("cgroup.type"), "threaded")?;
+            let freezer = File::options().write(true).open(directory.join("cgroup.freeze"))?;
+            let threads = File::options().write(true).open(directory.join("cgroup.threads"))?;
+            Ok((freezer, threads.into()))
+        })();
+        match made {
+            Ok((freezer, threads)) => Ok((Self { directory, freezer }, threads)),
+            Err(error) => {
+                directory::remove(&directory);
+                Err(error)
+            }
+        }
+    }
+
     /// Freezes or thaws. The order is in force at once; a process in the middle of a system call may need some
     /// microseconds to come to rest.
     pub(crate) fn freeze(&self, frozen: bool) -> io::Result<()> {
@@ -68,6 +88,12 @@ impl Tree {
 
     /// Kills everything in it, frozen or not, init too.
     pub(crate) fn kill(&self) {
+        directory::end_all(&self.directory);
+    }
+
+    /// The like for a group of a copy, which the kernel kills process by process: nobody forks away who is frozen.
+    pub(crate) fn kill_copy(&self) {
+        let _ = self.freeze(true);
         directory::end_all(&self.directory);
     }
 }

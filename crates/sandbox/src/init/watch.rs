@@ -22,17 +22,22 @@ use crate::{
 /// Programs of one tree.
 const PROGRAMS: usize = 16;
 
+/// Copies of a program at one time.
+const COPIES: usize = 1024;
+
 /// The programs of this tree, by their number; zero for those that have ended.
 pub(super) struct Programs {
     processes: [libc::pid_t; PROGRAMS],
     count: usize,
     lasting: bool,
+    /// Copies of the program, and whom to tell of the end of each. Zero where there is none.
+    copies: [(libc::pid_t, RawFd); COPIES],
 }
 
 impl Programs {
     /// None yet. A `lasting` tree does not end with a program.
     pub(super) fn new(lasting: bool) -> Self {
-        Self { processes: [0; PROGRAMS], count: 0, lasting }
+        Self { processes: [0; PROGRAMS], count: 0, lasting, copies: [(0, -1); COPIES] }
     }
 
     pub(super) fn add(&mut self, process: libc::pid_t) {
@@ -82,22 +87,24 @@ pub(super) fn watch(launch: &Launch, mut programs: Programs, ended: RawFd, mode:
                     programs.running().for_each(|process| send_signal(-process, signal));
                 }
                 Some(_) => end_tree(&programs, mode),
-                None if programs.lasting => match next_program(launch, &mut programs, ended) {
+                None => match next_parcel(launch, &mut programs, ended) {
                     Some(()) => {}
-                    // The service is gone.
+                    // Told to end, or the service is gone.
                     None => end_tree(&programs, mode),
                 },
-                // Told to end, or the service is gone.
-                None => end_tree(&programs, mode),
             }
         }
     }
 }
 
-/// Starts one more program. `None` if there is nobody who wants one.
-fn next_program(launch: &Launch, programs: &mut Programs, ended: RawFd) -> Option<()> {
+/// Starts one more program, or takes note of a copy. `None` if there is nobody who wants that.
+fn next_parcel(launch: &Launch, programs: &mut Programs, ended: RawFd) -> Option<()> {
     let control = launch.control.as_raw_fd();
-    let program = Program::of(Opened::receive(control).ok()??)?;
+    let order = Opened::receive(control).ok()??;
+    if order.kind() == OrderKind::NOTE_COPY {
+        return note_copy(order, programs);
+    }
+    let program = Program::of(order).filter(|_| programs.lasting)?;
     let number = programs.count as u32;
     let full = Failure { step: Step::Clone, errno: Errno(libc::EAGAIN), action: None };
     let started = if programs.count < PROGRAMS { run_program(launch, &program, false) } else { Err(full) };
@@ -112,6 +119,22 @@ fn next_program(launch: &Launch, programs: &mut Programs, ended: RawFd) -> Optio
     }
     // What the program was given is its own.
     close_all_but([control, ended, launch.freezer.unwrap_or(control), control]).ok()
+}
+
+/// Takes note of a copy of the program: its end will be told to a socket of its own. A tree with copies lasts.
+fn note_copy(order: Opened, programs: &mut Programs) -> Option<()> {
+    let (&[process], &[socket]) = (order.numbers(), order.descriptors()) else { return None };
+    order.discard();
+    match programs.copies.iter_mut().find(|(process, _)| *process == 0) {
+        Some(place) => {
+            *place = (process as libc::pid_t, socket);
+            programs.lasting = true;
+            report(socket, Report::waiting());
+        }
+        // Which the other end is told by its being closed.
+        None => syscall::close(socket),
+    }
+    Some(())
 }
 
 pub(super) fn report(control: RawFd, message: Report) {
@@ -153,6 +176,11 @@ fn reap(control: RawFd, ended: RawFd, programs: &mut Programs) -> bool {
             let pid = libc::wait4(-1, &raw mut status, libc::WNOHANG, &raw mut usage);
             if pid <= 0 {
                 return any;
+            }
+            if let Some(copy) = programs.copies.iter_mut().find(|(process, _)| *process == pid) {
+                let (_, socket) = mem::replace(copy, (0, -1));
+                report(socket, Report::end(0, status, usage.ru_maxrss as u64 * 1024));
+                syscall::close(socket);
             }
             if let Some(number) = programs.processes.iter().position(|process| *process == pid) {
                 programs.processes[number] = 0;
