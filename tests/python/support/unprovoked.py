@@ -5,7 +5,6 @@ from .world import WITHOUT_EXECUTION
 _NETWORK = "functions have the machine's network; there are no network interfaces to be had or denied."
 _KMS = "there is no KMS behind it: keys are kept and shown, and nothing is encrypted with them."
 _FILES = "file systems are kept and shown, and not mounted."
-_SNAP_START = "a version with SnapStart starts like any other: there is no snapshot that could fail, or that is given back unless that is wanted (`test_states.py`)."
 _RUNTIMES = "runtimes of customers' own are kept by another service, so none can be made here, nor deleted."
 _DURABLE = "durable functions are kept and not run, so no execution and no callback is ever there."
 _USED = "a configuration that a function uses cannot be deleted."
@@ -34,10 +33,7 @@ GENERAL = {
     "S3FilesMountConnectivityException": _FILES,
     "S3FilesMountFailureException": _FILES,
     "S3FilesMountTimeoutException": _FILES,
-    "SnapStartException": _SNAP_START,
-    "SnapStartNotReadyException": _SNAP_START,
-    "SnapStartRegenerationFailureException": _SNAP_START,
-    "SnapStartTimeoutException": _SNAP_START,
+    "SnapStartRegenerationFailureException": "a snapshot that is lost is taken again beside an environment that serves meanwhile.",
     "CodeArtifactUserDeletedException": _ARTIFACT,
     "CodeArtifactUserFailedException": _ARTIFACT,
     "CodeArtifactUserPendingException": _ARTIFACT,
