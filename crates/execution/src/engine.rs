@@ -117,6 +117,9 @@ pub(crate) struct Inner {
     ended: Mutex<VecDeque<EnvironmentInfo>>,
 }
 
+/// So many versions at most have a template that their environments are forked from.
+const TEMPLATES: usize = 32;
+
 /// So many environments that have ended are remembered, the latest ones.
 const ENDED: usize = 100;
 
@@ -279,6 +282,17 @@ impl Inner {
     pub(crate) fn spare_memory(&self) {
         if self.executor.is_short_of_memory() {
             self.evict();
+        }
+    }
+
+    /// Ends the templates that have not been used for longest, as far as there are too many: each is a process that waits.
+    /// Who comes for one again is initialised, and the snapshot is taken anew.
+    pub(crate) fn bound_templates(&self) {
+        let pools: Vec<Arc<Pool>> = lock(&self.pools).iter().filter_map(Weak::upgrade).collect();
+        let mut used: Vec<_> = pools.iter().filter_map(|pool| Some((pool.template_used()?, pool))).collect();
+        used.sort_by_key(|(used, _)| *used);
+        for (_, pool) in used.iter().take(used.len().saturating_sub(TEMPLATES)) {
+            pool.drop_snapshot();
         }
     }
 

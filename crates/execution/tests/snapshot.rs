@@ -285,6 +285,30 @@ async fn what_comes_after_a_restore_has_ten_seconds() {
     }
 }
 
+/// Each is a process that waits.
+#[tokio::test(start_paused = true)]
+async fn templates_are_not_without_number() {
+    let diary = Diary::default();
+    let (engine, _sink) = engine(function(&diary, true), EngineConfig::default());
+    let versions: Vec<_> = (0..40).map(|_| engine.version(snap_started())).collect();
+    for version in &versions {
+        version.take_snapshot().await.unwrap();
+        // The first one is used all the while.
+        versions[0].invoke(invocation("crash")).await.unwrap();
+    }
+    let templates = || {
+        let all = engine.environments();
+        all.iter().filter(|environment| environment.status == Status::Template).count()
+    };
+    eventually("few", || templates() == 32).await;
+    diary.lock().unwrap().clear();
+    versions[0].invoke(invocation("{}")).await.unwrap();
+    assert_eq!(*diary.lock().unwrap(), ["restored"]);
+    versions[1].invoke(invocation("{}")).await.unwrap();
+    assert!(diary.lock().unwrap().contains(&"init"), "it was used least");
+    engine.shut_down().await;
+}
+
 /// Some clients know no hooks, as SnapStart asks for none.
 #[tokio::test(start_paused = true)]
 async fn a_runtime_that_asks_for_an_event_at_once_is_no_template() {

@@ -266,6 +266,38 @@ mod tests {
     }
 
     #[test]
+    fn a_snapshot_holds_neither_keys_nor_a_log_stream() {
+        let spec = spec("python3.12");
+        let usual = variables_of(&spec, |_| {});
+        let ours = variables_of(&spec, |inputs| {
+            inputs.initialization_type = "snap-start";
+            inputs.credentials_token = Some("T");
+        });
+        let more = |one: &BTreeMap<String, String>, other: &BTreeMap<String, String>| {
+            one.keys().filter(|name| !other.contains_key(*name)).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(
+            more(&usual, &ours),
+            [
+                "AWS_ACCESS_KEY_ID",
+                "AWS_LAMBDA_LOG_GROUP_NAME",
+                "AWS_LAMBDA_LOG_STREAM_NAME",
+                "AWS_SECRET_ACCESS_KEY",
+                "AWS_SESSION_TOKEN"
+            ]
+        );
+        assert_eq!(
+            more(&ours, &usual),
+            ["AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_CONTAINER_CREDENTIALS_FULL_URI"]
+        );
+        assert_eq!(
+            ours["AWS_CONTAINER_CREDENTIALS_FULL_URI"],
+            "http://169.254.100.1:9001/2021-04-23/credentials"
+        );
+        assert_eq!(ours["AWS_CONTAINER_AUTHORIZATION_TOKEN"], "T");
+    }
+
+    #[test]
     fn custom_runtimes_have_no_language() {
         let al2023 = variables_of(&spec("provided.al2023"), |_| {});
         assert_eq!(al2023["PATH"], "/var/lang/bin:/usr/local/bin:/usr/bin/:/bin:/opt/bin");

@@ -5,7 +5,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard};
 
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::Instant};
 use uuid::Uuid;
 
 use super::{Idle, Pool, StartFailure};
@@ -33,11 +33,20 @@ enum Stage {
     Taking,
     /// INIT succeeded. Where others can be forked from the runtime there is a template, and the token of its environment,
     /// which lives as long as that.
-    Taken(Option<(Arc<dyn SnapshotTemplate>, Idle)>),
+    Taken(Option<Template>),
     /// It could not be taken. Nobody tries again unless that is asked for.
     Failed(StartFailure),
     /// The version takes no more invocations.
     Retired,
+}
+
+/// What others are forked from.
+#[derive(Debug)]
+struct Template {
+    forks: Arc<dyn SnapshotTemplate>,
+    /// Keeps its environment.
+    _environment: Idle,
+    used: Instant,
 }
 
 impl Default for Snapshot {
@@ -90,8 +99,9 @@ impl Pool {
     /// What an environment may be restored from. After a restart of the service the first one finds nothing: it is
     /// initialised anew, and the snapshot is taken meanwhile.
     pub(crate) fn template(self: &Arc<Self>) -> Option<Arc<dyn SnapshotTemplate>> {
-        if let Stage::Taken(Some((template, _))) = &*self.snapshot.lock() {
-            return Some(template.clone());
+        if let Stage::Taken(Some(template)) = &mut *self.snapshot.lock() {
+            template.used = Instant::now();
+            return Some(template.forks.clone());
         }
         self.begin_snapshot(|stage| matches!(stage, Stage::Absent));
         None
@@ -124,9 +134,17 @@ impl Pool {
         }
     }
 
-    pub(super) fn drop_snapshot(&self) {
+    pub(crate) fn drop_snapshot(&self) {
         if matches!(*self.snapshot.lock(), Stage::Taken(_)) {
             self.snapshot.set(Stage::Absent);
+        }
+    }
+
+    /// When environments were last forked from this version's snapshot, if that can be done.
+    pub(crate) fn template_used(&self) -> Option<Instant> {
+        match &*self.snapshot.lock() {
+            Stage::Taken(Some(template)) => Some(template.used),
+            _ => None,
         }
     }
 
@@ -151,7 +169,10 @@ impl SnapshotSlot {
     /// INIT succeeded. Without a template the environment has done all that it was started for.
     pub(crate) fn taken(mut self, template: Option<Arc<dyn SnapshotTemplate>>, environment: Idle) {
         if let Some(pool) = self.pool.take() {
-            pool.snapshot.set(Stage::Taken(template.map(|template| (template, environment))));
+            let template =
+                template.map(|forks| Template { forks, _environment: environment, used: Instant::now() });
+            pool.snapshot.set(Stage::Taken(template));
+            pool.engine.bound_templates();
         }
     }
 

@@ -160,7 +160,7 @@ mod tests {
     /// The platform's events that each schema has.
     #[test]
     fn schemas_have_their_events() {
-        const TELEMETRY: &str = "initStart initRuntimeDone initReport start runtimeDone report extension telemetrySubscription logsDropped";
+        const TELEMETRY: &str = "initStart initRuntimeDone initReport restoreStart restoreRuntimeDone restoreReport start runtimeDone report extension telemetrySubscription logsDropped";
         const LOGS: &str = "start end report fault extension logsSubscription logsDropped";
         for schema in ALL {
             let expected: Vec<&str> = match schema {
@@ -172,6 +172,9 @@ mod tests {
                 "platform.initStart",
                 "platform.initRuntimeDone",
                 "platform.initReport",
+                "platform.restoreStart",
+                "platform.restoreRuntimeDone",
+                "platform.restoreReport",
                 "platform.start",
                 "platform.runtimeDone",
                 "platform.end",

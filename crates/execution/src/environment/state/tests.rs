@@ -387,6 +387,7 @@ enum Happening {
     Exited,
     Crashed,
     RuntimeEnded,
+    Resumed,
     Tick { after_ms: u64 },
     KeepAlivePassed,
     Released,
@@ -407,6 +408,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         2 => Just(Happening::Exited),
         1 => Just(Happening::Crashed),
         1 => Just(Happening::RuntimeEnded),
+        1 => Just(Happening::Resumed),
         2 => (0..12_000_u64).prop_map(|after_ms| Happening::Tick { after_ms }),
         2 => (0..20_u64).prop_map(|after_ms| Happening::Tick { after_ms }),
         1 => Just(Happening::KeepAlivePassed),
@@ -416,8 +418,11 @@ fn happening() -> impl Strategy<Value = Happening> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    let initializations =
-        prop_oneof![Just(InitializationType::OnDemand), Just(InitializationType::ProvisionedConcurrency)];
+    let initializations = prop_oneof![
+        Just(InitializationType::OnDemand),
+        Just(InitializationType::ProvisionedConcurrency),
+        Just(InitializationType::SnapStart)
+    ];
     (initializations, 0..3_u8, any::<bool>(), any::<bool>(), 1..30_u64).prop_map(
         |(initialization, shutdown, freeze, linger, ceiling)| Limits {
             initialization,
@@ -473,6 +478,7 @@ proptest! {
                     Event::KeepAlivePassed
                 }
                 Happening::Parked => Event::Parked,
+                Happening::Resumed => Event::Resumed,
                 Happening::Streamed => Event::Streamed { bytes: 1 },
                 Happening::Response => Event::Response(Bytes::from_static(b"1")),
                 Happening::Failure => Event::Failure(fault()),
