@@ -38,7 +38,7 @@ use crate::{
     delivery::Deliveries,
     error, event_queue,
     event_source_mapping::{self, EventSources},
-    idle, lifecycle,
+    idle, invoke, lifecycle,
     metrics::{Metric, Metrics, Sample},
     network::NetworkSource,
     provisioned, scaling,
@@ -363,6 +363,7 @@ impl Control {
         if !changes.is_empty() {
             let changes = self.commit(changes).await.map_err(error::store)?;
             provisioned::follow(self, &changes);
+            invoke::expect(self, &changes);
         }
         Ok(answer)
     }

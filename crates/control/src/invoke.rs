@@ -39,7 +39,7 @@ use crate::{
     metrics::{Leaf, Metric},
     recursion, runnable, runtime, snapshot,
     state::{
-        self,
+        self, Change, Event,
         model::{
             Function, FunctionKey, Status, Version,
             queued::{Content, QueuedEvent},
@@ -510,6 +510,18 @@ fn answer(version: &Version, completed: Completed) -> InvocationResponse {
         payload: Some(payload),
         executed_version: Some(version.version.to_string()),
         durable_execution_arn: None,
+    }
+}
+
+/// Tells the engine of versions that may be invoked next, since they have just been made.
+pub(crate) fn expect(control: &Control, changes: &[Change]) {
+    for change in changes {
+        if let Change::Function { key, event: Event::Created { latest, .. } | Event::Updated { latest } } =
+            change
+            && let Ok(runtime) = runnable::runtime(latest)
+        {
+            control.engine().expect(spec(control, key, latest, runtime));
+        }
     }
 }
 

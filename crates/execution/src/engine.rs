@@ -183,6 +183,11 @@ impl Engine {
         VersionHandle::new(self.inner.pool(Arc::new(spec)))
     }
 
+    /// Says that a version may be invoked soon: what does not depend on its code may be made ahead.
+    pub fn expect(&self, spec: FunctionSpec) {
+        self.inner.executor.expect(Arc::new(spec));
+    }
+
     /// All living environments.
     pub fn environments(&self) -> Vec<EnvironmentInfo> {
         let now = self.inner.clock.now();

@@ -92,7 +92,7 @@ async fn environments_leave_nothing_however_many() {
         isolation: Level::Best,
         network: Network::Own,
         // Always as many when nothing starts, so that they can be told from what was left behind.
-        ready: 1,
+        ready_memory: 1 << 20,
         ..ProcessExecutorConfig::new(catalog)
     });
     let isolation = executor.isolation().unwrap();

@@ -361,6 +361,7 @@ fn executor_config(config: &ServiceConfig, port: u16, door: Arc<dyn InnerDoor>) 
     ProcessExecutorConfig {
         identity: identity(&config.function_user),
         cpu_limit: config.cpu_limit,
+        ready_memory: config.ready_memory,
         isolation: match config.isolation {
             Isolation::Best => Level::Best,
             Isolation::Full => Level::Full,

@@ -76,6 +76,8 @@ pub(crate) struct ServiceConfig {
     pub(crate) shape_streamed_responses: bool,
     /// Whether functions have the share of CPUs that their memory size buys.
     pub(crate) cpu_limit: bool,
+    /// Bytes of memory for what is started ahead.
+    pub(crate) ready_memory: u64,
     /// Environments over all functions; also bounds what one burst may start.
     pub(crate) max_environments: Option<usize>,
     /// Refuse a runtime whose exact version is missing instead of taking the nearest.
@@ -399,6 +401,7 @@ impl Configuration {
             freeze: self.one("freeze", values::boolean)?,
             shape_streamed_responses: self.one("shape-streamed-responses", values::boolean)?,
             cpu_limit: self.one("cpu-limit", values::boolean)?,
+            ready_memory: self.one("ready-memory", values::size)?,
             inject_aws_endpoint: self.one("inject-aws-endpoint", values::boolean)?,
             synchronous_create: self.one("synchronous-create", values::boolean)?,
             retry_base_delay: self.one("retry-base-delay", values::duration)?,

@@ -115,11 +115,18 @@ pub fn of_extensions(
     given.cloned().collect()
 }
 
+/// Variables of a process that is not known to be any function's yet.
+pub(crate) fn early(plan: &Plan) -> Vec<(String, String)> {
+    let mut variables = plan.environment.clone();
+    variables.extend(
+        [("LANG", "en_US.UTF-8"), ("TZ", ":UTC")].map(|(name, value)| (name.to_owned(), value.to_owned())),
+    );
+    variables
+}
+
 fn defaults(inputs: &Inputs<'_>) -> Vec<(String, String)> {
-    let mut defaults = inputs.plan.environment.clone();
+    let mut defaults = early(inputs.plan);
     let mut set = |name: &str, value: String| defaults.push((name.to_owned(), value));
-    set("LANG", "en_US.UTF-8".to_owned());
-    set("TZ", ":UTC".to_owned());
     set("AWS_XRAY_CONTEXT_MISSING", "LOG_ERROR".to_owned());
     set("AWS_XRAY_DAEMON_ADDRESS", inputs.xray_daemon.to_owned());
     if let Some(service) = inputs.service {

@@ -39,6 +39,10 @@ pub trait Executor: Send + Sync + fmt::Debug {
     fn is_short_of_memory(&self) -> bool {
         false
     }
+    /// An environment of this version may be asked for soon. Costs nothing now, and nobody is promised anything.
+    fn expect(&self, spec: Arc<FunctionSpec>) {
+        drop(spec);
+    }
     /// What there is to do between starts, until `stop`. Returns when nothing of it is left.
     fn tend(&self, stop: CancellationToken) -> BoxFuture<'static, ()> {
         drop(stop);

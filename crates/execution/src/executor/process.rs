@@ -2,6 +2,7 @@
 //!
 //! Must not know invocations or the Runtime API: it makes the socket, others speak on it.
 
+mod early;
 mod instance;
 mod programs;
 mod ready;
@@ -19,12 +20,13 @@ use futures_util::future::BoxFuture;
 use hothouse_sandbox::{
     Identity, Isolation, Level, Limit, Limits, Mount, Network, Sandbox, SandboxSpec, Template, TemplateSpec,
 };
-use tokio::{net::TcpListener, task::spawn_blocking};
+use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    early::Early,
     instance::{Environments, NotStartable, ProcessInstance},
-    ready::Shelf,
+    ready::{Shelf, Wanted},
 };
 use super::{
     Created, Executor, Launch, StartError,
@@ -52,6 +54,9 @@ exec /var/runtime/bootstrap
 /// What a debugger in the function's processes may take beside their memory size: `debugpy` is a process of its own.
 const DEBUGGER_MEMORY_MB: u32 = 512;
 
+/// So many versions at most are remembered that may be asked for soon.
+const EXPECTED: usize = 8;
+
 /// How processes are made.
 #[derive(Debug)]
 pub struct ProcessExecutorConfig {
@@ -72,8 +77,8 @@ pub struct ProcessExecutorConfig {
     pub identity: Identity,
     /// Whether functions have the share of CPUs that their memory size buys, as on AWS, or all that they can get.
     pub cpu_limit: bool,
-    /// So many sandboxes at most are kept ready for the next environments, after the first ones have started; 0 for none.
-    pub ready: usize,
+    /// Memory, in bytes, that interpreters and sandboxes may take that are kept ready for the next environments; 0 for none.
+    pub ready_memory: u64,
 }
 
 impl ProcessExecutorConfig {
@@ -94,7 +99,7 @@ impl ProcessExecutorConfig {
                 home: "/home/sbx_user1051".into(),
             },
             cpu_limit: true,
-            ready: 8,
+            ready_memory: 128 * 1024 * 1024,
         }
     }
 }
@@ -139,6 +144,9 @@ struct Inner {
     /// Sandboxes made ahead.
     shelf: Arc<Shelf>,
     shortage: Shortage,
+    /// Versions that may be asked for soon, until something was made ahead for them.
+    expected: mpsc::Sender<Arc<FunctionSpec>>,
+    expectations: Mutex<Option<mpsc::Receiver<Arc<FunctionSpec>>>>,
     /// Where debuggers connect to.
     debugger_ports: Ports,
     /// Warnings that were given: one function has many versions, and many functions one runtime.
@@ -161,16 +169,21 @@ struct Prepared {
     template: Template,
     /// Names of the external extensions, in the order in which they are started.
     extensions: Vec<String>,
+    /// The interpreter that can become theirs, if one may be started before they are known.
+    early: Option<Arc<Early>>,
 }
 
 impl ProcessExecutor {
     /// An executor; nothing runs before the first environment is asked for.
     pub fn new(config: ProcessExecutorConfig) -> ProcessExecutor {
         descriptors::raise_limit();
+        let (expected, expectations) = mpsc::channel(EXPECTED);
         ProcessExecutor {
             inner: Arc::new(Inner {
-                shelf: Arc::new(Shelf::new(config.ready)),
+                shelf: Arc::new(Shelf::new(config.ready_memory)),
                 shortage: Shortage::default(),
+                expected,
+                expectations: Mutex::new(Some(expectations)),
                 config,
                 templates: Mutex::default(),
                 prepared: Mutex::default(),
@@ -246,8 +259,25 @@ impl Executor for ProcessExecutor {
         self.inner.shortage.is_there()
     }
 
+    fn expect(&self, spec: Arc<FunctionSpec>) {
+        // Whoever makes a thousand functions will not call the last one of them next.
+        let _ = self.inner.expected.try_send(spec);
+    }
+
     fn tend(&self, stop: CancellationToken) -> BoxFuture<'static, ()> {
-        Box::pin(self.inner.shelf.clone().tend(stop))
+        let inner = self.inner.clone();
+        let expectations = lock(&inner.expectations).take();
+        Box::pin(async move {
+            let shelf = inner.shelf.clone().tend(stop.clone());
+            let expecting = async {
+                let Some(mut expectations) = expectations else { return };
+                while let Some(Some(spec)) = stop.run_until_cancelled(expectations.recv()).await {
+                    let inner = inner.clone();
+                    let _ = spawn_blocking(move || inner.expect(&spec)).await;
+                }
+            };
+            tokio::join!(shelf, expecting);
+        })
     }
 }
 
@@ -303,7 +333,10 @@ impl Inner {
             .map(|mount| (mount.source.clone(), mount.target.clone()))
             .collect();
         let extensions = spec.layers.as_deref().map(extensions_of).transpose()?.unwrap_or_default();
-        let prepared = Arc::new(Prepared { template: self.template(shown)?, plan, extensions });
+        let template = self.template(shown)?;
+        let is_usual = template.has_own_root() && !debugged && extensions.is_empty();
+        let early = is_usual.then(|| Early::of(spec, &plan)).flatten().map(Arc::new);
+        let prepared = Arc::new(Prepared { template, plan, extensions, early });
         let mut all = lock(&self.prepared);
         if all.len() == all.capacity() {
             all.retain(|_, (version, _)| version.strong_count() > 0);
@@ -312,12 +345,18 @@ impl Inner {
         Ok(prepared)
     }
 
-    /// Makes the sandbox and the sockets in it. Blocks.
-    fn create(&self, launch: Launch) -> Result<(ProcessInstance, Sockets), StartError> {
-        // A start that is debugged takes as long as a person does.
-        let starting = launch.debug.is_none().then(|| self.shelf.starting());
-        let prepared = self.prepare(&launch.spec, launch.debug.is_some())?;
-        let spec = &launch.spec;
+    /// Has something made ahead for a version, if anything can be. Blocks.
+    fn expect(&self, spec: &Arc<FunctionSpec>) {
+        // What is wrong with it shows when it is invoked.
+        let Ok(prepared) = self.prepare(spec, false) else { return };
+        if prepared.template.has_own_root() {
+            let sandbox = self.sandbox_spec(spec, &prepared, false);
+            let early = prepared.early.as_ref();
+            self.shelf.expect(&Wanted { template: &prepared.template, early, spec: &sandbox });
+        }
+    }
+
+    fn sandbox_spec(&self, spec: &FunctionSpec, prepared: &Prepared, debugged: Debugged) -> SandboxSpec {
         let mut mounts = Vec::new();
         if prepared.template.has_own_root() {
             mounts.push(Mount::read_only(spec.code.clone(), "/var/task"));
@@ -325,8 +364,8 @@ impl Inner {
         }
         let tmp_bytes = megabytes(spec.ephemeral_storage_mb);
         // A debugger works in the function's processes, and must not be starved by what the function may have.
-        let debugger_mb = if launch.debug.is_some() { DEBUGGER_MEMORY_MB } else { 0 };
-        let is_cpu_limited = self.config.cpu_limit && launch.debug.is_none();
+        let debugger_mb = if debugged { DEBUGGER_MEMORY_MB } else { 0 };
+        let is_cpu_limited = self.config.cpu_limit && !debugged;
         let mut sandbox_spec = SandboxSpec {
             mounts,
             tmp_bytes,
@@ -345,12 +384,25 @@ impl Inner {
             ..SandboxSpec::default()
         };
         Sockets::want(&mut sandbox_spec, self.config.service.as_ref());
+        sandbox_spec
+    }
+
+    /// Makes the sandbox and the sockets in it. Blocks.
+    fn create(&self, launch: Launch) -> Result<(ProcessInstance, Sockets), StartError> {
+        // A start that is debugged takes as long as a person does.
+        let starting = launch.debug.is_none().then(|| self.shelf.starting());
+        let prepared = self.prepare(&launch.spec, launch.debug.is_some())?;
+        let spec = &launch.spec;
+        let sandbox_spec = self.sandbox_spec(spec, &prepared, launch.debug.is_some());
         // A debugged one has other ceilings, and nobody waits for its start.
         let shelf = Some(&self.shelf).filter(|_| prepared.template.has_own_root() && launch.debug.is_none());
-        let ready = shelf.and_then(|shelf| shelf.take(&prepared.template, &sandbox_spec));
-        let mut sandbox = match ready.and_then(|ready| ready.fit(sandbox_spec.clone()).ok()) {
-            Some(sandbox) => sandbox,
-            None => Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?,
+        let wanted =
+            Wanted { template: &prepared.template, early: prepared.early.as_ref(), spec: &sandbox_spec };
+        let ready = shelf.and_then(|shelf| shelf.take(&wanted));
+        let fitted = ready.and_then(|(ready, early)| Some((ready.fit(sandbox_spec.clone()).ok()?, early)));
+        let (mut sandbox, early) = match fitted {
+            Some(fitted) => fitted,
+            None => (Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?, None),
         };
         let sockets =
             Sockets::take(&mut sandbox).map_err(StartError::machine("listen for the Runtime API"))?;
@@ -385,7 +437,7 @@ impl Inner {
             env_vars::of_extensions(spec, &prepared.plan, &environment)
         };
         let environments = Environments { runtime: environment, extensions: extension_environment };
-        Ok((ProcessInstance::new(spec.clone(), prepared, environments, sandbox, starting), sockets))
+        Ok((ProcessInstance::new(spec.clone(), prepared, environments, (sandbox, early), starting), sockets))
     }
 }
 

@@ -327,6 +327,14 @@ pub(crate) static SETTINGS: &[Setting] = &[
         )
     },
     Setting {
+        default: &["128MiB"],
+        ..service(
+            "ready-memory",
+            "SIZE",
+            "Memory for interpreters and sandboxes that are started ahead of the next cold starts; 0 starts none",
+        )
+    },
+    Setting {
         default_note: "as many as fit into memory, up to 1000",
         ..service(
             "max-environments",

@@ -22,7 +22,7 @@ use tokio::{
 };
 use tokio_util::sync::DropGuard;
 
-use super::{Prepared, lock, megabytes, programs::Programs, ready::Starting};
+use super::{Prepared, early::Waiting, lock, megabytes, programs::Programs, ready::Starting};
 use crate::{
     debug::Debugging,
     executor::{
@@ -50,6 +50,8 @@ pub(super) struct ProcessInstance {
     environments: Environments,
     /// Absent only while a process is being started elsewhere, and at the end.
     sandbox: Option<Sandbox>,
+    /// Of an interpreter that waits in the sandbox for the first start.
+    early: Option<Waiting>,
     process: Option<Arc<Mutex<Process>>>,
     /// Where there are extensions: the programs of the tree.
     programs: Option<Programs>,
@@ -81,6 +83,10 @@ impl Instance for ProcessInstance {
     fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
         Box::pin(async move {
             let mut sandbox = self.take_sandbox()?;
+            if let Some(runtime) = self.assign(&mut sandbox)? {
+                self.sandbox = Some(sandbox);
+                return Ok(runtime);
+            }
             let (output, written) = log_pipe()?;
             let mut command = self.command(&written)?;
             let mut connection = None;
@@ -88,9 +94,8 @@ impl Instance for ProcessInstance {
                 let (ours, theirs) = std::os::unix::net::UnixStream::pair()
                     .map_err(StartError::machine("make a socket pair"))?;
                 ours.set_nonblocking(true).map_err(StartError::machine("make a socket non-blocking"))?;
-                let ours = LocalSocket::new(ours.into()).map_err(StartError::machine("register a socket"))?;
                 command.descriptors.push((theirs.into(), 3));
-                connection = Some(Box::new(ours) as Connection);
+                connection = Some(registered(ours)?);
             }
             drop(written);
             if let (Some(programs), Some(process)) = (&mut self.programs, &self.process) {
@@ -108,20 +113,7 @@ impl Instance for ProcessInstance {
             .await
             .map_err(|error| StartError::machine("start a thread")(io::Error::other(error)))?;
             self.sandbox = Some(sandbox);
-            let process = process.map_err(StartError::Sandbox)?;
-            let ended =
-                process.as_fd().try_clone_to_owned().map_err(StartError::machine("watch a process"))?;
-            let ended = readiness(ended)?;
-            let process = Arc::new(Mutex::new(process));
-            let (exit, exited) = oneshot::channel();
-            // Owned by the process: it ends when that does.
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "ends with the process, whose owner is the environment"
-            )]
-            tokio::spawn(watch(ended, process.clone(), exit));
-            self.process = Some(process);
-            self.looked = None;
+            let exited = self.follow(process.map_err(StartError::Sandbox)?)?;
             Ok(Runtime { connection, output, exited })
         })
     }
@@ -236,7 +228,7 @@ impl ProcessInstance {
         spec: Arc<FunctionSpec>,
         prepared: Arc<Prepared>,
         environments: Environments,
-        sandbox: Sandbox,
+        (sandbox, early): (Sandbox, Option<Waiting>),
         starting: Option<Starting>,
     ) -> ProcessInstance {
         ProcessInstance {
@@ -244,6 +236,7 @@ impl ProcessInstance {
             prepared,
             environments,
             sandbox: Some(sandbox),
+            early,
             process: None,
             programs: None,
             starting,
@@ -262,6 +255,34 @@ impl ProcessInstance {
         // INIT has all the CPU that it can get.
         sandbox.limit_cpu(false).map_err(StartError::machine("lift the limit of CPU use"))?;
         Ok(sandbox)
+    }
+
+    /// Assigns the interpreter to the function that was started before it was known, if there is one that can still be
+    /// told.
+    fn assign(&mut self, sandbox: &mut Sandbox) -> Result<Option<Runtime>, StartError> {
+        let Some((early, process)) = self.early.take().zip(sandbox.take_program()) else { return Ok(None) };
+        if early.assign(&self.environments.runtime).is_err() {
+            return Ok(None);
+        }
+        let connection = Some(registered(early.connection)?);
+        Ok(Some(Runtime { connection, output: early.output, exited: self.follow(process)? }))
+    }
+
+    /// Watches a process from now on.
+    fn follow(&mut self, process: Process) -> Result<oneshot::Receiver<Exit>, StartError> {
+        let ended = process.as_fd().try_clone_to_owned().map_err(StartError::machine("watch a process"))?;
+        let ended = readiness(ended)?;
+        let process = Arc::new(Mutex::new(process));
+        let (exit, exited) = oneshot::channel();
+        // Owned by the process: it ends when that does.
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "ends with the process, whose owner is the environment"
+        )]
+        tokio::spawn(watch(ended, process.clone(), exit));
+        self.process = Some(process);
+        self.looked = None;
+        Ok(exited)
     }
 
     fn signal_runtime(&self, signal: i32) {
@@ -311,11 +332,7 @@ impl ProcessInstance {
     }
 
     fn command(&self, output: &OwnedFd) -> Result<Command, StartError> {
-        let duplicate = || output.try_clone().map_err(StartError::machine("duplicate the log pipe"));
-        let mut descriptors = vec![(duplicate()?, 1), (duplicate()?, 2)];
-        if self.prepared.plan.telemetry {
-            descriptors.push((duplicate()?, TELEMETRY_DESCRIPTOR));
-        }
+        let descriptors = log_descriptors(output, self.prepared.plan.telemetry)?;
         let Plan { argv, debugger, .. } = &self.prepared.plan;
         let port = self.debugger.as_ref().map(Debugger::port);
         Ok(Command {
@@ -327,6 +344,11 @@ impl ProcessInstance {
             descriptors,
         })
     }
+}
+
+fn registered(connection: std::os::unix::net::UnixStream) -> Result<Connection, StartError> {
+    let connection = LocalSocket::new(connection.into()).map_err(StartError::machine("register a socket"))?;
+    Ok(Box::new(connection))
 }
 
 /// The way into a network namespace.
@@ -345,12 +367,19 @@ impl Dialer for Inside {
     }
 }
 
-fn variables(environment: &[(String, String)]) -> impl Iterator<Item = (OsString, OsString)> {
+/// The log pipe, where a runtime process expects it.
+pub(super) fn log_descriptors(output: &OwnedFd, telemetry: bool) -> Result<Vec<(OwnedFd, i32)>, StartError> {
+    let targets = [1, 2].into_iter().chain(telemetry.then_some(TELEMETRY_DESCRIPTOR));
+    let duplicate = || output.try_clone().map_err(StartError::machine("duplicate the log pipe"));
+    targets.map(|target| Ok((duplicate()?, target))).collect()
+}
+
+pub(super) fn variables(environment: &[(String, String)]) -> impl Iterator<Item = (OsString, OsString)> {
     environment.iter().map(|(name, value)| (OsString::from(name), OsString::from(value)))
 }
 
 /// A pipe for output: the end to read from, which does not block, and the other.
-fn log_pipe() -> Result<(OwnedFd, OwnedFd), StartError> {
+pub(super) fn log_pipe() -> Result<(OwnedFd, OwnedFd), StartError> {
     let (output, written) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)
         .map_err(|error| StartError::machine("make a log pipe")(error.into()))?;
     rustix::io::ioctl_fionbio(&output, true)

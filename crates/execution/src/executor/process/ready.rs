@@ -1,8 +1,8 @@
-//! Sandboxes that are kept ready, so that the next environments start sooner.
+//! Sandboxes that are kept ready, with interpreters that wait in them, so that the next environments start sooner.
 //!
 //! Whoever starts one environment is likely to start another with the same runtime, so that as many are made as were
 //! taken, while nothing starts. One is used once: it becomes an environment's, or ends. Must not be relied upon: whoever
-//! finds none makes a sandbox on the spot.
+//! finds none makes a sandbox on the spot, and starts an interpreter of his own.
 
 use std::{
     mem,
@@ -18,10 +18,20 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::lock;
+use super::{
+    early::{Early, Waiting},
+    lock,
+};
+use crate::executor::StartError;
 
-/// Of one kind, however many were taken at once.
+/// Of a kind, however many were taken at once.
 const MOST_OF_A_KIND: usize = 4;
+
+/// On the shelf at one time, however small.
+const MOST: usize = 8;
+
+/// Kinds that are known at one time; more are only those that were taken.
+const KINDS: usize = 16;
 
 /// None is made before nothing has started for so long: what starts has the machine for itself.
 const QUIET: Duration = Duration::from_millis(20);
@@ -29,11 +39,17 @@ const QUIET: Duration = Duration::from_millis(20);
 /// Those of a kind that nobody has asked for as long as this are let go.
 const KEPT: Duration = Duration::from_secs(600);
 
+/// What a sandbox takes without an interpreter, with what the kernel keeps of it.
+const SANDBOX_BYTES: u64 = 1024 * 1024;
+
+/// What an interpreter of a kind is thought to take until one was seen that waits.
+const INTERPRETER_BYTES: u64 = 24 * 1024 * 1024;
+
 /// The sandboxes that are ready.
 #[derive(Debug)]
 pub(super) struct Shelf {
-    /// On the shelf at one time.
-    most: usize,
+    /// What they may take together, in bytes.
+    budget: u64,
     content: Mutex<Content>,
     /// Not told of the ends of starts: who tends the shelf would look after it while an invocation begins.
     asked: Notify,
@@ -49,18 +65,32 @@ struct Content {
     busy: Instant,
 }
 
-/// Sandboxes of one template.
+/// Sandboxes of one template, with the same interpreter.
 #[derive(Debug)]
 struct Kind {
     template: Template,
+    early: Option<Arc<Early>>,
     /// Of the last one that was asked for.
     spec: SandboxSpec,
-    ready: Vec<Ready>,
+    ready: Vec<Made>,
     /// How many there should be.
     wanted: usize,
     /// Since there were as many as wanted.
     taken: usize,
     asked: Instant,
+    /// The most that an interpreter took while it waited, in bytes.
+    seen: u64,
+}
+
+/// A sandbox, and the service's ends of an interpreter that waits in it.
+type Made = (Ready, Option<Waiting>);
+
+/// What somebody wants to have.
+#[derive(Debug)]
+pub(super) struct Wanted<'a> {
+    pub(super) template: &'a Template,
+    pub(super) early: Option<&'a Arc<Early>>,
+    pub(super) spec: &'a SandboxSpec,
 }
 
 /// What to do for the shelf.
@@ -69,9 +99,9 @@ enum Chore {
     /// Nothing before this time, or before somebody asks for a sandbox.
     Wait(Option<Instant>),
     /// Make one more of this kind.
-    Make(Template, Box<SandboxSpec>),
+    Make(Template, Option<Arc<Early>>, Box<SandboxSpec>),
     /// Let these go.
-    Remove(Vec<Ready>),
+    Remove(Vec<Made>),
 }
 
 /// An environment starts as long as this lives.
@@ -87,10 +117,10 @@ impl Drop for Starting {
 }
 
 impl Shelf {
-    /// A shelf with room for so many.
-    pub(super) fn new(most: usize) -> Shelf {
+    /// A shelf with room for so many bytes.
+    pub(super) fn new(budget: u64) -> Shelf {
         let content = Content { kinds: Vec::new(), starting: 0, busy: Instant::now() };
-        Shelf { most, content: Mutex::new(content), asked: Notify::new() }
+        Shelf { budget, content: Mutex::new(content), asked: Notify::new() }
     }
 
     /// Says that an environment starts.
@@ -101,19 +131,44 @@ impl Shelf {
         Starting(self.clone())
     }
 
-    /// Takes a sandbox that can become this one, if there is any. There will be another.
-    pub(super) fn take(&self, template: &Template, spec: &SandboxSpec) -> Option<Ready> {
+    /// Takes a sandbox that can become this one, if there is any, with its interpreter if it has one. There will be
+    /// another.
+    pub(super) fn take(&self, wanted: &Wanted<'_>) -> Option<Made> {
         let mut content = lock(&self.content);
-        let known = content.kinds.iter().position(|kind| kind.template.is(template));
-        let mut kind = match known {
+        let mut kind = match content.position(wanted.template, wanted.early) {
             Some(index) => content.kinds.remove(index),
-            None => Kind::new(template.clone()),
+            None => Kind::new(wanted),
         };
-        let ready = kind.take(spec);
+        let mut ready = kind.take(wanted.spec);
         content.kinds.push(kind);
+        if ready.is_none() && wanted.early.is_some() {
+            // One without an interpreter is better than none.
+            let plain = content.position(wanted.template, None);
+            ready = plain.and_then(|index| content.kinds[index].find(wanted.spec));
+        }
         drop(content);
         self.asked.notify_one();
         ready
+    }
+
+    /// Somebody may ask for this soon: one is made ahead if there is room for it.
+    pub(super) fn expect(&self, wanted: &Wanted<'_>) {
+        let mut content = lock(&self.content);
+        let index = match content.position(wanted.template, wanted.early) {
+            Some(index) => index,
+            None if content.kinds.len() >= KINDS => return,
+            None => {
+                // Nobody has asked for it yet, so it goes before those that were asked for.
+                content.kinds.insert(0, Kind::new(wanted));
+                0
+            }
+        };
+        let kind = &mut content.kinds[index];
+        kind.spec = wanted.spec.clone();
+        kind.wanted = kind.wanted.max(1);
+        kind.asked = Instant::now();
+        drop(content);
+        self.asked.notify_one();
     }
 
     /// Fills the shelf while nothing starts, until `stop`. Returns when nothing is left on it.
@@ -121,7 +176,7 @@ impl Shelf {
         while let Some(chore) = stop.run_until_cancelled(self.next_chore()).await {
             match chore {
                 Chore::Wait(_) => {}
-                Chore::Make(template, spec) => self.make(template, spec).await,
+                Chore::Make(template, early, spec) => self.make(template, early, spec).await,
                 Chore::Remove(ready) => remove(ready).await,
             }
         }
@@ -132,7 +187,7 @@ impl Shelf {
     /// Waits until there is something to do.
     async fn next_chore(&self) -> Chore {
         loop {
-            let chore = lock(&self.content).chore(self.most, Instant::now());
+            let chore = lock(&self.content).chore(self.budget, Instant::now());
             // Who has asked since then has left a mark.
             match chore {
                 Chore::Wait(None) => self.asked.notified().await,
@@ -142,13 +197,14 @@ impl Shelf {
         }
     }
 
-    async fn make(&self, template: Template, spec: Box<SandboxSpec>) {
-        let wanted = template.clone();
-        let made = spawn_blocking(move || Ready::make(&template, &spec)).await;
+    async fn make(&self, template: Template, early: Option<Arc<Early>>, spec: Box<SandboxSpec>) {
+        let (wanted, interpreter) = (template.clone(), early.clone());
+        let made = spawn_blocking(move || make(&template, interpreter.as_deref(), &spec)).await;
         let mut content = lock(&self.content);
-        let Some(kind) = content.kinds.iter_mut().find(|kind| kind.template.is(&wanted)) else { return };
+        let Some(index) = content.position(&wanted, early.as_ref()) else { return };
+        let kind = &mut content.kinds[index];
         match made {
-            Ok(Ok(Some(ready))) => kind.ready.push(ready),
+            Ok(Ok(Some(made))) => kind.ready.push(made),
             // The machine gives none. The next start tries again.
             Ok(Ok(None)) | Err(_) => kind.wanted = 0,
             Ok(Err(error)) => {
@@ -159,10 +215,23 @@ impl Shelf {
     }
 }
 
+/// Makes a sandbox, and starts an interpreter in it where it may be.
+fn make(template: &Template, early: Option<&Early>, spec: &SandboxSpec) -> Result<Option<Made>, StartError> {
+    let Some(mut ready) = Ready::make(template, spec).map_err(StartError::Sandbox)? else { return Ok(None) };
+    let Some(early) = early else { return Ok(Some((ready, None))) };
+    let (command, waiting) = early.command()?;
+    let started = ready.start(command).map_err(StartError::Sandbox)?;
+    Ok(Some((ready, started.then_some(waiting))))
+}
+
 impl Content {
+    fn position(&self, template: &Template, early: Option<&Arc<Early>>) -> Option<usize> {
+        self.kinds.iter().position(|kind| kind.template.is(template) && kind.early.as_ref() == early)
+    }
+
     /// What to do next. Where there is no room for more, those give way that were not asked for longest.
-    fn chore(&mut self, most: usize, now: Instant) -> Chore {
-        if most == 0 {
+    fn chore(&mut self, budget: u64, now: Instant) -> Chore {
+        if budget == 0 {
             return Chore::Wait(None);
         }
         if self.starting > 0 {
@@ -174,14 +243,20 @@ impl Content {
         if let Some(index) = self.kinds.iter().position(|kind| now >= kind.asked + KEPT) {
             return Chore::Remove(self.kinds.remove(index).ready);
         }
+        let dead: Vec<Made> = self.kinds.iter_mut().flat_map(Kind::look).collect();
+        if !dead.is_empty() {
+            return Chore::Remove(dead);
+        }
         let all: usize = self.kinds.iter().map(|kind| kind.ready.len()).sum();
+        let used: u64 = self.kinds.iter().map(|kind| kind.bytes() * kind.ready.len() as u64).sum();
         while let Some(short) = self.kinds.iter().rposition(|kind| kind.ready.len() < kind.wanted) {
-            let first = self.kinds.iter().position(|kind| !kind.ready.is_empty()).unwrap_or(short);
-            let kind = &mut self.kinds[if all < most { short } else { first }];
-            if all < most {
-                return Chore::Make(kind.template.clone(), Box::new(kind.spec.clone()));
+            let kind = &self.kinds[short];
+            if all < MOST && used + kind.bytes() <= budget {
+                return Chore::Make(kind.template.clone(), kind.early.clone(), Box::new(kind.spec.clone()));
             }
+            let first = self.kinds.iter().position(|kind| !kind.ready.is_empty()).unwrap_or(short);
             if first < short {
+                let kind = &mut self.kinds[first];
                 kind.wanted = kind.ready.len() - 1;
                 return Chore::Remove(kind.ready.pop().into_iter().collect());
             }
@@ -196,29 +271,61 @@ impl Content {
 }
 
 impl Kind {
-    fn new(template: Template) -> Kind {
-        let (spec, asked) = (SandboxSpec::default(), Instant::now());
-        Kind { template, spec, ready: Vec::new(), wanted: 0, taken: 0, asked }
+    fn new(wanted: &Wanted<'_>) -> Kind {
+        Kind {
+            template: wanted.template.clone(),
+            early: wanted.early.cloned(),
+            spec: SandboxSpec::default(),
+            ready: Vec::new(),
+            wanted: 0,
+            taken: 0,
+            asked: Instant::now(),
+            seen: 0,
+        }
     }
 
-    fn take(&mut self, spec: &SandboxSpec) -> Option<Ready> {
+    fn take(&mut self, spec: &SandboxSpec) -> Option<Made> {
         self.spec = spec.clone();
         self.asked = Instant::now();
         self.taken += 1;
         self.wanted = self.taken.min(MOST_OF_A_KIND);
-        let suits = |ready: &Ready| ready.suits(&self.template, spec);
+        self.find(spec)
+    }
+
+    fn find(&mut self, spec: &SandboxSpec) -> Option<Made> {
         let mut found = None;
         while found.is_none() {
+            let suits = |(ready, _): &Made| ready.suits(&self.template, spec);
             let index = self.ready.iter().rposition(suits)?;
             // One that died is gone already but for its place.
-            found = Some(self.ready.remove(index)).filter(Ready::is_alive);
+            found = Some(self.ready.remove(index)).filter(is_alive);
         }
         found
     }
+
+    /// Looks after those that wait: what they take, and which of them have died.
+    fn look(&mut self) -> Vec<Made> {
+        let taken = self.ready.iter().filter_map(|(ready, _)| ready.program_memory()).max();
+        self.seen = self.seen.max(taken.unwrap_or(0));
+        self.ready.extract_if(.., |made| !is_alive(made)).collect()
+    }
+
+    /// What one of them takes.
+    fn bytes(&self) -> u64 {
+        match (&self.early, self.seen) {
+            (None, _) => SANDBOX_BYTES,
+            (Some(_), 0) => SANDBOX_BYTES + INTERPRETER_BYTES,
+            (Some(_), seen) => SANDBOX_BYTES + seen,
+        }
+    }
+}
+
+fn is_alive((ready, waiting): &Made) -> bool {
+    ready.is_alive() && waiting.as_ref().is_none_or(Waiting::is_alive)
 }
 
 /// Ending an init and removing its place blocks.
-async fn remove(ready: Vec<Ready>) {
+async fn remove(ready: Vec<Made>) {
     let _ = spawn_blocking(move || drop(ready)).await;
 }
 
@@ -244,6 +351,14 @@ mod tests {
         Some(templates)
     }
 
+    fn take(shelf: &Shelf, template: &Template) -> Option<Made> {
+        shelf.take(&Wanted { template, early: None, spec: &spec() })
+    }
+
+    fn expect(shelf: &Shelf, template: &Template) {
+        shelf.expect(&Wanted { template, early: None, spec: &spec() });
+    }
+
     fn on(shelf: &Shelf, template: &Template) -> usize {
         let content = lock(&shelf.content);
         let kind = content.kinds.iter().find(|kind| kind.template.is(template));
@@ -254,10 +369,10 @@ mod tests {
     async fn tidy(shelf: &Shelf) {
         tokio::time::advance(QUIET).await;
         loop {
-            let chore = lock(&shelf.content).chore(shelf.most, Instant::now());
+            let chore = lock(&shelf.content).chore(shelf.budget, Instant::now());
             match chore {
                 Chore::Wait(_) => return,
-                Chore::Make(template, spec) => shelf.make(template, spec).await,
+                Chore::Make(template, early, spec) => shelf.make(template, early, spec).await,
                 Chore::Remove(ready) => remove(ready).await,
             }
         }
@@ -267,19 +382,19 @@ mod tests {
     async fn as_many_are_made_as_were_taken() {
         let Some(templates) = templates(1) else { return };
         let template = &templates[0];
-        let shelf = Shelf::new(8);
+        let shelf = Shelf::new(8 * SANDBOX_BYTES);
         tidy(&shelf).await;
-        assert!(shelf.take(template, &spec()).is_none(), "none before one was asked for");
+        assert!(take(&shelf, template).is_none(), "none before one was asked for");
         tidy(&shelf).await;
         assert_eq!(on(&shelf, template), 1);
-        let taken: Vec<bool> = (0..3).map(|_| shelf.take(template, &spec()).is_some()).collect();
+        let taken: Vec<bool> = (0..3).map(|_| take(&shelf, template).is_some()).collect();
         assert_eq!(taken, [true, false, false]);
         tidy(&shelf).await;
         assert_eq!(on(&shelf, template), 3);
-        (0..9).for_each(|_| drop(shelf.take(template, &spec())));
+        (0..9).for_each(|_| drop(take(&shelf, template)));
         tidy(&shelf).await;
         assert_eq!(on(&shelf, template), MOST_OF_A_KIND);
-        assert!(shelf.take(template, &spec()).is_some());
+        assert!(take(&shelf, template).is_some());
         tidy(&shelf).await;
         assert_eq!(on(&shelf, template), MOST_OF_A_KIND - 1, "one at a time needs no more of them");
     }
@@ -287,9 +402,9 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn none_is_made_while_an_environment_starts() {
         let Some(templates) = templates(1) else { return };
-        let shelf = Arc::new(Shelf::new(8));
+        let shelf = Arc::new(Shelf::new(8 * SANDBOX_BYTES));
         let starting = shelf.starting();
-        shelf.take(&templates[0], &spec());
+        take(&shelf, &templates[0]);
         tidy(&shelf).await;
         assert_eq!(on(&shelf, &templates[0]), 0);
         drop(starting);
@@ -307,10 +422,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn those_that_were_not_asked_for_longest_give_way_and_all_go_in_the_end() {
         let Some(templates) = templates(3) else { return };
-        let shelf = Shelf::new(2);
+        let shelf = Shelf::new(2 * SANDBOX_BYTES);
         let mut steps = Vec::new();
         for template in &templates {
-            shelf.take(template, &spec());
+            take(&shelf, template);
             tidy(&shelf).await;
             steps.push(templates.iter().map(|template| on(&shelf, template)).collect::<Vec<_>>());
         }
@@ -324,8 +439,42 @@ mod tests {
     async fn without_room_there_is_none() {
         let Some(templates) = templates(1) else { return };
         let shelf = Shelf::new(0);
-        shelf.take(&templates[0], &spec());
+        take(&shelf, &templates[0]);
         tidy(&shelf).await;
         assert_eq!(on(&shelf, &templates[0]), 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_may_be_asked_for_is_made_where_there_is_room() {
+        let Some(templates) = templates(3) else { return };
+        let shelf = Shelf::new(2 * SANDBOX_BYTES);
+        take(&shelf, &templates[0]);
+        for _ in 0..10 {
+            expect(&shelf, &templates[1]);
+        }
+        tidy(&shelf).await;
+        assert_eq!((on(&shelf, &templates[0]), on(&shelf, &templates[1])), (1, 1), "once, however often");
+        expect(&shelf, &templates[2]);
+        tidy(&shelf).await;
+        assert_eq!(on(&shelf, &templates[2]), 0, "nobody gives way to what was not asked for");
+        take(&shelf, &templates[2]);
+        tidy(&shelf).await;
+        let all: Vec<_> = templates.iter().map(|template| on(&shelf, template)).collect();
+        assert_eq!(all, [1, 0, 1], "who asks goes before who may ask");
+        tokio::time::advance(KEPT).await;
+        tidy(&shelf).await;
+        assert!(lock(&shelf.content).kinds.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn there_is_an_end_to_what_may_be_asked_for() {
+        let Some(templates) = templates(KINDS + 4) else { return };
+        let shelf = Shelf::new(u64::MAX / 2);
+        for template in &templates {
+            expect(&shelf, template);
+        }
+        tidy(&shelf).await;
+        assert_eq!(templates.iter().map(|template| on(&shelf, template)).sum::<usize>(), MOST);
+        assert_eq!(lock(&shelf.content).kinds.len(), KINDS);
     }
 }
