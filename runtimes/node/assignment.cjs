@@ -36,11 +36,16 @@ function readExactly(length) {
 
 /** Replaces the environment, and with it the working directory. */
 function takeOn(assignment) {
-  for (const name of Object.keys(process.env)) delete process.env[name];
+  const variables = new Map();
   for (const variable of assignment.split("\0").slice(0, -1)) {
     const end = variable.indexOf("=");
-    process.env[variable.slice(0, end)] = variable.slice(end + 1);
+    variables.set(variable.slice(0, end), variable.slice(end + 1));
   }
+  // Who touches the time zone has Node.js look for it on the whole disk, so only who changes it does.
+  if (variables.get("TZ") === process.env.TZ) variables.delete("TZ");
+  else delete process.env.TZ;
+  for (const name of Object.keys(process.env)) if (name !== "TZ") delete process.env[name];
+  for (const [name, value] of variables) process.env[name] = value;
   process.chdir(process.env.LAMBDA_TASK_ROOT ?? "/var/task");
 }
 
