@@ -235,3 +235,43 @@ fn read(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> io::Result<Option<http:
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_event_waits_for_a_runtime() {
+        let shared = Shared::default();
+        let waiting = Arc::clone(&shared);
+        let caller = tokio::spawn(async move { invoke(&waiting, Bytes::from_static(b"event")).await });
+        while shared.lock().unwrap().events.is_empty() {
+            assert!(!caller.is_finished(), "the event was answered before any runtime had it");
+            tokio::task::yield_now().await;
+        }
+        let given = next(&shared).await.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(given, "event");
+        let path = "/2018-06-01/runtime/invocation/8476a536-e9f4-11e8-9739-000000000000/response";
+        respond(&shared, path, Bytes::from_static(b"answer"));
+        let answer = caller.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "answer");
+    }
+
+    #[tokio::test]
+    async fn a_runtime_that_has_gone_gets_no_event() {
+        let shared = Shared::default();
+        {
+            let mut exchange = shared.lock().unwrap();
+            let (gone, receiver) = oneshot::channel();
+            drop(receiver);
+            exchange.runtimes.push(gone);
+        }
+        let waiting = Arc::clone(&shared);
+        let caller = tokio::spawn(async move { invoke(&waiting, Bytes::from_static(b"event")).await });
+        while shared.lock().unwrap().events.is_empty() {
+            assert!(!caller.is_finished(), "the event went with the runtime");
+            tokio::task::yield_now().await;
+        }
+    }
+}
