@@ -244,7 +244,8 @@ mod tests {
     async fn an_event_waits_for_a_runtime() {
         let shared = Shared::default();
         let waiting = Arc::clone(&shared);
-        let caller = tokio::spawn(async move { invoke(&waiting, Bytes::from_static(b"event")).await });
+        let mut callers = JoinSet::new();
+        let caller = callers.spawn(async move { invoke(&waiting, Bytes::from_static(b"event")).await });
         while shared.lock().unwrap().events.is_empty() {
             assert!(!caller.is_finished(), "the event was answered before any runtime had it");
             tokio::task::yield_now().await;
@@ -253,7 +254,7 @@ mod tests {
         assert_eq!(given, "event");
         let path = "/2018-06-01/runtime/invocation/8476a536-e9f4-11e8-9739-000000000000/response";
         respond(&shared, path, Bytes::from_static(b"answer"));
-        let answer = caller.await.unwrap();
+        let answer = callers.join_next().await.unwrap().unwrap();
         assert_eq!(answer.status(), 200);
         assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "answer");
     }
@@ -268,7 +269,8 @@ mod tests {
             exchange.runtimes.push(gone);
         }
         let waiting = Arc::clone(&shared);
-        let caller = tokio::spawn(async move { invoke(&waiting, Bytes::from_static(b"event")).await });
+        let mut callers = JoinSet::new();
+        let caller = callers.spawn(async move { invoke(&waiting, Bytes::from_static(b"event")).await });
         while shared.lock().unwrap().events.is_empty() {
             assert!(!caller.is_finished(), "the event went with the runtime");
             tokio::task::yield_now().await;
