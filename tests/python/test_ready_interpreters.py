@@ -2,10 +2,9 @@
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
-from support import processes
+from support import usage
 from support.functions import NODE, PYTHON, Functions
 from support.waiting import until
 
@@ -90,16 +89,7 @@ class Place:
 
     def waiting(self):
         """Processes that wait for their function."""
-        found = []
-        for pid, _ in processes.descendants(self.service.process.pid):
-            try:
-                line = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                # An assigned one has the time of the event that it serves; who waits has never left the root.
-                if OPTION in line and os.readlink(f"/proc/{pid}/cwd") == "/":
-                    found.append(pid)
-            except OSError:
-                continue
-        return found
+        return usage.waiting_interpreters(self.service.process.pid)
 
     def until_one_waits(self):
         until(lambda: len(self.waiting()) == 1, seconds=20, what="an interpreter that waits")

@@ -155,9 +155,9 @@ class Service:
         return [one["status"] for one in environments if one["functionName"] == function]
 
     def keeps_some_ready(self):
-        """Waits until it has a sandbox ready, if it ever will: so that what it has can be counted."""
+        """Waits until it has an interpreter ready, if it ever will: so that what it has can be counted."""
         if os.geteuid() == 0 and "isolation: full" in self.log.lower():
-            until(lambda: usage.ready_sandboxes(self.process.pid), what="a sandbox that is ready")
+            until(lambda: usage.waiting_interpreters(self.process.pid), what="an interpreter that is ready")
 
     def client(self, name="lambda", region=REGION, access_key="test", **config):
         """A boto3 client of this service."""

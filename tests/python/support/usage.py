@@ -40,8 +40,23 @@ def inits(pid):
 
 
 def ready_sandboxes(pid):
-    """Those of the inits that wait for environments to come."""
-    return {init for init in inits(pid) if not children(init)}
+    """Those of the inits that wait for environments to come, with or without an interpreter that waits as well."""
+    return {init for init in inits(pid) if all(map(waits, children(init)))}
+
+
+def waiting_interpreters(pid):
+    """Those below a service that have no function yet."""
+    return [below for below, _ in processes.descendants(pid) if waits(below)]
+
+
+def waits(pid):
+    """Whether it is an interpreter that has no function yet."""
+    try:
+        options = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        # One that has its function is in that function's directory; who waits has never left the root.
+        return b"--await-assignment" in options and os.readlink(f"/proc/{pid}/cwd") == "/"
+    except OSError:
+        return False
 
 
 def children(pid):
