@@ -150,7 +150,8 @@ def test_one_that_was_killed_is_replaced_and_nobody_notices(place, language):
     victim = place.until_one_waits()
     os.kill(victim, signal.SIGKILL)
     until(lambda: victim not in place.waiting(), what="its end")
-    assert not place.functions.invoke(name).value()["early"]
+    # Another may wait already.
+    assert not place.functions.invoke(name).error
     place.until_one_waits()
     place.functions.configure(name, Environment={"Variables": {"ROUND": "2"}})
     assert place.functions.invoke(name).value()["early"]
