@@ -6,6 +6,7 @@ mod early;
 mod instance;
 mod programs;
 mod ready;
+mod zygotes;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,6 +28,7 @@ use self::{
     early::Early,
     instance::{Environments, NotStartable, ProcessInstance},
     ready::{Shelf, Wanted},
+    zygotes::Zygotes,
 };
 use super::{
     Created, Executor, Launch, StartError,
@@ -144,6 +146,8 @@ struct Inner {
     /// Sandboxes made ahead.
     shelf: Arc<Shelf>,
     shortage: Shortage,
+    /// Interpreters that are copied in bursts.
+    zygotes: Arc<Zygotes>,
     /// Versions that may be asked for soon, until something was made ahead for them.
     expected: mpsc::Sender<Arc<FunctionSpec>>,
     expectations: Mutex<Option<mpsc::Receiver<Arc<FunctionSpec>>>>,
@@ -182,6 +186,7 @@ impl ProcessExecutor {
             inner: Arc::new(Inner {
                 shelf: Arc::new(Shelf::new(config.ready_memory)),
                 shortage: Shortage::default(),
+                zygotes: Arc::new(Zygotes::new(config.ready_memory > 0)),
                 expected,
                 expectations: Mutex::new(Some(expectations)),
                 config,
@@ -276,7 +281,7 @@ impl Executor for ProcessExecutor {
                     let _ = spawn_blocking(move || inner.expect(&spec)).await;
                 }
             };
-            tokio::join!(shelf, expecting);
+            tokio::join!(shelf, expecting, inner.zygotes.clone().tend(stop.clone()));
         })
     }
 }
@@ -393,6 +398,8 @@ impl Inner {
         let starting = launch.debug.is_none().then(|| self.shelf.starting());
         let prepared = self.prepare(&launch.spec, launch.debug.is_some())?;
         let spec = &launch.spec;
+        let birth = starting.as_ref().and(prepared.early.as_ref());
+        let birth = birth.and_then(|early| self.zygotes.starting(&prepared.template, early));
         let sandbox_spec = self.sandbox_spec(spec, &prepared, launch.debug.is_some());
         // A debugged one has other ceilings, and nobody waits for its start.
         let shelf = Some(&self.shelf).filter(|_| prepared.template.has_own_root() && launch.debug.is_none());
@@ -437,7 +444,10 @@ impl Inner {
             env_vars::of_extensions(spec, &prepared.plan, &environment)
         };
         let environments = Environments { runtime: environment, extensions: extension_environment };
-        Ok((ProcessInstance::new(spec.clone(), prepared, environments, (sandbox, early), starting), sockets))
+        Ok((
+            ProcessInstance::new(spec.clone(), prepared, environments, (sandbox, early), (starting, birth)),
+            sockets,
+        ))
     }
 }
 

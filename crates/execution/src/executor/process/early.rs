@@ -17,6 +17,12 @@ use crate::{environment::env_vars, executor::StartError, runtimes::Plan, spec::F
 /// The last argument of a client that waits for its assignment.
 const OPTION: &str = "--await-assignment";
 
+/// Instead of it, for one whose copies wait for theirs.
+const ZYGOTE: &str = "--zygote";
+
+/// Our client for Python, whose interpreter can be copied.
+const PYTHON_CLIENT: &str = "bootstrap.py";
+
 /// Beginnings of variables that an interpreter, or what it is linked with, reads as it starts: a function that sets one
 /// has an interpreter of its own. So does one whose variable only might be read then.
 const READ_AT_THE_START: &[&str] = &[
@@ -83,6 +89,29 @@ impl Early {
             descriptors,
         };
         Ok((command, Waiting { connection: ours, output }))
+    }
+}
+
+#[cfg(test)]
+impl Early {
+    /// One with this command line, besides the option.
+    pub(super) fn with<const N: usize>(arguments: [&str; N]) -> Early {
+        let arguments = arguments.iter().copied().chain([OPTION]).map(Into::into).collect();
+        Early { arguments, environment: Vec::new(), telemetry: false }
+    }
+}
+
+impl Early {
+    /// How to start one that makes copies of itself, where the client can.
+    pub(super) fn zygote(&self) -> Option<Command> {
+        let (_, arguments) = self.arguments.split_last()?;
+        let is_python = arguments.iter().any(|argument| Path::new(argument).ends_with(PYTHON_CLIENT));
+        is_python.then(|| Command {
+            arguments: arguments.iter().cloned().chain([ZYGOTE.into()]).collect(),
+            environment: instance::variables(&self.environment).collect(),
+            directory: "/".into(),
+            descriptors: Vec::new(),
+        })
     }
 }
 

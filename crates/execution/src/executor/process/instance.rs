@@ -22,7 +22,9 @@ use tokio::{
 };
 use tokio_util::sync::DropGuard;
 
-use super::{Prepared, early::Waiting, lock, megabytes, programs::Programs, ready::Starting};
+use super::{
+    Prepared, blocking, early::Waiting, lock, megabytes, programs::Programs, ready::Starting, zygotes::Birth,
+};
 use crate::{
     debug::Debugging,
     executor::{
@@ -57,6 +59,8 @@ pub(super) struct ProcessInstance {
     programs: Option<Programs>,
     /// Until the end of the first INIT.
     starting: Option<Starting>,
+    /// Until then, too: how its interpreter may come about.
+    birth: Option<Birth>,
     peak: u64,
     looked: Option<Instant>,
     /// Ends the service's door into this environment.
@@ -86,6 +90,23 @@ impl Instance for ProcessInstance {
             if let Some(runtime) = self.assign(&mut sandbox)? {
                 self.sandbox = Some(sandbox);
                 return Ok(runtime);
+            }
+            if let Some((early, birth)) =
+                self.prepared.early.clone().zip(self.birth.take_if(|birth| birth.is_in_burst()))
+            {
+                let (command, waiting) = early.command()?;
+                // Told before it is there, so that it need not wait.
+                if waiting.assign(&self.environments.runtime).is_ok() {
+                    let (sandbox, birth, process) = blocking(move || {
+                        let process = birth.spawn(&mut sandbox, command);
+                        Ok((sandbox, birth, process))
+                    })
+                    .await?;
+                    (self.sandbox, self.birth) = (Some(sandbox), Some(birth));
+                    let exited = self.follow(process.map_err(StartError::Sandbox)?)?;
+                    let connection = Some(registered(waiting.connection)?);
+                    return Ok(Runtime { connection, output: waiting.output, exited });
+                }
             }
             let (output, written) = log_pipe()?;
             let mut command = self.command(&written)?;
@@ -172,7 +193,7 @@ impl Instance for ProcessInstance {
 
     fn limit_cpu(&mut self) {
         self.share_cpu(true);
-        self.starting = None;
+        (self.starting, self.birth) = (None, None);
     }
 
     fn terminate(&mut self) {
@@ -180,7 +201,7 @@ impl Instance for ProcessInstance {
     }
 
     fn kill(&mut self) {
-        self.starting = None;
+        (self.starting, self.birth) = (None, None);
         // Older kernels let nobody end who has used up his share.
         self.share_cpu(false);
         self.order("end a process tree", Process::kill);
@@ -229,7 +250,7 @@ impl ProcessInstance {
         prepared: Arc<Prepared>,
         environments: Environments,
         (sandbox, early): (Sandbox, Option<Waiting>),
-        starting: Option<Starting>,
+        (starting, birth): (Option<Starting>, Option<Birth>),
     ) -> ProcessInstance {
         ProcessInstance {
             spec,
@@ -240,6 +261,7 @@ impl ProcessInstance {
             process: None,
             programs: None,
             starting,
+            birth,
             peak: 0,
             looked: None,
             door: None,
