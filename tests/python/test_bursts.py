@@ -2,12 +2,12 @@
 
 import collections
 import os
+import signal
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.functions import PYTHON, archive
-from support.processes import command_line, descendants
-from support.waiting import until
+from support.functions import PYTHON, Functions, archive
+from support.processes import alive, children, command_line
 
 # Environments with an interpreter of their own, before copies are made.
 BURST_BEGINS = 8
@@ -21,8 +21,9 @@ import hashlib, json, os, random, secrets, ssl, tempfile, threading, time, uuid
 def status(process):
     with open(f"/proc/{process}/status") as file:
         lines = dict(line.strip().split(":", 1) for line in file)
-    names = "Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters Threads".split()
-    return {name: lines[name].strip() for name in names}
+    names = "Uid Gid Groups CapInh CapPrm CapEff CapBnd CapAmb NoNewPrivs Seccomp Seccomp_filters Threads "
+    names += "SigBlk SigIgn SigCgt Umask"
+    return {name: lines[name].strip() for name in names.split()}
 
 def handler(event, context):
     time.sleep(event["seconds"])
@@ -42,6 +43,9 @@ def handler(event, context):
         "status": status("self"),
         "descriptors": {int(name): os.readlink(f"/proc/self/fd/{name}").split(":")[0] for name in os.listdir("/proc/self/fd")
                         if os.path.islink(f"/proc/self/fd/{name}") and int(name) < 900},
+        "limits": open("/proc/self/limits").read(),
+        "mounts": sorted(line.split(" ", 3)[3] for line in open("/proc/self/mountinfo")),
+        "oom": open("/proc/self/oom_score_adj").read(),
         "processes": len([name for name in os.listdir("/proc") if name.isdigit()]),
         "threads": [threading.active_count(), threading.current_thread().name, os.getpid() == threading.get_native_id()],
         "files": len(os.listdir("/tmp")),
@@ -50,7 +54,19 @@ def handler(event, context):
 
 
 @pytest.fixture
-def many(service, functions):
+def service(start_service):
+    """One of the test's own, in which nobody else has had a burst."""
+    return start_service()
+
+
+@pytest.fixture
+def functions(service):
+    """Functions by a client with a connection for each call."""
+    return Functions(service.client(max_pool_connections=AT_ONCE, retries={"total_max_attempts": 1}))
+
+
+@pytest.fixture
+def many(functions):
     """Invokes a function so often at once that no two share an environment, and tells the values."""
     if os.geteuid() != 0:
         pytest.skip("only root has zygotes")
@@ -65,7 +81,8 @@ def many(service, functions):
 
 
 def zygotes(service):
-    return [one for one in descendants(service.process.pid) if command_line(one[0]).endswith("--zygote")]
+    # Their copies have the same command line, and other parents.
+    return {one for one in children(service.process.pid) if command_line(one[0]).endswith("--zygote")}
 
 
 def create(functions, files=None, **settings):
@@ -82,7 +99,7 @@ def copies(replies):
 def test_copies_are_what_interpreters_of_their_own_are(service, functions, many):
     name = create(functions, Environment={"Variables": {"MINE": "value", "TZ": "Asia/Tokyo"}})
     alone = functions.invoke(name, {"seconds": 0}).value()
-    assert zygotes(service) == []
+    assert zygotes(service) == set()
     replies = many(name)
     assert len(zygotes(service)) == 1
     # The first few have an interpreter of their own each; the warm one takes part, too.
@@ -93,7 +110,7 @@ def test_copies_are_what_interpreters_of_their_own_are(service, functions, many)
     for values in zip(*(reply["random"] for reply in replies)):
         assert len(set(values)) == AT_ONCE
     for reply in shared:
-        for what in ("arguments", "path", "variables", "own", "status", "descriptors", "processes", "threads"):
+        for what in ("arguments", "path", "variables", "own", "status", "descriptors", "limits", "mounts", "oom", "processes", "threads"):
             assert reply[what] == alone[what], what
         assert reply["files"] == 1
         assert reply["own"] == ["value", "/var/task", "JST", 1]
@@ -116,16 +133,16 @@ def test_what_needs_a_fresh_interpreter_gets_one(service, functions, many):
     name = create(functions, Environment={"Variables": {"MINE": "1", "PYTHONHASHSEED": "random"}})
     replies = many(name)
     assert copies(replies) == []
-    assert zygotes(service) == []
+    assert zygotes(service) == set()
 
 
 def test_a_zygote_that_dies_is_replaced(service, functions, many):
     name = create(functions, Environment={"Variables": {"MINE": "1"}})
     many(name)
-    [(pid, _)] = before = zygotes(service)
+    before = zygotes(service)
+    [(pid, _)] = before
     functions.configure(name, Environment={"Variables": {"MINE": "2"}})
-    os.kill(pid, 9)
+    os.kill(pid, signal.SIGKILL)
     replies = many(name)
     assert len(copies(replies)) > 1
-    after = zygotes(service)
-    assert len(after) == 1 and after != before
+    assert len(zygotes(service)) == 1 and alive(before) == set()

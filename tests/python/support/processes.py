@@ -34,6 +34,11 @@ def descendants(pid):
     return {one for one in map(identity, found) if one}
 
 
+def children(pid):
+    """Those of them that `pid` is the parent of."""
+    return {one for one in descendants(pid) if (fields := _stat(one[0])) and int(fields[1]) == pid}
+
+
 def alive(identities):
     """Those of `identities` that still live."""
     return {one for one in identities if identity(one[0]) == one}
