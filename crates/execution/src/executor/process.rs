@@ -6,6 +6,7 @@ mod early;
 mod instance;
 mod programs;
 mod ready;
+mod turns;
 mod zygotes;
 
 use std::{
@@ -28,6 +29,7 @@ use self::{
     early::Early,
     instance::{Environments, NotStartable, ProcessInstance},
     ready::{Shelf, Wanted},
+    turns::Turns,
     zygotes::Zygotes,
 };
 use super::{
@@ -146,6 +148,7 @@ struct Inner {
     /// Sandboxes made ahead.
     shelf: Arc<Shelf>,
     shortage: Shortage,
+    turns: Arc<Turns>,
     /// Interpreters that are copied in bursts.
     zygotes: Arc<Zygotes>,
     /// Versions that may be asked for soon, until something was made ahead for them.
@@ -186,6 +189,7 @@ impl ProcessExecutor {
             inner: Arc::new(Inner {
                 shelf: Arc::new(Shelf::new(config.ready_memory)),
                 shortage: Shortage::default(),
+                turns: Arc::new(Turns::new()),
                 zygotes: Arc::new(Zygotes::new(config.ready_memory > 0)),
                 expected,
                 expectations: Mutex::new(Some(expectations)),
@@ -232,8 +236,9 @@ impl Executor for ProcessExecutor {
                 environment: launch.environment,
             };
             // Clones and mounts block; the reactor must not.
-            let made = blocking(move || inner.create(launch)).await;
-            let (mut instance, mut sockets) = match made {
+            let turns = inner.turns.clone();
+            let made = turns.make(move || inner.create(launch)).await;
+            let (mut instance, mut sockets) = match made.map_err(StartError::machine("start a thread"))? {
                 // What the function did wrong shows when its process should start, and again at each attempt.
                 Err(StartError::Function(fault)) => {
                     return Ok(Created { instance: Box::new(NotStartable { fault }), runtime_api: None });
@@ -444,8 +449,16 @@ impl Inner {
             env_vars::of_extensions(spec, &prepared.plan, &environment)
         };
         let environments = Environments { runtime: environment, extensions: extension_environment };
+        let turns = self.turns.clone();
         Ok((
-            ProcessInstance::new(spec.clone(), prepared, environments, (sandbox, early), (starting, birth)),
+            ProcessInstance::new(
+                spec.clone(),
+                prepared,
+                environments,
+                (sandbox, early),
+                turns,
+                (starting, birth),
+            ),
             sockets,
         ))
     }
@@ -506,15 +519,6 @@ fn plan_error(error: PlanError) -> StartError {
 impl StartError {
     fn machine(step: &'static str) -> impl Fn(io::Error) -> StartError {
         move |source| StartError::Machine { step, source }
-    }
-}
-
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StartError> + Send + 'static,
-) -> Result<T, StartError> {
-    match spawn_blocking(work).await {
-        Ok(result) => result,
-        Err(error) => Err(StartError::machine("start a thread")(io::Error::other(error))),
     }
 }
 

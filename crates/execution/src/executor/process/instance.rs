@@ -23,7 +23,8 @@ use tokio::{
 use tokio_util::sync::DropGuard;
 
 use super::{
-    Prepared, blocking, early::Waiting, lock, megabytes, programs::Programs, ready::Starting, zygotes::Birth,
+    Prepared, early::Waiting, lock, megabytes, programs::Programs, ready::Starting, turns::Turns,
+    zygotes::Birth,
 };
 use crate::{
     debug::Debugging,
@@ -57,6 +58,7 @@ pub(super) struct ProcessInstance {
     process: Option<Arc<Mutex<Process>>>,
     /// Where there are extensions: the programs of the tree.
     programs: Option<Programs>,
+    turns: Arc<Turns>,
     /// Until the end of the first INIT.
     starting: Option<Starting>,
     /// Until then, too: how its interpreter may come about.
@@ -97,11 +99,12 @@ impl Instance for ProcessInstance {
                 let (command, waiting) = early.command()?;
                 // Told before it is there, so that it need not wait.
                 if waiting.assign(&self.environments.runtime).is_ok() {
-                    let (sandbox, birth, process) = blocking(move || {
+                    let started = self.turns.start(move || {
                         let process = birth.spawn(&mut sandbox, command);
-                        Ok((sandbox, birth, process))
-                    })
-                    .await?;
+                        (sandbox, birth, process)
+                    });
+                    let (sandbox, birth, process) =
+                        started.await.map_err(StartError::machine("start a thread"))?;
                     (self.sandbox, self.birth) = (Some(sandbox), Some(birth));
                     let exited = self.follow(process.map_err(StartError::Sandbox)?)?;
                     let connection = Some(registered(waiting.connection)?);
@@ -127,12 +130,11 @@ impl Instance for ProcessInstance {
                 return Ok(Runtime { connection, output, exited });
             }
             // If this future is dropped meanwhile, sandbox and process end with the closure's result.
-            let (sandbox, process) = spawn_blocking(move || {
+            let started = self.turns.start(move || {
                 let process = sandbox.spawn(command);
                 (sandbox, process)
-            })
-            .await
-            .map_err(|error| StartError::machine("start a thread")(io::Error::other(error)))?;
+            });
+            let (sandbox, process) = started.await.map_err(StartError::machine("start a thread"))?;
             self.sandbox = Some(sandbox);
             let exited = self.follow(process.map_err(StartError::Sandbox)?)?;
             Ok(Runtime { connection, output, exited })
@@ -151,12 +153,11 @@ impl Instance for ProcessInstance {
             drop(written);
             let command = command?;
             if index == 0 {
-                let (sandbox, process) = spawn_blocking(move || {
+                let started = self.turns.start(move || {
                     let process = sandbox.spawn_shared(command);
                     (sandbox, process)
-                })
-                .await
-                .map_err(|error| StartError::machine("start a thread")(io::Error::other(error)))?;
+                });
+                let (sandbox, process) = started.await.map_err(StartError::machine("start a thread"))?;
                 self.sandbox = Some(sandbox);
                 let process = Arc::new(Mutex::new(process.map_err(StartError::Sandbox)?));
                 self.programs = Some(Programs::watch(&process)?);
@@ -238,7 +239,8 @@ impl Instance for ProcessInstance {
                 relays.close().await;
             }
             // Waiting for the last process and removing its place blocks.
-            let _ = spawn_blocking(move || drop(self)).await;
+            let turns = self.turns.clone();
+            let _ = turns.end(move || drop(self)).await;
         })
     }
 }
@@ -250,6 +252,7 @@ impl ProcessInstance {
         prepared: Arc<Prepared>,
         environments: Environments,
         (sandbox, early): (Sandbox, Option<Waiting>),
+        turns: Arc<Turns>,
         (starting, birth): (Option<Starting>, Option<Birth>),
     ) -> ProcessInstance {
         ProcessInstance {
@@ -260,6 +263,7 @@ impl ProcessInstance {
             early,
             process: None,
             programs: None,
+            turns,
             starting,
             birth,
             peak: 0,
