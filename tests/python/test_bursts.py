@@ -1,13 +1,18 @@
 """Many environments of one runtime at once: interpreters that are copies of one, and what they must not share."""
 
 import collections
+import contextlib
 import os
+import re
 import signal
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
+from botocore.exceptions import BotoCoreError
 from support.functions import PYTHON, Functions, archive
-from support.processes import alive, children, command_line
+from support.processes import alive, children, command_line, descendants
+from support.waiting import until
 
 # Environments with an interpreter of their own, before copies are made.
 BURST_BEGINS = 8
@@ -85,6 +90,16 @@ def zygotes(service):
     return {one for one in children(service.process.pid) if command_line(one[0]).endswith("--zygote")}
 
 
+def nurseries(service):
+    """Where the inits of copies are born: like an init, but not the first process of a tree."""
+
+    def is_nursery(pid):
+        status = Path(f"/proc/{pid}/status").read_text()
+        return "Name:\tinit\n" in status and len(re.search("NSpid:(.*)", status)[1].split()) == 1
+
+    return {one for one in children(service.process.pid) if is_nursery(one[0])}
+
+
 def create(functions, files=None, **settings):
     files = {"look.py": LOOK, **(files or {})}
     return functions.create(archive(files), Runtime=PYTHON, Handler="look.handler", **settings)
@@ -136,13 +151,33 @@ def test_what_needs_a_fresh_interpreter_gets_one(service, functions, many):
     assert zygotes(service) == set()
 
 
-def test_a_zygote_that_dies_is_replaced(service, functions, many):
+@pytest.mark.parametrize("which", [zygotes, nurseries])
+def test_one_that_dies_is_replaced(service, functions, many, which):
     name = create(functions, Environment={"Variables": {"MINE": "1"}})
     many(name)
-    before = zygotes(service)
-    [(pid, _)] = before
+    before = zygotes(service) | nurseries(service)
+    assert len(before) == 2
+    [(pid, _)] = which(service)
     functions.configure(name, Environment={"Variables": {"MINE": "2"}})
     os.kill(pid, signal.SIGKILL)
     replies = many(name)
     assert len(copies(replies)) > 1
-    assert len(zygotes(service)) == 1 and alive(before) == set()
+    assert len(zygotes(service)) == len(nurseries(service)) == 1 and alive(before) == set()
+
+
+def test_nothing_is_left_of_a_burst_when_the_service_is_killed(service, functions):
+    name = create(functions, Environment={"Variables": {"MINE": "1"}}, Timeout=60)
+
+    def invoke(_):
+        with contextlib.suppress(BotoCoreError):
+            functions.invoke(name, {"seconds": 50})
+
+    def of_copies():
+        return {one for one in descendants(service.process.pid) if command_line(one[0]).endswith("--zygote")}
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        pool.map(invoke, range(AT_ONCE))
+        until(lambda: len(of_copies()) > AT_ONCE - BURST_BEGINS, what="the copies")
+        left = descendants(service.process.pid)
+        service.kill()
+    until(lambda: not alive(left), what="their ends")

@@ -225,7 +225,7 @@ fn fit(order: &Opened) -> Result<(), Failure> {
 }
 
 /// Wipes the copy of the service's command line, which everyone inside could read as ours.
-fn hide_the_service((start, length): (usize, usize)) {
+pub(crate) fn hide_the_service((start, length): (usize, usize)) {
     // SAFETY: the range is the kernel's own account of where the arguments of this program are; the C standard lets a
     // program write to them, and this is a copy that nobody else uses.
     unsafe {

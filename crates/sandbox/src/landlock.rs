@@ -101,7 +101,7 @@ struct Beneath {
 const ALWAYS: [&CStr; 3] = [c"/tmp", c"/dev", c"/proc"];
 
 /// Below which directories a program may write, as it sees them.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Rules {
     writable: Vec<CString>,
 }

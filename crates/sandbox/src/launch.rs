@@ -8,7 +8,7 @@ use std::{
     fs::File,
     mem,
     os::{
-        fd::{AsRawFd, OwnedFd, RawFd},
+        fd::{AsRawFd, FromRawFd, OwnedFd, RawFd},
         unix::ffi::OsStrExt,
     },
     path::{Path, PathBuf},
@@ -151,10 +151,81 @@ impl Launch {
         }
     }
 
-    /// Where init's memory holds what it needs after it was cloned, besides this value and its stack.
+    /// Where init's memory holds what it needs after it was cloned, besides its stack.
     pub(crate) fn memory(&self) -> impl Iterator<Item = usize> {
         let rules = self.rules.iter().flat_map(landlock::Rules::memory);
-        rules.chain([self.filter.as_ptr() as usize])
+        let lists = [
+            std::ptr::from_ref(self) as usize,
+            self.filter.as_ptr() as usize,
+            self.groups.as_ptr() as usize,
+            self.hostname.as_ptr() as usize,
+            self.limits.as_ptr() as usize,
+            self.kept.as_ptr() as usize,
+        ];
+        rules.chain(lists)
+    }
+
+    /// Whether it differs from another one of the same template only in its identity and its descriptors.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        let shape = |launch: &Self| {
+            let Self { ahead, network, mounts, freezer, hides_processes, .. } = launch;
+            let there = [network, mounts, freezer].map(Option::is_some);
+            (*ahead, there, launch.groups.len(), *hides_processes, launch.identity.is_some())
+        };
+        let user = |launch: &Self| match launch.users {
+            Users::Join { uid, gid, .. } => Some((uid, gid)),
+            Users::Host | Users::Make(_) => None,
+        };
+        let limits = |launch: &Self| -> Vec<(Option<Resource>, u64, u64)> {
+            let limits = launch.limits.iter().map(|(resource, limit)| (Some(*resource), limit));
+            let limits = limits.chain(launch.processes.iter().map(|limit| (None, limit)));
+            limits.map(|(resource, limit)| (resource, limit.rlim_cur, limit.rlim_max)).collect()
+        };
+        shape(self) == shape(other)
+            && user(self).is_some_and(|ours| user(other) == Some(ours))
+            && limits(self) == limits(other)
+            && self.hostname == other.hostname
+            && self.rules == other.rules
+    }
+
+    /// Its descriptors, in the order in which [`Launch::take_on`] wants them.
+    pub(crate) fn descriptors(&self) -> impl Iterator<Item = RawFd> {
+        let users = match self.users {
+            Users::Join { namespace, .. } => Some(namespace),
+            Users::Host | Users::Make(_) => None,
+        };
+        let one = [self.control.as_raw_fd()].into_iter();
+        one.chain(self.network)
+            .chain(self.mounts)
+            .chain(self.freezer)
+            .chain(users)
+            .chain(self.groups.iter().copied())
+    }
+
+    /// Makes this the launch that has that identity and those descriptors, and is like this one, if they are as many.
+    /// Async-signal-safe.
+    pub(crate) fn take_on(&mut self, identity: (u32, u32), descriptors: &[RawFd]) -> bool {
+        if self.kept.len() != descriptors.len() {
+            return false;
+        }
+        self.identity = Some(identity);
+        self.kept.copy_from_slice(descriptors);
+        self.kept.sort_unstable();
+        let mut descriptors = descriptors.iter().copied();
+        if let Some(control) = descriptors.next() {
+            // SAFETY: it is open, and ours. The one before was closed, so it must not be closed again.
+            let before = mem::replace(&mut self.control, unsafe { OwnedFd::from_raw_fd(control) });
+            mem::forget(before);
+        }
+        let namespace = match &mut self.users {
+            Users::Join { namespace, .. } => Some(namespace),
+            Users::Host | Users::Make(_) => None,
+        };
+        let single = [self.network.as_mut(), self.mounts.as_mut(), self.freezer.as_mut(), namespace];
+        for (place, descriptor) in single.into_iter().flatten().chain(&mut self.groups).zip(descriptors) {
+            *place = descriptor;
+        }
+        true
     }
 }
 

@@ -25,6 +25,7 @@ mod landlock;
 mod launch;
 mod mounts;
 mod network;
+mod nursery;
 mod parcel;
 mod process;
 mod ready;

@@ -65,9 +65,15 @@ impl Parcel {
 
     /// Hands it to the other end of a socket, which need not read it now.
     pub(crate) fn send(&self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        self.send_with(socket, &[])
+    }
+
+    /// The same, with these descriptors behind its own, which are open.
+    pub(crate) fn send_with(&self, socket: BorrowedFd<'_>, others: &[RawFd]) -> io::Result<()> {
         // SAFETY: the words are as many bytes of plain data.
         let words = unsafe { slice::from_raw_parts(self.words.as_ptr().cast(), self.words.len() * WORD) };
-        let descriptors: Vec<RawFd> = self.descriptors.iter().map(AsRawFd::as_raw_fd).collect();
+        let own = self.descriptors.iter().map(AsRawFd::as_raw_fd);
+        let descriptors: Vec<RawFd> = own.chain(others.iter().copied()).collect();
         send(socket, &[words, &self.texts], &descriptors, libc::MSG_DONTWAIT)
     }
 }

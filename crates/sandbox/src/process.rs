@@ -489,6 +489,8 @@ impl OrderKind {
     pub(crate) const ADOPT: Self = Self(6);
     /// A copy of a program is in this tree, too.
     pub(crate) const NOTE_COPY: Self = Self(7);
+    /// To a nursery: an init is to be made.
+    pub(crate) const BEAR: Self = Self(8);
 }
 
 /// Init's last words, and its answers before it runs anything.

@@ -20,6 +20,7 @@ use crate::{
     launch::{Errand, Launch, Surroundings},
     mounts::{self, MEMORY_FLAGS, Plan},
     network::{self, Entrance, Sockets},
+    nursery::Nursery,
     parcel::Parcel,
     process::{OrderKind, Process},
     spec::{Command, Network, SandboxSpec},
@@ -197,7 +198,8 @@ impl Sandbox {
         let mut process = match waiting {
             Some(process) => process,
             None => {
-                let process = self.start_init(None)?;
+                let born = self.start_init_by(None, zygote.nursery(self));
+                let process = born.or_else(|_| self.start_init(None))?;
                 let nothing = Parcel::new(OrderKind::FIT, &[], &[], Vec::new());
                 process.send(&nothing).map_err(SpawnError::step(Step::Init))?;
                 process.waits()?;
@@ -225,6 +227,15 @@ impl Sandbox {
 
     /// Starts init with an errand, or ahead of it.
     pub(crate) fn start_init(&self, errand: Option<&Errand>) -> Result<Process, SpawnError> {
+        self.start_init_by(errand, None)
+    }
+
+    /// The same, in the nursery if that can be.
+    fn start_init_by(
+        &self,
+        errand: Option<&Errand>,
+        nursery: Option<&Nursery>,
+    ) -> Result<Process, SpawnError> {
         let (ours, theirs) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
         if let Some(errand) = errand {
             // Before there is an init, so that it need not wait.
@@ -241,10 +252,25 @@ impl Sandbox {
         let mut launch = self.launch(theirs, errand.is_none(), &entrances)?;
         let user = self.template.user().map(|user| user.as_raw_fd());
         let group_directory = entrances.directory.as_ref().map(AsRawFd::as_raw_fd);
-        let (init_pid, init) = start(&mut launch, features.mode, user, group_directory)?;
+        let born = match nursery {
+            Some(nursery) => nursery.bear(&launch, group_directory)?,
+            None => None,
+        };
+        let (init_pid, init) = match born {
+            Some(born) => born,
+            None => start(&mut launch, features.mode, user, group_directory)?,
+        };
         let tree_ends_with_init = features.mode != Mode::Plain;
         let path = errand.map(|errand| errand.path.clone()).unwrap_or_default();
         Ok(Process::new(init, init_pid, ours, path, self.group.clone(), tree, tree_ends_with_init))
+    }
+
+    /// A launch for inits of sandboxes like this one, which are made ahead.
+    pub(crate) fn typical_launch(&self) -> Result<Launch, SpawnError> {
+        let (_, control) = socket_pair().map_err(SpawnError::step(Step::Prepare))?;
+        let groups = self.template.groups().filter(|_| self.template.features().freezer);
+        let tree = groups.and_then(|groups| groups.create_tree(self.group.as_deref()));
+        self.launch(control, true, &self.entrances(tree.map(|(_, entrances)| entrances))?)
     }
 
     /// What a process needs to become one of this sandbox; `control` is how it answers.
@@ -493,7 +519,7 @@ pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(unsafe { (OwnedFd::from_raw_fd(ends[0]), OwnedFd::from_raw_fd(ends[1])) })
 }
 
-const TREE: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
+pub(crate) const TREE: libc::c_int = libc::CLONE_NEWPID | libc::CLONE_NEWIPC | libc::CLONE_NEWUTS;
 
 /// Clones init, which carries out `launch`.
 fn start(

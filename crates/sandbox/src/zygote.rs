@@ -18,7 +18,7 @@ use std::{
         unix::ffi::OsStrExt,
     },
     ptr,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Duration,
 };
 
@@ -31,6 +31,7 @@ use crate::{
     isolation::Mode,
     launch::Errand,
     mounts,
+    nursery::Nursery,
     parcel::send,
     process::Process,
     sandbox::{Namespaces, make_namespaces, socket_pair},
@@ -53,6 +54,8 @@ pub struct Zygote {
     /// Where its children have room for what an order points to, and how much.
     address: u64,
     bytes: u64,
+    /// Where the inits of their trees are born, if there is such a place.
+    nursery: OnceLock<Option<Nursery>>,
 }
 
 /// Why there is no child.
@@ -80,14 +83,31 @@ impl Zygote {
         let process = birth.start().map_err(failed)?;
         drop(birth);
         // From here on it is ended if something fails.
-        let mut zygote = Self { process, control, template: template.clone(), address: 0, bytes: 0 };
+        let mut zygote = Self {
+            process,
+            control,
+            template: template.clone(),
+            address: 0,
+            bytes: 0,
+            nursery: OnceLock::new(),
+        };
         (zygote.address, zygote.bytes) = zygote.hear().map_err(SpawnError::step(Step::Exec))?;
         Ok(Some(zygote))
     }
 
-    /// Whether it still runs.
+    /// Whether it still runs, and with it the place where inits are born.
     pub fn is_alive(&self) -> bool {
-        !is_readable(self.process.as_fd(), Duration::ZERO)
+        let nursery = self.nursery.get().and_then(Option::as_ref);
+        is_running(self.process.as_fd()) && nursery.is_none_or(Nursery::is_alive)
+    }
+
+    /// Where the init of this sandbox may be born.
+    pub(crate) fn nursery(&self, sandbox: &Sandbox) -> Option<&Nursery> {
+        if !self.template.is(&sandbox.template) {
+            return None;
+        }
+        let made = || sandbox.typical_launch().and_then(Nursery::start).ok();
+        self.nursery.get_or_init(made).as_ref()
     }
 
     /// Waits for its word that it is ready: where its children have room, and how much.
@@ -257,7 +277,7 @@ impl Texts {
 }
 
 /// Neither sending nor receiving waits for ever.
-fn limit_waiting(socket: BorrowedFd<'_>) -> io::Result<()> {
+pub(crate) fn limit_waiting(socket: BorrowedFd<'_>) -> io::Result<()> {
     let limit = libc::timeval { tv_sec: PATIENCE.as_secs() as libc::time_t, tv_usec: 0 };
     for option in [libc::SO_SNDTIMEO, libc::SO_RCVTIMEO] {
         let length = size_of_val(&limit) as libc::socklen_t;
@@ -268,6 +288,11 @@ fn limit_waiting(socket: BorrowedFd<'_>) -> io::Result<()> {
         syscall::check(set.into())?;
     }
     Ok(())
+}
+
+/// Whether a process has not ended.
+pub(crate) fn is_running(process: BorrowedFd<'_>) -> bool {
+    !is_readable(process, Duration::ZERO)
 }
 
 /// Waits for something to read, or for an end.

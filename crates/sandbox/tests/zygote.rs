@@ -19,8 +19,8 @@ use std::{
 
 use common::*;
 use hothouse_sandbox::{
-    Command, Ending, Level, Mount, Network, Process, Ready, Sandbox, SpawnError, Template, TemplateSpec,
-    Zygote,
+    Command, Ending, Level, Limit, Mount, Network, Process, Ready, Sandbox, SpawnError, Template,
+    TemplateSpec, Zygote,
 };
 
 const PYTHON: &str = "/usr/bin/python3";
@@ -311,7 +311,9 @@ fn a_child_has_no_way_to_its_zygote() {
     let Some((template, zygote)) = zygote() else { return };
     let look = "
 import os
-print(os.listdir('/proc').count('1'), len([name for name in os.listdir('/proc') if name.isdigit()]))
+# The one that stood between the zygote and us is about to be reaped.
+while len([name for name in os.listdir('/proc') if name.isdigit()]) > 2: pass
+print(os.listdir('/proc').count('1'))
 import _socket
 for number in range(3, 700):
     try: print(_socket.socket(fileno=os.dup(number)))
@@ -319,8 +321,29 @@ for number in range(3, 700):
 print(open('/proc/self/environ').read(), len(open('/proc/self/maps').read()) > 0)
 ";
     let (process, output) = born(&mut ready(&template), &zygote, look);
-    assert_eq!(output.read(), "1 2\nPATH=/usr/bin:/bin\0 True\n");
+    assert_eq!(output.read(), "1\nPATH=/usr/bin:/bin\0 True\n");
     drop(process);
+}
+
+#[test]
+fn inits_that_are_born_elsewhere_are_those_of_their_own_sandboxes() {
+    let Some((template, zygote)) = zygote() else { return };
+    let look = "
+import os, resource, socket
+open('/tmp/mine', 'x')
+print(socket.gethostname(), resource.getrlimit(resource.RLIMIT_NOFILE), os.getuid(), len(os.listdir('/tmp')))
+";
+    // The first is what the nursery is made for, the second is like it, and the third is not.
+    for number in [1, 1, 2] {
+        let mut spec = spec();
+        let limit = 1000 + number;
+        spec.limits.open_files = Some(Limit::both(limit));
+        spec.hostname = format!("host-{number}");
+        let mut sandbox = Sandbox::create(&template, spec).unwrap();
+        let (process, output) = born(&mut sandbox, &zygote, look);
+        assert_eq!(output.read(), format!("host-{number} ({limit}, {limit}) {} 1\n", identity().uid));
+        assert!(matches!(end_of(process).ending, Ending::Exited(0)));
+    }
 }
 
 #[test]
