@@ -221,8 +221,9 @@ def test_a_function_that_cannot_be_initialised_has_no_version_that_runs(function
 def test_a_version_whose_init_goes_on_is_not_ready(functions, client):
     name = create(functions, "import time\ntime.sleep(3600)\ndef handler(event, context): pass")
     version = client.publish_version(FunctionName=name)["Version"]
-    code, status, message = error_of(client.invoke, FunctionName=name, Qualifier=version)
-    assert (code, status) == ("SnapStartNotReadyException", 409)
+    for invoke in (client.invoke_with_response_stream, client.invoke):
+        code, status, message = error_of(invoke, FunctionName=name, Qualifier=version)
+        assert (code, status) == ("SnapStartNotReadyException", 409)
     assert message.startswith("Lambda is initializing your function.")
 
 
@@ -230,8 +231,9 @@ def test_a_hook_that_fails_after_the_restore_is_told_to_who_waits(functions, cli
     text = HOOKED + "\nregister_after_restore(lambda: {}['missing'])\n"
     name = create(functions, text)
     version = publish(client, name)
-    code, status, _ = error_of(client.invoke, FunctionName=name, Qualifier=version)
-    assert (code, status) == ("SnapStartException", 400)
+    for invoke in (client.invoke_with_response_stream, client.invoke):
+        code, status, _ = error_of(invoke, FunctionName=name, Qualifier=version)
+        assert (code, status) == ("SnapStartException", 400)
     lines = messages(service, name, "RESTORE_REPORT")
     assert any(line.endswith("\tStatus: error\tError Type: Runtime.AfterRestoreError") for line in lines), lines
     assert any(line.startswith("[ERROR] KeyError: 'missing'") for line in lines), lines
@@ -240,8 +242,9 @@ def test_a_hook_that_fails_after_the_restore_is_told_to_who_waits(functions, cli
 def test_a_hook_has_ten_seconds_after_the_restore(functions, client, service):
     name = create(functions, HOOKED + "\nimport time\nregister_after_restore(lambda: time.sleep(3600))\n")
     version = publish(client, name)
-    code, status, _ = error_of(client.invoke, FunctionName=name, Qualifier=version)
-    assert (code, status) == ("SnapStartTimeoutException", 408)
+    for invoke in (client.invoke_with_response_stream, client.invoke):
+        code, status, _ = error_of(invoke, FunctionName=name, Qualifier=version)
+        assert (code, status) == ("SnapStartTimeoutException", 408)
     lines = messages(service, name, "RESTORE_REPORT")
     assert any(line.startswith("RESTORE_REPORT") and line.endswith("ms\tStatus: timeout") for line in lines), lines
 

@@ -101,6 +101,10 @@ SINGLE = {
     ("ListEventSourceMappings", "ResourceNotFoundException"): "what nothing belongs to has an empty list.",
     ("ListLayerVersions", "ResourceNotFoundException"): "what nothing belongs to has an empty list.",
     ("PublishLayerVersion", "ResourceNotFoundException"): "a layer is made by its first version.",
+    **{
+        ("InvokeAsync", f"SnapStart{what}Exception"): "it invokes the unpublished version alone, which has no snapshot."
+        for what in ("", "NotReady", "Timeout")
+    },
 }  # fmt: skip
 
 # Why some operations cannot succeed.
