@@ -3,6 +3,7 @@
 import collections
 import json
 import os
+import re
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 
@@ -35,6 +36,17 @@ def told(service):
         return json.load(response)
 
 
+def metrics(service):
+    with urllib.request.urlopen(f"{service.endpoint}/_hothouse/metrics", timeout=20) as response:
+        return response.read().decode()
+
+
+def admitted(service):
+    """Invocations that were let in and not answered yet."""
+    found = re.findall(r"^hothouse_account_concurrent_executions\{.*\} (\d+)$", metrics(service), re.MULTILINE)
+    return sum(map(int, found))
+
+
 def create(functions, **settings):
     return functions.create(archive({"main.py": ECHO}), Runtime=PYTHON, Handler="main.handler", **settings)
 
@@ -62,9 +74,7 @@ def test_functions_in_turn_have_no_more_environments_than_the_budget(start_servi
     assert names[-BUDGET] in left and names[1 - BUDGET] not in left
     budget = told(service)["budget"]
     assert (budget["limit"], budget["evicted"], budget["waiting"]) == (BUDGET, FUNCTIONS - BUDGET + 1, 0)
-    with urllib.request.urlopen(f"{service.endpoint}/_hothouse/metrics", timeout=20) as response:
-        page = response.read().decode()
-    assert f"hothouse_environments_limit {BUDGET}\n" in page
+    assert f"hothouse_environments_limit {BUDGET}\n" in metrics(service)
 
 
 def test_who_finds_no_room_waits_for_it(start_service):
@@ -145,3 +155,22 @@ def test_each_event_of_many_callers_is_worked_on_once(start_service):
     for answer in answers:
         counted[answer["environment"]] = max(counted[answer["environment"]], answer["seen"])
     assert seen == counted
+
+
+def test_callers_of_one_function_are_served_in_the_order_in_which_they_came(start_service):
+    service = start_service("--max-environments", "1")
+    functions = patient(service, CALLERS + 1)
+    name = create(functions, Timeout=60)
+    functions.invoke(name, {"number": "warm"}).value()
+
+    def invoke(number):
+        return functions.invoke(name, {"number": number, "seconds": 5 if number == 0 else 0}).value()
+
+    with ThreadPoolExecutor(CALLERS) as pool:
+        # While the first is worked on, the others come one after the other.
+        answers = [pool.submit(invoke, 0)]
+        until(lambda: admitted(service) == 1, what="the first")
+        for number in range(1, CALLERS):
+            answers.append(pool.submit(invoke, number))
+            until(lambda number=number: admitted(service) > number or answers[0].done(), what=f"number {number}")
+    assert [answer.result()["seen"] for answer in answers] == list(range(2, CALLERS + 2))
