@@ -8,6 +8,7 @@ mod browser;
 mod clock;
 mod connections;
 mod destination;
+mod large;
 mod service;
 mod streaming;
 
@@ -174,7 +175,11 @@ impl Door {
             trace: trace.clone(),
             failed: failed.clone(),
         };
-        let mut response = dispatch(&self.control, context, &self.limits, parts, body).await;
+        let mut response = if large::is(operation, body.len()) {
+            large::dispatch(&self.control, context, &self.limits, parts, body).await
+        } else {
+            dispatch(&self.control, context, &self.limits, parts, body).await
+        };
         if matches!(operation, Some(Operation::Invoke | Operation::InvokeWithResponseStream)) {
             // The caller is told the trace that the function saw, or would have seen.
             let header = trace.get_or_init(|| self.engine.trace(sent));
@@ -219,10 +224,13 @@ impl Door {
             Some(operation) => self.limits.refusal(operation),
             None => ApiError::new(ErrorKind::RequestTooLarge, "Request is too large"),
         };
-        match Limited::new(body, 2 * limit).collect().await {
-            Ok(collected) => {
-                let body = collected.to_bytes();
-                if body.len() > limit { Err(too_large()) } else { Ok(body) }
+        match large::collect(Limited::new(body, 2 * limit), limit).await {
+            Ok(body) => {
+                if body.len() > limit {
+                    Err(too_large())
+                } else {
+                    Ok(body)
+                }
             }
             Err(error) if error.is::<LengthLimitError>() => Err(too_large()),
             Err(error) => {
