@@ -51,7 +51,18 @@ pub struct Working {
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.inner.working.send_modify(|count| *count -= 1);
+        self.inner.count_work(|count| *count -= 1);
+    }
+}
+
+impl Inner {
+    /// Changes the number of works. Telling it costs more than many a work does: only while somebody listens, which is
+    /// seen under the lock that listeners read under.
+    fn count_work(&self, change: impl FnOnce(&mut usize)) {
+        self.working.send_if_modified(|count| {
+            change(count);
+            self.working.receiver_count() > 0
+        });
     }
 }
 
@@ -85,7 +96,7 @@ impl Timeline {
 
     /// Work begins that time must not overtake.
     pub fn working(&self) -> Working {
-        self.inner.working.send_modify(|count| *count += 1);
+        self.inner.count_work(|count| *count += 1);
         Working { inner: Arc::clone(&self.inner) }
     }
 
@@ -174,7 +185,7 @@ impl Drop for Waiting<'_> {
     fn drop(&mut self) {
         self.timeline.waiting().remove(&self.entry);
         // Whoever waits for this one to be gone looks at the count.
-        self.timeline.inner.working.send_modify(|_| {});
+        self.timeline.inner.count_work(|_| {});
     }
 }
 

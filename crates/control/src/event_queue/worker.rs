@@ -53,7 +53,10 @@ impl Worker {
                 return Box::pin(self.report(working)).await;
             }
             drop(working);
-            drop(self.control.pause(millis(event.due - self.control.now())).await?);
+            let left = millis(event.due - self.control.now());
+            if !left.is_zero() {
+                drop(self.control.pause(left).await?);
+            }
             // Those who have the slots may wait for time to pass, so this is no work of the moment.
             let _slot = self.control.unless_stopped(slots.enter()).await??;
             // Boxed, so that the many who wait are small.

@@ -121,9 +121,26 @@ pub struct SqliteStore {
 }
 
 enum Request {
-    Commit { changes: Arc<[Change]>, reply: oneshot::Sender<Result<(), StoreError>> },
+    Commit { changes: Arc<[Change]>, reply: oneshot::Sender<Committed> },
     EventContent { key: FunctionKey, id: RequestId, reply: oneshot::Sender<ContentResult> },
     Load { reply: std::sync::mpsc::SyncSender<Result<State, StoreError>> },
+}
+
+/// How a transaction ended. Waking a task of another thread costs more than the rest of a commit does: the first who
+/// waits is woken, and tells the others that their changes were in the same one, also if it does not wait any more.
+#[derive(Debug)]
+struct Committed {
+    result: Result<(), StoreError>,
+    others: Vec<oneshot::Sender<Committed>>,
+}
+
+impl Drop for Committed {
+    fn drop(&mut self) {
+        for other in self.others.drain(..) {
+            // Whoever stopped waiting does not need to know.
+            let _ = other.send(Committed { result: self.result.clone(), others: Vec::new() });
+        }
+    }
 }
 
 type ContentResult = Result<Option<EventContent>, StoreError>;
@@ -174,7 +191,7 @@ impl Store for SqliteStore {
             let (reply, answer) = oneshot::channel();
             let requests = requests.ok_or(StoreError::Closed)?;
             requests.send(Request::Commit { changes, reply }).await.map_err(|_| StoreError::Closed)?;
-            answer.await.map_err(|_| StoreError::Closed)?
+            answer.await.map_err(|_| StoreError::Closed)?.result.clone()
         })
     }
 
@@ -275,9 +292,10 @@ fn serve(mut connection: Connection, mut inbox: mpsc::Receiver<Request>) {
             let result =
                 write::write(&mut connection, waiting.iter().flat_map(|(changes, _)| changes.iter()));
             let result = result.map_err(|error| StoreError::Write(Arc::new(error)));
-            for (_, reply) in waiting {
-                // Whoever stopped waiting does not need to know.
-                let _ = reply.send(result.clone());
+            let mut replies = waiting.into_iter().map(|(_, reply)| reply);
+            if let Some(first) = replies.next() {
+                // Nobody takes what it cannot be sent: it tells the others as it is dropped.
+                let _ = first.send(Committed { result, others: replies.collect() });
             }
         }
         for (key, id, reply) in reads {

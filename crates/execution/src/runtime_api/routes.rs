@@ -9,7 +9,11 @@ use http::{
     request::Parts,
 };
 use http_body_util::{BodyExt, Full};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper::{
+    body::{Body as _, Incoming},
+    server::conn::http1,
+    service::service_fn,
+};
 use hyper_util::rt::TokioIo;
 use tokio::sync::{mpsc, oneshot};
 
@@ -175,6 +179,7 @@ pub(crate) fn going_away() -> Response<Full<Bytes>> {
 /// Reads a body up to the payload limit. What is over the limit is read too, and thrown away, since a client that is
 /// still writing does not read the answer.
 pub(super) async fn read(mut body: Incoming, limit: usize) -> Body {
+    let announced = body.size_hint().exact().and_then(|length| usize::try_from(length).ok());
     let mut first: Option<Bytes> = None;
     let mut collected = BytesMut::new();
     let mut length = 0;
@@ -191,6 +196,7 @@ pub(super) async fn read(mut body: Incoming, limit: usize) -> Body {
                     first = Some(data);
                 } else {
                     if let Some(first) = first.take() {
+                        collected.reserve(announced.filter(|length| *length <= limit).unwrap_or_default());
                         collected.extend_from_slice(&first);
                     }
                     collected.extend_from_slice(&data);
