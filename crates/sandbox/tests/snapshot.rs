@@ -91,14 +91,8 @@ fn begin(sandbox: &mut Sandbox, setup: &str) -> Program {
     program
 }
 
-/// Once it waits for its next line.
 fn take(sandbox: &Sandbox, program: &Program) -> Result<Snapshot, Unfit> {
-    let id = program.process.id().unwrap();
-    eventually("the program waits", || {
-        std::fs::read_to_string(format!("/proc/{id}/syscall")).is_ok_and(|text| text.starts_with("0 0x3 "))
-    });
-    program.process.freeze().unwrap();
-    Snapshot::take(sandbox, &program.process, &[1, 2, 3])
+    Snapshot::take(sandbox, &program.process, &[1, 2, 3], 3)
 }
 
 fn restore(snapshot: &Snapshot, original: &Process) -> (Sandbox, Program) {
@@ -368,14 +362,12 @@ fn what_cannot_be_copied_is_refused_and_goes_on() {
             return skip(&format!("no snapshots: {refused}"));
         }
         assert!(refused.to_string().contains(reason), "{setup}: {refused}");
-        program.process.thaw().unwrap();
         assert_eq!(program.ask("40 + 2"), "42", "{setup}");
     }
     // One that was not meant to be copied.
     let mut sandbox = Sandbox::create(&template, spec()).unwrap();
     let mut program = begin(&mut sandbox, "");
     assert!(take(&sandbox, &program).is_err());
-    program.process.thaw().unwrap();
     assert_eq!(program.ask("1"), "1");
 }
 

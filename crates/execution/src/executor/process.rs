@@ -6,6 +6,7 @@ mod early;
 mod instance;
 mod programs;
 mod ready;
+mod snapshot;
 mod turns;
 mod zygotes;
 
@@ -27,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 use self::{
     early::Early,
-    instance::{Environments, NotStartable, ProcessInstance},
+    instance::{Environments, NotStartable, Place, ProcessInstance},
     ready::{Shelf, Wanted},
+    snapshot::{Copies, Original},
     turns::Turns,
     zygotes::Zygotes,
 };
@@ -223,10 +225,13 @@ impl ProcessExecutor {
     pub fn catalog(&self) -> &Catalog {
         &self.inner.config.catalog
     }
-}
 
-impl Executor for ProcessExecutor {
-    fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
+    /// Makes the place of an environment, which may be that of a copy.
+    fn create_place(
+        &self,
+        launch: Launch,
+        original: Option<Arc<Original>>,
+    ) -> BoxFuture<'_, Result<Created, StartError>> {
         let inner = self.inner.clone();
         Box::pin(async move {
             let debugging = launch.debug;
@@ -237,7 +242,8 @@ impl Executor for ProcessExecutor {
             };
             // Clones and mounts block; the reactor must not.
             let turns = inner.turns.clone();
-            let made = turns.make(move || inner.create(launch)).await;
+            let copier = launch.template.then(|| self.clone());
+            let made = turns.make(move || inner.create(launch, original, copier)).await;
             let (mut instance, mut sockets) = match made.map_err(StartError::machine("start a thread"))? {
                 // What the function did wrong shows when its process should start, and again at each attempt.
                 Err(StartError::Function(fault)) => {
@@ -263,6 +269,12 @@ impl Executor for ProcessExecutor {
             }
             Ok(Created { instance: Box::new(instance), runtime_api: Some(runtime_api) })
         })
+    }
+}
+
+impl Executor for ProcessExecutor {
+    fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
+        self.create_place(launch, None)
     }
 
     fn is_short_of_memory(&self) -> bool {
@@ -398,23 +410,41 @@ impl Inner {
     }
 
     /// Makes the sandbox and the sockets in it. Blocks.
-    fn create(&self, launch: Launch) -> Result<(ProcessInstance, Sockets), StartError> {
+    fn create(
+        &self,
+        launch: Launch,
+        original: Option<Arc<Original>>,
+        copier: Option<ProcessExecutor>,
+    ) -> Result<(ProcessInstance, Sockets), StartError> {
         // A start that is debugged takes as long as a person does.
         let starting = launch.debug.is_none().then(|| self.shelf.starting());
         let prepared = self.prepare(&launch.spec, launch.debug.is_some())?;
         let spec = &launch.spec;
-        let birth = starting.as_ref().and(prepared.early.as_ref());
-        let birth = birth.and_then(|early| self.zygotes.starting(&prepared.template, early));
-        let sandbox_spec = self.sandbox_spec(spec, &prepared, launch.debug.is_some());
-        // A debugged one has other ceilings, and nobody waits for its start.
-        let shelf = Some(&self.shelf).filter(|_| prepared.template.has_own_root() && launch.debug.is_none());
-        let wanted =
-            Wanted { template: &prepared.template, early: prepared.early.as_ref(), spec: &sandbox_spec };
-        let ready = shelf.and_then(|shelf| shelf.take(&wanted));
-        let fitted = ready.and_then(|(ready, early)| Some((ready.fit(sandbox_spec.clone()).ok()?, early)));
-        let (mut sandbox, early) = match fitted {
-            Some(fitted) => fitted,
-            None => (Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?, None),
+        let mut sandbox_spec = self.sandbox_spec(spec, &prepared, launch.debug.is_some());
+        sandbox_spec.copied = launch.template && prepared.template.has_own_root();
+        let copied =
+            original.and_then(|original| Some((original.place(sandbox_spec.clone()).ok()?, original)));
+        // A debugged one has other ceilings, and nobody waits for its start. One that is copied has other users.
+        let is_usual = prepared.template.has_own_root() && launch.debug.is_none() && !launch.template;
+        let (mut sandbox, early, birth, original) = match copied {
+            Some((sandbox, original)) => (sandbox, None, None, Some(original)),
+            None => {
+                let birth = starting.as_ref().and(prepared.early.as_ref());
+                let birth = birth.and_then(|early| self.zygotes.starting(&prepared.template, early));
+                let early = prepared.early.as_ref();
+                let wanted = Wanted { template: &prepared.template, early, spec: &sandbox_spec };
+                let ready = is_usual.then(|| self.shelf.take(&wanted)).flatten();
+                let fitted =
+                    ready.and_then(|(ready, early)| Some((ready.fit(sandbox_spec.clone()).ok()?, early)));
+                let (sandbox, early) = match fitted {
+                    Some(fitted) => fitted,
+                    None => (
+                        Sandbox::create(&prepared.template, sandbox_spec).map_err(StartError::Sandbox)?,
+                        None,
+                    ),
+                };
+                (sandbox, early, birth.filter(|_| is_usual), None)
+            }
         };
         let sockets =
             Sockets::take(&mut sandbox).map_err(StartError::machine("listen for the Runtime API"))?;
@@ -449,18 +479,8 @@ impl Inner {
             env_vars::of_extensions(spec, &prepared.plan, &environment)
         };
         let environments = Environments { runtime: environment, extensions: extension_environment };
-        let turns = self.turns.clone();
-        Ok((
-            ProcessInstance::new(
-                spec.clone(),
-                prepared,
-                environments,
-                (sandbox, early),
-                turns,
-                (starting, birth),
-            ),
-            sockets,
-        ))
+        let place = Place { sandbox, early, starting, birth, original, copier };
+        Ok((ProcessInstance::new(spec.clone(), prepared, environments, place, self.turns.clone()), sockets))
     }
 }
 

@@ -31,6 +31,7 @@ use std::{
         Mutex, PoisonError,
         atomic::{AtomicU32, Ordering::Relaxed},
     },
+    time::{Duration, Instant},
 };
 
 use libc::{c_long, pid_t};
@@ -64,6 +65,9 @@ const ARGUMENT: u64 = 4096;
 
 /// How long init may take to note that there is a copy.
 const ADOPTION_MILLISECONDS: libc::c_int = 2000;
+
+/// How long a program may take to come to rest.
+const REST: Duration = Duration::from_secs(1);
 
 /// Why no copies can be made of a program.
 #[derive(Debug, thiserror::Error)]
@@ -108,12 +112,31 @@ impl fmt::Debug for Snapshot {
 }
 
 impl Snapshot {
-    /// Makes a snapshot of the one program in a sandbox that was made for it ([`SandboxSpec::copied`]), and which is frozen
-    /// in the middle of a system call. It was given descriptors under the numbers `given`, and copies will be.
+    /// Makes a snapshot of the one program in a sandbox that was made for it ([`SandboxSpec::copied`]), as soon as it waits
+    /// to read from the descriptor `rests_at`. It was given descriptors under the numbers `given`, and copies will be. Blocks.
     ///
     /// # Errors
-    /// Of this program, or on this machine, no copies can be made. The program may be used on.
-    pub fn take(sandbox: &Sandbox, process: &Process, given: &[RawFd]) -> Result<Self, Unfit> {
+    /// Of this program, or on this machine, no copies can be made. It is thawed, and goes on.
+    pub fn take(
+        sandbox: &Sandbox,
+        process: &Process,
+        given: &[RawFd],
+        rests_at: RawFd,
+    ) -> Result<Self, Unfit> {
+        let taken = Self::try_take(sandbox, process, given, rests_at);
+        if taken.is_err() {
+            // One that has ended is no matter.
+            let _ = process.thaw();
+        }
+        taken
+    }
+
+    fn try_take(
+        sandbox: &Sandbox,
+        process: &Process,
+        given: &[RawFd],
+        rests_at: RawFd,
+    ) -> Result<Self, Unfit> {
         let unread = |_: io::Error| Unfit::new("it cannot be looked at");
         let (Some(users), Some(copies)) = (sandbox.users(), sandbox.copies) else {
             return Err(Unfit::new("the machine gives no user namespace, or it was not meant to be copied"));
@@ -123,6 +146,8 @@ impl Snapshot {
         }
         let program = process.id().ok_or_else(|| Unfit::new("it has ended"))? as pid_t;
         let init = process.init_pid;
+        wait_for_rest(program, rests_at)?;
+        process.freeze().map_err(unread)?;
         is_alone(program, init)?;
         has_memory_of_its_own(program)?;
         let root = PathBuf::from(format!("/proc/{program}/root"));
@@ -334,6 +359,19 @@ impl Snapshot {
         hands.call(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 1])?;
         Ok(())
     }
+}
+
+/// Waits until a program reads from a descriptor at which nothing comes.
+fn wait_for_rest(program: pid_t, rests_at: RawFd) -> Result<(), Unfit> {
+    let waits = format!("{} {rests_at:#x} ", libc::SYS_read);
+    let deadline = Instant::now() + REST;
+    while !fs::read_to_string(format!("/proc/{program}/syscall")).is_ok_and(|call| call.starts_with(&waits)) {
+        if Instant::now() > deadline {
+            return Err(Unfit::new("it does not come to rest"));
+        }
+        std::thread::sleep(Duration::from_micros(200));
+    }
+    Ok(())
 }
 
 /// Whether there is nobody else in its tree, nor another thread.

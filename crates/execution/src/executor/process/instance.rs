@@ -4,9 +4,10 @@
 
 use std::{
     ffi::OsString,
-    fmt, io,
+    fmt,
+    io::{self, Write},
     net::{Ipv4Addr, SocketAddr},
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, OwnedFd, RawFd},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -23,13 +24,13 @@ use tokio::{
 use tokio_util::sync::DropGuard;
 
 use super::{
-    Prepared, early::Waiting, lock, megabytes, programs::Programs, ready::Starting, turns::Turns,
-    zygotes::Birth,
+    Copies, Original, Prepared, ProcessExecutor, early::Waiting, lock, megabytes, programs::Programs,
+    ready::Starting, snapshot::ANSWER, turns::Turns, zygotes::Birth,
 };
 use crate::{
     debug::Debugging,
     executor::{
-        Connection, Dialer, ExtensionProcess, HostLoopback, Instance, Runtime, StartError,
+        Connection, Dialer, ExtensionProcess, HostLoopback, Instance, Runtime, SnapshotTemplate, StartError,
         debugger::{Debugger, Ports},
         local::LocalSocket,
         network::Relays,
@@ -40,8 +41,11 @@ use crate::{
     spec::FunctionSpec,
 };
 
+/// Our own clients' connection to the Runtime API.
+const CONNECTION: RawFd = 3;
+
 const TERMINATE: i32 = rustix::process::Signal::TERM.as_raw();
-const KILL: i32 = rustix::process::Signal::KILL.as_raw();
+pub(super) const KILL: i32 = rustix::process::Signal::KILL.as_raw();
 
 /// Memory is looked at this often at most: reading it costs as much as an invocation.
 const MEMORY_INTERVAL: Duration = Duration::from_millis(10);
@@ -59,6 +63,16 @@ pub(super) struct ProcessInstance {
     /// Where there are extensions: the programs of the tree.
     programs: Option<Programs>,
     turns: Arc<Turns>,
+    /// What its runtime is a copy of.
+    original: Option<Arc<Original>>,
+    /// Whether the runtime that was started last is one.
+    is_copy: bool,
+    /// Who makes places for copies, if its runtime is to be their original.
+    copier: Option<ProcessExecutor>,
+    /// Its runtime, if that is the original of copies.
+    resting: Option<Arc<Original>>,
+    /// Tells who watches the process that it counts as ended.
+    given_up: Option<oneshot::Sender<()>>,
     /// Until the end of the first INIT.
     starting: Option<Starting>,
     /// Until then, too: how its interpreter may come about.
@@ -71,6 +85,16 @@ pub(super) struct ProcessInstance {
     pub(super) relays: Option<Relays>,
     /// Where a debugger of this environment connects to.
     debugger: Option<Debugger>,
+}
+
+/// Where a runtime is to be, and how it may come about there.
+pub(super) struct Place {
+    pub(super) sandbox: Sandbox,
+    pub(super) early: Option<Waiting>,
+    pub(super) starting: Option<Starting>,
+    pub(super) birth: Option<Birth>,
+    pub(super) original: Option<Arc<Original>>,
+    pub(super) copier: Option<ProcessExecutor>,
 }
 
 /// The variables of the processes.
@@ -88,6 +112,16 @@ impl fmt::Debug for ProcessInstance {
 impl Instance for ProcessInstance {
     fn start(&mut self) -> BoxFuture<'_, Result<Runtime, StartError>> {
         Box::pin(async move {
+            self.is_copy = false;
+            if let Some(original) = self.original.clone() {
+                match self.restore(original).await {
+                    Ok(runtime) => return Ok(runtime),
+                    Err(error) => {
+                        tracing::debug!(function = %self.spec.function_name, error = crate::chain(&error), "failed to copy a runtime");
+                        self.original = None;
+                    }
+                }
+            }
             let mut sandbox = self.take_sandbox()?;
             if let Some(runtime) = self.assign(&mut sandbox)? {
                 self.sandbox = Some(sandbox);
@@ -118,7 +152,7 @@ impl Instance for ProcessInstance {
                 let (ours, theirs) = std::os::unix::net::UnixStream::pair()
                     .map_err(StartError::machine("make a socket pair"))?;
                 ours.set_nonblocking(true).map_err(StartError::machine("make a socket non-blocking"))?;
-                command.descriptors.push((theirs.into(), 3));
+                command.descriptors.push((theirs.into(), CONNECTION));
                 connection = Some(registered(ours)?);
             }
             drop(written);
@@ -139,6 +173,38 @@ impl Instance for ProcessInstance {
             let exited = self.follow(process.map_err(StartError::Sandbox)?)?;
             Ok(Runtime { connection, output, exited })
         })
+    }
+
+    fn template(&mut self) -> BoxFuture<'_, Option<Arc<dyn SnapshotTemplate>>> {
+        Box::pin(async move {
+            let executor = self.copier.take()?;
+            if !self.prepared.plan.own_client || self.programs.is_some() {
+                return None;
+            }
+            let (sandbox, process) = (self.sandbox.take()?, self.process.clone()?);
+            let given_up = self.given_up.take()?;
+            let mut given = vec![1, 2, CONNECTION];
+            given.extend(self.prepared.plan.telemetry.then_some(TELEMETRY_DESCRIPTOR));
+            // If this future is dropped meanwhile, all of it ends with the closure's result.
+            let taken =
+                spawn_blocking(move || Original::take(sandbox, process, &given, CONNECTION, given_up)).await;
+            match taken.ok()? {
+                Ok(original) => {
+                    let original = Arc::new(original);
+                    self.resting = Some(original.clone());
+                    Some(Arc::new(Copies { original, executor }) as Arc<dyn SnapshotTemplate>)
+                }
+                Err((sandbox, unfit)) => {
+                    tracing::info!(function = %self.spec.function_name, version = %self.spec.version, "environments are initialised each for itself: of the one in the snapshot no copies can be made: {unfit}");
+                    self.sandbox = Some(sandbox);
+                    None
+                }
+            }
+        })
+    }
+
+    fn is_forked(&self) -> bool {
+        self.is_copy
     }
 
     fn extensions(&self) -> Vec<String> {
@@ -205,7 +271,11 @@ impl Instance for ProcessInstance {
         (self.starting, self.birth) = (None, None);
         // Older kernels let nobody end who has used up his share.
         self.share_cpu(false);
-        self.order("end a process tree", Process::kill);
+        match &self.resting {
+            // Copies of it live in its tree.
+            Some(original) => original.give_up(),
+            None => self.order("end a process tree", Process::kill),
+        }
     }
 
     fn peak_memory(&mut self) -> u64 {
@@ -251,10 +321,10 @@ impl ProcessInstance {
         spec: Arc<FunctionSpec>,
         prepared: Arc<Prepared>,
         environments: Environments,
-        (sandbox, early): (Sandbox, Option<Waiting>),
+        place: Place,
         turns: Arc<Turns>,
-        (starting, birth): (Option<Starting>, Option<Birth>),
     ) -> ProcessInstance {
+        let Place { sandbox, early, starting, birth, original, copier } = place;
         ProcessInstance {
             spec,
             prepared,
@@ -264,6 +334,11 @@ impl ProcessInstance {
             process: None,
             programs: None,
             turns,
+            original,
+            is_copy: false,
+            copier,
+            resting: None,
+            given_up: None,
             starting,
             birth,
             peak: 0,
@@ -294,18 +369,42 @@ impl ProcessInstance {
         Ok(Some(Runtime { connection, output: early.output, exited: self.follow(process)? }))
     }
 
+    /// Starts the runtime as a copy.
+    async fn restore(&mut self, original: Arc<Original>) -> Result<Runtime, StartError> {
+        let mut sandbox = self.take_sandbox()?;
+        let (output, written) = log_pipe()?;
+        let mut descriptors = self.command(&written)?.descriptors;
+        drop(written);
+        let (mut ours, theirs) =
+            std::os::unix::net::UnixStream::pair().map_err(StartError::machine("make a socket pair"))?;
+        ours.write_all(ANSWER).map_err(StartError::machine("answer a copy"))?;
+        ours.set_nonblocking(true).map_err(StartError::machine("make a socket non-blocking"))?;
+        descriptors.push((theirs.into(), CONNECTION));
+        let started = self.turns.start(move || {
+            let process = original.restore(&mut sandbox, descriptors);
+            (sandbox, process)
+        });
+        let (sandbox, process) = started.await.map_err(StartError::machine("start a thread"))?;
+        self.sandbox = Some(sandbox);
+        let exited = self.follow(process.map_err(StartError::Sandbox)?)?;
+        self.is_copy = true;
+        Ok(Runtime { connection: Some(registered(ours)?), output, exited })
+    }
+
     /// Watches a process from now on.
     fn follow(&mut self, process: Process) -> Result<oneshot::Receiver<Exit>, StartError> {
         let ended = process.as_fd().try_clone_to_owned().map_err(StartError::machine("watch a process"))?;
         let ended = readiness(ended)?;
         let process = Arc::new(Mutex::new(process));
         let (exit, exited) = oneshot::channel();
+        let (given_up, gone) = oneshot::channel();
         // Owned by the process: it ends when that does.
         #[expect(
             clippy::disallowed_methods,
             reason = "ends with the process, whose owner is the environment"
         )]
-        tokio::spawn(watch(ended, process.clone(), exit));
+        tokio::spawn(watch(ended, gone, process.clone(), exit));
+        self.given_up = Some(given_up);
         self.process = Some(process);
         self.looked = None;
         Ok(exited)
@@ -459,10 +558,23 @@ pub(super) fn exit_of(how: hothouse_sandbox::Exit, why: impl Fn(&ExecError) -> S
     Exit { status, out_of_memory: how.out_of_memory }
 }
 
-/// Waits for the end of a process tree and says how it was.
-async fn watch(ended: AsyncFd<OwnedFd>, process: Arc<Mutex<Process>>, exit: oneshot::Sender<Exit>) {
+/// Waits for the end of a process tree and says how it was. One that is given up counts as killed.
+async fn watch(
+    ended: AsyncFd<OwnedFd>,
+    mut given_up: oneshot::Receiver<()>,
+    process: Arc<Mutex<Process>>,
+    exit: oneshot::Sender<Exit>,
+) {
     loop {
-        let Ok(mut guard) = ended.readable().await else { return };
+        let guard = tokio::select! {
+            biased;
+            guard = ended.readable() => guard,
+            Ok(()) = &mut given_up => {
+                let _ = exit.send(Exit { status: ExitStatus::Signal(KILL), out_of_memory: false });
+                return;
+            }
+        };
+        let Ok(mut guard) = guard else { return };
         // Reading the last words and reaping take microseconds; the tree is gone.
         match lock(&process).try_wait() {
             Ok(Some(how)) => {

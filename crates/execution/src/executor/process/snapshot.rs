@@ -1,0 +1,94 @@
+//! A runtime that copies are made of, and the places of the copies.
+//!
+//! The sandbox makes the copies and gives them nothing that others have. Must not know what the runtime does afterwards.
+
+use std::{
+    fmt, io,
+    os::fd::{OwnedFd, RawFd},
+    sync::{Arc, Mutex},
+};
+
+use futures_util::future::BoxFuture;
+use hothouse_sandbox::{Process, Sandbox, SandboxSpec, Snapshot, SpawnError};
+use tokio::sync::oneshot;
+
+use super::{ProcessExecutor, lock};
+use crate::executor::{Created, Launch, SnapshotTemplate, StartError};
+
+/// What a runtime finds in answer to `restore/next`: a copy reads it where the original would have.
+pub(super) const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
+
+/// A runtime that rests, with its sandbox. It lasts as long as copies of it do, in whose process tree it is.
+pub(super) struct Original {
+    // Dropped in this order.
+    process: Arc<Mutex<Process>>,
+    _sandbox: Sandbox,
+    snapshot: Snapshot,
+    /// Says that it is good for nothing more.
+    given_up: Mutex<Option<oneshot::Sender<()>>>,
+}
+
+impl fmt::Debug for Original {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Original").field("snapshot", &self.snapshot).finish_non_exhaustive()
+    }
+}
+
+impl Original {
+    /// Makes a runtime the original of copies, or gives its sandbox back with the reason why there can be none. It was
+    /// given these descriptors, and waits to read from `rests_at`. Blocks.
+    pub(super) fn take(
+        sandbox: Sandbox,
+        process: Arc<Mutex<Process>>,
+        given: &[RawFd],
+        rests_at: RawFd,
+        given_up: oneshot::Sender<()>,
+    ) -> Result<Original, (Sandbox, hothouse_sandbox::Unfit)> {
+        let snapshot = Snapshot::take(&sandbox, &lock(&process), given, rests_at);
+        match snapshot {
+            Ok(snapshot) => {
+                Ok(Original { process, _sandbox: sandbox, snapshot, given_up: Mutex::new(Some(given_up)) })
+            }
+            Err(unfit) => Err((sandbox, unfit)),
+        }
+    }
+
+    /// The place of a copy. Blocks.
+    pub(super) fn place(&self, spec: SandboxSpec) -> Result<Sandbox, SpawnError> {
+        self.snapshot.place(spec)
+    }
+
+    /// Makes a copy. If that fails, the original is of no use to others either: there will be another. Blocks.
+    pub(super) fn restore(
+        &self,
+        place: &mut Sandbox,
+        descriptors: Vec<(OwnedFd, RawFd)>,
+    ) -> Result<Process, SpawnError> {
+        let restored = self.snapshot.restore(&lock(&self.process), place, descriptors);
+        if restored.is_err() {
+            self.give_up();
+        }
+        restored
+    }
+
+    /// Ends it, and not the copies.
+    pub(super) fn give_up(&self) {
+        if let Some(given_up) = lock(&self.given_up).take() {
+            let _ = given_up.send(());
+            let _: io::Result<()> = lock(&self.process).signal_program(0, super::instance::KILL);
+        }
+    }
+}
+
+/// Makes environments whose runtimes are copies.
+#[derive(Debug)]
+pub(super) struct Copies {
+    pub(super) original: Arc<Original>,
+    pub(super) executor: ProcessExecutor,
+}
+
+impl SnapshotTemplate for Copies {
+    fn create(&self, launch: Launch) -> BoxFuture<'_, Result<Created, StartError>> {
+        self.executor.create_place(launch, Some(self.original.clone()))
+    }
+}
