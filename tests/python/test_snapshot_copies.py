@@ -4,7 +4,7 @@ import json
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.functions import PYTHON, archive
+from support.functions import PYTHON, archive, boto3_files
 from support.waiting import until
 
 ON = {"ApplyOn": "PublishedVersions"}
@@ -58,9 +58,9 @@ def handler(event, context):
 def published(functions):
     """Publishes a version with a snapshot, and says how it is invoked; skips where the machine makes no copies."""
 
-    def publish(**variables):
+    def publish(files=(), **variables):
         name = functions.create(
-            archive({"copied.py": CODE}),
+            archive({"copied.py": CODE, **dict(files)}),
             Runtime=PYTHON,
             Handler="copied.handler",
             SnapStart=ON,
@@ -106,7 +106,7 @@ def test_environments_share_what_was_initialised_and_nothing_else(published):
 
 
 def test_an_sdk_client_of_the_snapshot_works(published):
-    invoke = published(WITH_SDK="1")
+    invoke = published(boto3_files(), WITH_SDK="1")
     answer, error = invoke("identity")
     assert error is None and ":assumed-role/" in answer
 

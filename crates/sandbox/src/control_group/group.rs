@@ -101,6 +101,11 @@ impl Group {
         self.directories.first().map(PathBuf::as_path).filter(|_| self.unified)
     }
 
+    /// Whether a process that is there already can move in by itself.
+    pub(crate) fn takes_who_comes(&self) -> bool {
+        !self.unified
+    }
+
     /// How a process gets in: files for it to write to, or a directory to be cloned into.
     pub(crate) fn entrances(&self) -> io::Result<(Vec<OwnedFd>, Option<OwnedFd>)> {
         if self.unified {
