@@ -372,6 +372,7 @@ fn wait_for_rest(program: pid_t, rests_at: RawFd) -> Result<(), Unfit> {
         if Instant::now() > deadline {
             return Err(Unfit::new("it does not come to rest"));
         }
+        #[expect(clippy::disallowed_methods, reason = "nobody announces it, and the wait has a deadline")]
         std::thread::sleep(Duration::from_micros(200));
     }
     Ok(())
