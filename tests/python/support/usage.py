@@ -41,12 +41,17 @@ def inits(pid):
 
 def ready_sandboxes(pid):
     """Those of the inits that wait for environments to come, with or without an interpreter that waits as well."""
-    return {init for init in inits(pid) if all(map(waits, children(init)))}
+
+    def may_wait(child):
+        # A copy of init is not the program yet. Where no environment starts, that will be an interpreter that waits.
+        return processes.name(child) == "init" or waits(child)
+
+    return {init for init in inits(pid) if all(map(may_wait, children(init)))}
 
 
 def waiting_interpreters(pid):
     """Those below a service that have no function yet."""
-    return [below for below, _ in processes.descendants(pid) if waits(below)]
+    return [child for init in inits(pid) for child in children(init) if waits(child)]
 
 
 def waits(pid):

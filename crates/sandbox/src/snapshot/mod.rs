@@ -145,7 +145,9 @@ impl Snapshot {
             return Err(Unfit::new("the machine gives no network namespace, or no groups to freeze"));
         }
         if !sandbox.group.as_deref().is_none_or(Group::takes_who_comes) {
-            return Err(Unfit::new("the machine's control groups let no copy have a memory limit of its own"));
+            return Err(Unfit::new(
+                "the machine's control groups let no copy have a memory limit of its own",
+            ));
         }
         let program = process.id().ok_or_else(|| Unfit::new("it has ended"))? as pid_t;
         let init = process.init_pid;

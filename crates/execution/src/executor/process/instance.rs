@@ -194,7 +194,8 @@ impl Instance for ProcessInstance {
                     self.resting = Some(original.clone());
                     Some(Arc::new(Copies { original, executor }) as Arc<dyn SnapshotTemplate>)
                 }
-                Err((sandbox, unfit)) => {
+                Err(refused) => {
+                    let (sandbox, unfit) = *refused;
                     tracing::info!(function = %self.spec.function_name, version = %self.spec.version, "environments are initialised each for itself: of the one in the snapshot no copies can be made: {unfit}");
                     self.sandbox = Some(sandbox);
                     None

@@ -43,13 +43,13 @@ impl Original {
         given: &[RawFd],
         rests_at: RawFd,
         given_up: oneshot::Sender<()>,
-    ) -> Result<Original, (Sandbox, hothouse_sandbox::Unfit)> {
+    ) -> Result<Original, Box<(Sandbox, hothouse_sandbox::Unfit)>> {
         let snapshot = Snapshot::take(&sandbox, &lock(&process), given, rests_at);
         match snapshot {
             Ok(snapshot) => {
                 Ok(Original { process, _sandbox: sandbox, snapshot, given_up: Mutex::new(Some(given_up)) })
             }
-            Err(unfit) => Err((sandbox, unfit)),
+            Err(unfit) => Err(Box::new((sandbox, unfit))),
         }
     }
 
