@@ -3,10 +3,14 @@
 // Must not do anything before the assignment that a function could tell from a start of its own.
 
 const { readSync } = require("node:fs");
+const { setFlagsFromString } = require("node:v8");
 
 // The Runtime API's socket. The assignment comes before any HTTP is spoken on it: four bytes that say its length, and
 // the whole environment, each variable ended by a zero byte.
 const DESCRIPTOR = 3;
+
+// Has V8 compile functions as they are loaded. So it is until here, and not for a function.
+const COMPILE_AT_ONCE = "--no-lazy";
 
 /** Loads what any function's client will need. */
 function loadAhead() {
@@ -17,6 +21,8 @@ function loadAhead() {
   require("./module_search.cjs");
   require("./classic.cjs");
   require("./modern.cjs");
+  setFlagsFromString("--lazy");
+  process.execArgv = process.execArgv.filter((option) => option !== COMPILE_AT_ONCE);
 }
 
 /** Waits, without the event loop, for the assignment and takes it on; ends the process if there will be none. */

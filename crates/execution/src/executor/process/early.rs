@@ -23,6 +23,11 @@ const ZYGOTE: &str = "--zygote";
 /// Our client for Python, whose interpreter can be copied.
 const PYTHON_CLIENT: &str = "bootstrap.py";
 
+/// Our client for Node.js, and the option with which V8 compiles whatever is loaded at once, not at its first call: who
+/// waits has the time. The client takes it back before it has a function.
+const NODE_CLIENT: &str = "index.mjs";
+const COMPILE_AT_ONCE: &str = "--no-lazy";
+
 /// Beginnings of variables that an interpreter, or what it is linked with, reads as it starts: a function that sets one
 /// has an interpreter of its own. So does one whose variable only might be read then.
 const READ_AT_THE_START: &[&str] = &[
@@ -71,6 +76,9 @@ impl Early {
             return None;
         }
         let mut arguments = plan.argv.clone();
+        if arguments.last().is_some_and(|client| Path::new(client).ends_with(NODE_CLIENT)) {
+            arguments.insert(1, COMPILE_AT_ONCE.into());
+        }
         arguments.push(OPTION.into());
         Some(Early { arguments, environment: env_vars::early(plan), telemetry: plan.telemetry })
     }
@@ -210,6 +218,14 @@ mod tests {
         }
         let without_client = Plan { own_client: false, ..plan() };
         assert_eq!(Early::of(&spec(&[]), &without_client), None);
+    }
+
+    #[test]
+    fn node_compiles_ahead_while_it_waits() {
+        let argv: Vec<OsString> = vec!["/var/lang/bin/node".into(), "/var/runtime/index.mjs".into()];
+        let early = Early::of(&spec(&[]), &Plan { argv, ..plan() }).unwrap();
+        let expected = ["/var/lang/bin/node", "--no-lazy", "/var/runtime/index.mjs", "--await-assignment"];
+        assert_eq!(early.arguments, expected);
     }
 
     #[test]
