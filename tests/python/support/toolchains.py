@@ -183,9 +183,8 @@ def aws_lambda_ric(name="node-probe"):
             shutil.copytree(installed / part, client / part)
         shutil.copy(installed / "package.json", client)
         shutil.rmtree(work)
-        (target / "bootstrap").write_text(
-            f'#!/bin/sh\nexec {node} /var/task/node_modules/aws-lambda-ric/bin/index.mjs "$_HANDLER"\n'
-        )
 
     package = _built("aws-lambda-ric", [AWS_LAMBDA_RIC, node, str(prefix)], build)
-    return archive({**folder(package), **folder(SOURCES / name)})
+    client = "$LAMBDA_TASK_ROOT/node_modules/aws-lambda-ric/bin/index.mjs"
+    bootstrap = f'#!/bin/sh\nexec {node} "{client}" "$_HANDLER"\n'
+    return archive({**folder(package), **folder(SOURCES / name), "bootstrap!": bootstrap})

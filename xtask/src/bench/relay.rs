@@ -8,6 +8,7 @@ use std::{
     convert::Infallible,
     io::{self, Read, Write},
     net::TcpStream,
+    process::Command,
     sync::{Arc, Mutex},
 };
 
@@ -27,27 +28,46 @@ use super::{
 pub(super) struct Relay {
     /// Where events are sent.
     pub(super) target: Target,
-    _processes: Vec<Owned>,
+    /// Where runtimes ask for them.
+    api: u16,
+    // They end before it does: the end of a relay is an error to them.
+    runtimes: Vec<Owned>,
+    _process: Owned,
 }
 
 impl Relay {
     /// Starts the relay with `runtimes` runtimes, all on one core or all anywhere.
     pub(super) fn start(runtimes: usize, core: Option<usize>) -> Result<Self, BenchError> {
-        let core: Vec<String> =
-            core.iter().flat_map(|core| ["--core".to_owned(), core.to_string()]).collect();
-        let mut relay = Owned::start(process::part(&["relay"])?.args(&core))?;
-        let line = relay.line()?;
+        let mut relay = Self::alone(core)?;
+        for _ in 0..runtimes {
+            let port = relay.api.to_string();
+            relay.join(process::part(&["runtime", "--port", &port])?.args(on(core)))?;
+        }
+        Ok(relay)
+    }
+
+    /// Starts it without a runtime.
+    pub(super) fn alone(core: Option<usize>) -> Result<Self, BenchError> {
+        let mut process = Owned::start(process::part(&["relay"])?.args(on(core)))?;
+        let line = process.line()?;
         let mut ports = line.split(' ').filter_map(|port| port.parse::<u16>().ok());
         let (Some(events), Some(api)) = (ports.next(), ports.next()) else {
             return Err(BenchError::NotReady(line));
         };
-        let mut processes = vec![relay];
-        for _ in 0..runtimes {
-            processes
-                .push(Owned::start(process::part(&["runtime", "--port", &api.to_string()])?.args(&core))?);
-        }
-        Ok(Self { target: Target::new(events, "/invoke"), _processes: processes })
+        Ok(Self { target: Target::new(events, "/invoke"), api, runtimes: Vec::new(), _process: process })
     }
+
+    /// Starts a runtime of it.
+    pub(super) fn join(&mut self, runtime: &mut Command) -> Result<(), BenchError> {
+        runtime.env("AWS_LAMBDA_RUNTIME_API", format!("127.0.0.1:{}", self.api));
+        self.runtimes.push(Owned::start(runtime)?);
+        Ok(())
+    }
+}
+
+/// The option of a part that runs on one core.
+fn on(core: Option<usize>) -> Vec<String> {
+    core.iter().flat_map(|core| ["--core".to_owned(), core.to_string()]).collect()
 }
 
 struct Event {

@@ -10,6 +10,7 @@ mod events;
 mod fairness;
 mod functions;
 mod memory;
+mod official;
 mod packages;
 mod ready;
 mod restore;
@@ -43,6 +44,11 @@ pub(super) const GROUPS: &[Group] = &[
         name: "warm",
         about: "Warm invocations",
         measure: |run, report| Box::pin(warm::measure(run, report)),
+    },
+    Group {
+        name: "official",
+        about: "Warm invocations of AWS's own runtime clients",
+        measure: |run, report| Box::pin(official::measure(run, report)),
     },
     Group { name: "cold", about: "Cold starts", measure: |run, report| Box::pin(cold::measure(run, report)) },
     Group {
