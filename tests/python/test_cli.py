@@ -1,7 +1,6 @@
 """Our own command line against a running service: data on stdout, talk on stderr, hints with errors."""
 
 import json
-import signal
 import subprocess
 import threading
 import uuid
@@ -94,7 +93,7 @@ def test_logs_follow(hothouse, functions):
         functions.invoke(name, {"do": "say", "lines": ["after"]})
         until(lambda: any("after" in line for line in list(lines)), what="the line that came later")
     finally:
-        following.send_signal(signal.SIGINT)
+        following.terminate()  # not SIGINT, which a suite in the background has it ignore
         following.wait(10)
 
 

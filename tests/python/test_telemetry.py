@@ -446,21 +446,24 @@ def test_an_extension_on_awss_own_crate(service, functions, layers):
     layer = layers.arn({"extensions/rust-extension!": toolchains.rust_extension()})
     name = functions.create({"main.py": FUNCTION}, Runtime=PYTHON, Handler="main.handler", Layers=[layer])
     caller = Caller(service, functions, name)
-    request = functions.invoke(name, {"do": "print", "text": "heard"}).request_id
+    # Each may get an environment of its own, and what one that nobody needs any more has not told stays with it.
+    requests = []
 
-    expected = {
-        "rust-extension: function the function starts",
-        "rust-extension: function heard",
-        "rust-extension: initReport true",
-        f"rust-extension: runtimeDone {request} 3",
-        f"rust-extension: report {request} 128",
-    }
-
-    def told():
-        caller()
-        return expected <= set(caller.log())
+    def missing():
+        requests.append(functions.invoke(name, {"do": "print", "text": "heard"}).request_id)
+        log = set(caller.log())
+        common = {
+            "rust-extension: function the function starts",
+            "rust-extension: function heard",
+            "rust-extension: initReport true",
+        }
+        one = (
+            {f"rust-extension: runtimeDone {request} 3", f"rust-extension: report {request} 128"}
+            for request in requests
+        )
+        return (common - log) | min((lines - log for lines in one), key=len)
 
     try:
-        until(told)
+        until(lambda: not missing())
     except AssertionError:
-        assert expected - set(caller.log()) == set(), caller.log()
+        assert missing() == set(), caller.log()

@@ -8,6 +8,8 @@ use std::{
     os::fd::OwnedFd,
     path::{Path, PathBuf},
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use libc::sock_filter;
@@ -25,6 +27,11 @@ use crate::{
     syscall,
     user_namespace::UserMap,
 };
+
+/// How often something busy is tried again, a millisecond apart. A process that another thread has just forked holds,
+/// until it executes its program, what we have written to open, and a mount with writers cannot be made read-only. That is
+/// no lack of the machine, and must not cost the service root's power over mounts, by which sandboxes are kept ready.
+const BUSY_RETRIES: u32 = 100;
 
 /// What sandboxes of one kind have in common. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -127,6 +134,7 @@ impl Template {
             freezer: true,
         };
         let mut groups = groups;
+        let mut retries = BUSY_RETRIES;
         loop {
             let step =
                 match Self::build(spec, features, groups.clone()).and_then(|template| template.try_out()) {
@@ -134,7 +142,12 @@ impl Template {
                     Ok((_, Some((step, source)))) => SpawnError::Step { step, source },
                     Err(error) => error,
                 };
-            let SpawnError::Step { step: failed, .. } = &step else { return Err(step) };
+            let SpawnError::Step { step: failed, source } = &step else { return Err(step) };
+            if source.raw_os_error() == Some(libc::EBUSY) && retries > 0 {
+                retries -= 1;
+                pause();
+                continue;
+            }
             match failed {
                 Step::UserNamespace if features.user_namespace => features.user_namespace = false,
                 Step::NetworkNamespace | Step::Loopback if features.network_namespace => {
@@ -260,6 +273,15 @@ const PLAIN: Features = Features {
     filter: false,
     freezer: true,
 };
+
+/// Lets the processes that hold something busy get on.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "nothing tells when another thread's child executes its program"
+)]
+fn pause() {
+    thread::sleep(Duration::from_millis(1));
+}
 
 fn isolation_of(features: Features, groups: Option<&Groups>, wanted: Network) -> Isolation {
     if features.mode == Mode::Plain {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use common::*;
-use hothouse_sandbox::{Ending, Missing, Mount, Ready, Sandbox, SandboxSpec, Template};
+use hothouse_sandbox::{Ending, Missing, Mount, Ready, Sandbox, SandboxSpec, Template, TemplateSpec};
 
 /// One that is ready, or a line that says why there is none.
 fn ready(template: &Template, spec: &SandboxSpec) -> Option<Ready> {
@@ -160,4 +160,19 @@ fn its_init_holds_none_of_the_services_memory_while_it_waits() {
     assert_eq!(ballast[BALLAST / 2], 2);
     drop(ready);
     assert!(children().is_empty());
+}
+
+#[test]
+fn templates_made_at_once_are_given_as_much_as_one_made_alone() {
+    let given = || {
+        let template = Template::create(TemplateSpec::default()).unwrap();
+        // An ordinary user's power isolates as well, but keeps no sandbox ready.
+        (template.isolation().clone(), Ready::make(&template, &spec()).unwrap().is_some())
+    };
+    let alone = given();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| (0..25).for_each(|_| assert_eq!(given(), alone)));
+        }
+    });
 }

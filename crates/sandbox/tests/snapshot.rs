@@ -404,3 +404,14 @@ fn no_copies_are_made_of_what_has_ended() {
     assert!(snapshot.restore(&program.process, &mut place, Vec::new()).is_err());
     assert_eq!(output_of(&mut place, "echo still a place; ls /tmp"), "still a place\n");
 }
+
+#[test]
+fn a_copy_that_fails_leaves_the_original_as_it_was() {
+    snapshot!(sandbox, program, snapshot, "value = 7");
+    let mut place = snapshot.place(spec()).unwrap();
+    // It gets nothing in the place of what the original was given.
+    assert!(snapshot.restore(&program.process, &mut place, Vec::new()).is_err());
+    let (_place, mut copy) = restore(&snapshot, &program.process);
+    assert_eq!(copy.ask("value"), "7");
+    assert!(program.process.try_wait().unwrap().is_none());
+}

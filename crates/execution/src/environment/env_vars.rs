@@ -222,6 +222,7 @@ mod tests {
             telemetry: false,
             interpreter: None,
             debugger: runtimes::Debugger::default(),
+            training: None,
             warning: None,
         }
     }

@@ -481,9 +481,12 @@ impl Task {
         let idle = Idle::new(sender, self.limits.initialization);
         match self.slot.take() {
             Some(Slot::Snapshot(slot)) => {
-                // A runtime that asked for an event at once is not where others could go on.
+                // A runtime that asked for an event at once is not where others could go on, and extensions are those of
+                // one environment.
                 let template = match self.session {
-                    Session::RestoreReady => self.instance.template().await,
+                    Session::RestoreReady if self.extensions.registry.is_empty() => {
+                        self.instance.template().await
+                    }
                     _ => None,
                 };
                 tracing::debug!(environment = %self.shared.id, forks = template.is_some(), "a snapshot was taken");

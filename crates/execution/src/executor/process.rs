@@ -2,6 +2,7 @@
 //!
 //! Must not know invocations or the Runtime API: it makes the socket, others speak on it.
 
+mod archives;
 mod early;
 mod instance;
 mod programs;
@@ -27,6 +28,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 
 use self::{
+    archives::Archives,
     early::Early,
     instance::{Environments, NotStartable, Place, ProcessInstance},
     ready::{Shelf, Wanted},
@@ -153,6 +155,8 @@ struct Inner {
     turns: Arc<Turns>,
     /// Interpreters that are copied in bursts.
     zygotes: Arc<Zygotes>,
+    /// What makes Java start sooner.
+    archives: Archives,
     /// Versions that may be asked for soon, until something was made ahead for them.
     expected: mpsc::Sender<Arc<FunctionSpec>>,
     expectations: Mutex<Option<mpsc::Receiver<Arc<FunctionSpec>>>>,
@@ -193,6 +197,7 @@ impl ProcessExecutor {
                 shortage: Shortage::default(),
                 turns: Arc::new(Turns::new()),
                 zygotes: Arc::new(Zygotes::new(config.ready_memory > 0)),
+                archives: Archives::new(),
                 expected,
                 expectations: Mutex::new(Some(expectations)),
                 config,
@@ -298,7 +303,12 @@ impl Executor for ProcessExecutor {
                     let _ = spawn_blocking(move || inner.expect(&spec)).await;
                 }
             };
-            tokio::join!(shelf, expecting, inner.zygotes.clone().tend(stop.clone()));
+            tokio::join!(
+                shelf,
+                expecting,
+                inner.zygotes.clone().tend(stop.clone()),
+                archives::tend(&inner, &stop)
+            );
         })
     }
 }
@@ -359,6 +369,9 @@ impl Inner {
         let is_usual = template.has_own_root() && !debugged && extensions.is_empty();
         let early = is_usual.then(|| Early::of(spec, &plan)).flatten().map(Arc::new);
         let prepared = Arc::new(Prepared { template, plan, extensions, early });
+        if !debugged {
+            self.archives.want(&prepared);
+        }
         let mut all = lock(&self.prepared);
         if all.len() == all.capacity() {
             all.retain(|_, (version, _)| version.strong_count() > 0);

@@ -2,9 +2,14 @@
 //!
 //! Must not mount or start anything.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::HashSet,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+};
 
 use super::{
+    archive::Archive,
     discovery::{self, SearchPaths},
     family::{Language, Line},
     interpreter::Interpreter,
@@ -30,6 +35,8 @@ pub struct Catalog {
     tool_directories: Vec<PathBuf>,
     home: Option<PathBuf>,
     policy: Policy,
+    /// Archives that were found whole: one is read once, since nobody who can change it is to be feared.
+    whole: Mutex<HashSet<PathBuf>>,
 }
 
 /// An interpreter chosen for a runtime.
@@ -50,6 +57,7 @@ impl Catalog {
             tool_directories: search.path.clone(),
             home: search.home.clone(),
             policy,
+            whole: Mutex::default(),
         }
     }
 
@@ -76,6 +84,19 @@ impl Catalog {
     /// The policy given at discovery.
     pub fn policy(&self) -> Policy {
         self.policy
+    }
+
+    /// Whether this archive can be used. Reads it at first: it blocks.
+    pub(super) fn is_whole(&self, archive: &Archive) -> bool {
+        let known = || self.whole.lock().unwrap_or_else(PoisonError::into_inner);
+        if known().contains(archive.directory()) {
+            return archive.directory().is_dir();
+        }
+        let is_whole = archive.is_whole();
+        if is_whole {
+            known().insert(archive.directory().to_owned());
+        }
+        is_whole
     }
 
     /// Chooses the interpreter for a managed runtime. May run interpreters once to learn their versions: it blocks.

@@ -5,6 +5,7 @@
 //! Kept under `<data directory>/runtimes/<name>/`, where `<name>` is `python3.12`, `node`, `java` or `ruby3.4`:
 //!
 //! * `synced-<hash>/`: what one sync installed. `synced` holds the name of the one in force.
+//! * `archive-…`: see [`super::archive`].
 //! * `runtime-<hash>/`: client files and hard links to everything synced, named after both. It is complete when it
 //!   exists, and never changed after that, since running environments have it mounted.
 
@@ -156,6 +157,7 @@ pub(super) fn directory_name(language: Language, line: Line) -> String {
 }
 
 /// A directory in the making, removed again unless it is published.
+#[derive(Debug)]
 pub(super) struct Unfinished {
     pub(super) path: PathBuf,
 }
@@ -181,6 +183,17 @@ impl Drop for Unfinished {
     fn drop(&mut self) {
         // After publishing there is nothing at this path any more.
         let _ = fs::remove_dir_all(&self.path);
+    }
+}
+
+/// Removes the unfinished directories of services that were killed.
+pub(super) fn remove_abandoned(directory: &Path) {
+    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let process = name.to_str().and_then(|name| name.strip_prefix(".unfinished-")?.split('-').next());
+        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

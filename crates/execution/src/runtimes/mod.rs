@@ -2,6 +2,7 @@
 //!
 //! Must not start environments or know invocations: it describes processes, executors run them.
 
+mod archive;
 mod bootstrap;
 mod catalog;
 mod client;
@@ -14,6 +15,7 @@ mod interpreter;
 mod plan;
 pub mod sync;
 
+pub use archive::{Archive, Making};
 pub use catalog::{Catalog, Policy, Selection};
 pub use debugger::Debugger;
 pub use discovery::SearchPaths;
@@ -21,4 +23,4 @@ pub use family::{Family, Language, Line};
 pub use interpreter::{Interpreter, Release, Source};
 #[cfg(test)]
 pub(crate) use plan::variables;
-pub use plan::{Layout, Mount, Plan, PlanError, Roots, TELEMETRY_DESCRIPTOR};
+pub use plan::{Layout, Mount, Plan, PlanError, Roots, TELEMETRY_DESCRIPTOR, Training};

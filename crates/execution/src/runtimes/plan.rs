@@ -9,6 +9,7 @@ use std::{
 };
 
 use super::{
+    archive::Archive,
     bootstrap,
     catalog::Catalog,
     client::{self, Client},
@@ -90,8 +91,21 @@ pub struct Plan {
     pub interpreter: Option<PathBuf>,
     /// How a debugger attaches.
     pub debugger: Debugger,
+    /// What would make environments of this kind start sooner and is not there yet.
+    pub training: Option<Box<Training>>,
     /// What the user should know, once: another version of the language is used.
     pub warning: Option<String>,
+}
+
+/// How an archive of Java's classes is made: by a virtual machine that answers one event without a function.
+#[derive(Debug, Clone)]
+pub struct Training {
+    /// What is made.
+    pub archive: Archive,
+    /// Command line.
+    pub argv: Vec<OsString>,
+    /// What stands in for a function.
+    pub spec: FunctionSpec,
 }
 
 /// The process cannot be described.
@@ -178,6 +192,7 @@ fn provided(spec: &FunctionSpec, layout: &Layout) -> Result<Plan, PlanError> {
         telemetry: false,
         interpreter: None,
         debugger: Debugger::default(),
+        training: None,
         warning: None,
     })
 }
@@ -201,7 +216,7 @@ fn managed(
     let runtime_directory = client::runtime_directory(catalog.directory(), interpreter, used, client)
         .map_err(|source| PlanError::RuntimeFiles { directory: catalog.directory().to_owned(), source })?;
 
-    let (executable, roots, mounts) = match layout {
+    let (executable, roots, mut mounts) = match layout {
         Layout::Sandbox => {
             let roots = Roots::sandbox();
             let (executable, mut mounts) = interpreter.placement();
@@ -221,8 +236,20 @@ fn managed(
     };
 
     let wrapper = spec.environment.get("AWS_LAMBDA_EXEC_WRAPPER");
+    // An archive holds paths, so it suits environments that all have the same ones.
+    let is_archived = language == Language::Java && *layout == Layout::Sandbox;
+    let archive = is_archived.then(|| Archive::of(interpreter, used, &runtime_directory)).flatten();
+    let archive = archive.filter(|archive| java::fits(spec, archive));
+    let (archive, missing) = match archive {
+        Some(archive) if catalog.is_whole(&archive) => (Some(archive), None),
+        missing => (None, missing),
+    };
+    mounts.extend(archive.as_ref().map(Archive::mount));
+    let training =
+        missing.map(|archive| Box::new(java::training(archive, spec, Path::new(&executable), &roots, used)));
     let mut command = vec![OsString::from(executable)];
-    command.extend(arguments(spec, (language, used), client, &roots, &runtime_directory));
+    let archive = archive.as_ref();
+    command.extend(arguments(spec, (language, used), client, &roots, &runtime_directory, archive));
     let length = command.len();
     let argv = match wrapper {
         Some(wrapper) => wrapped(&roots.locate(wrapper), command),
@@ -249,6 +276,7 @@ fn managed(
         own_client: client == Client::Own && wrapper.is_none(),
         telemetry: has_telemetry(language, line),
         interpreter: Some(interpreter.executable.clone()),
+        training,
         warning: selection.warning,
     })
 }
@@ -279,6 +307,7 @@ fn arguments(
     client: Client,
     roots: &Roots,
     runtime_directory: &Path,
+    archive: Option<&Archive>,
 ) -> Vec<OsString> {
     let handler = || OsString::from(&spec.handler);
     match (language, client) {
@@ -296,7 +325,7 @@ fn arguments(
             }
             arguments
         }
-        (Language::Java, _) => java_arguments(spec, roots, used),
+        (Language::Java, _) => java::arguments(spec, roots, used, archive),
         (Language::Ruby, _) => {
             let main = roots.runtime.join(ruby_client(runtime_directory)).join("bin/aws_lambda_ric");
             vec![main.into(), handler()]
@@ -315,37 +344,6 @@ fn node_options(memory_mb: u32) -> [OsString; 4] {
         format!("--max-old-space-size={}", memory_mb - new_space),
     ]
     .map(OsString::from)
-}
-
-/// The Java virtual machine of Lambda: a small heap, a quick start, and room beside the heap in the memory size.
-fn java_arguments(spec: &FunctionSpec, roots: &Roots, used: Line) -> Vec<OsString> {
-    let heap_kb = u64::from(spec.memory_mb) * 1024 * 85 / 100;
-    let mut arguments: Vec<OsString> = [
-        &*format!("-XX:MaxHeapSize={heap_kb}k"),
-        "-XX:+UseSerialGC",
-        "-XX:+TieredCompilation",
-        "-XX:TieredStopAtLevel=1",
-        "-Djava.net.preferIPv4Stack=true",
-    ]
-    .map(OsString::from)
-    .into();
-    if used.major >= 9 {
-        arguments.push("--add-opens=java.base/java.io=ALL-UNNAMED".into());
-    }
-    // The client makes the class loader for `/var/task` and `/opt/java` by itself, from its working directory.
-    // Layers of the host's layout are not at `/opt`, so they are named here.
-    let mut class_path = roots.runtime.join("lib/*").into_os_string();
-    if roots.opt != Path::new("/opt") {
-        class_path.push(":");
-        class_path.push(roots.opt.join("java/lib/*"));
-    }
-    arguments.extend([
-        "-classpath".into(),
-        class_path,
-        "com.amazonaws.services.lambda.runtime.api.client.AWSLambda".into(),
-        spec.handler.clone().into(),
-    ]);
-    arguments
 }
 
 /// The gem's directory, relative to the runtime directory: `gems/aws_lambda_ric-3.1.3`.
@@ -459,5 +457,6 @@ pub(crate) fn variables(family: Family, runtime: &str, roots: &Roots) -> Vec<(St
 /// The descriptor that AWS's runtimes write their log frames to.
 pub const TELEMETRY_DESCRIPTOR: i32 = 62;
 
+mod java;
 #[cfg(test)]
 mod tests;

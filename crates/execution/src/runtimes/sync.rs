@@ -189,7 +189,7 @@ pub fn install(
     }
     report(Progress::Started { target: &target.name, packages: &packages });
     io_step("create", &directory, fs::create_dir_all(&directory))?;
-    remove_abandoned(&directory);
+    client::remove_abandoned(&directory);
     let work = io_step("create a directory in", &directory, Unfinished::create(&directory))?;
     let result = work.path.join("result");
     io_step("create", &result, fs::create_dir(&result))?;
@@ -390,17 +390,6 @@ fn tool(name: &'static str, path: &OsStr, hint: &'static str) -> Result<PathBuf,
         .map(|directory| Path::new(<OsStr as std::os::unix::ffi::OsStrExt>::from_bytes(directory)).join(name))
         .find(|candidate| candidate.is_file())
         .ok_or(SyncError::NoTool { tool: name, hint })
-}
-
-/// Directories of syncs that were killed.
-fn remove_abandoned(directory: &Path) {
-    for entry in fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let process = name.to_str().and_then(|name| name.strip_prefix(".unfinished-")?.split('-').next());
-        if process.is_some_and(|process| !Path::new("/proc").join(process).exists()) {
-            let _ = fs::remove_dir_all(entry.path());
-        }
-    }
 }
 
 fn write_atomically(work: &Path, target: &Path, text: &str) -> Result<(), SyncError> {

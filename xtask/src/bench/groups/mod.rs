@@ -9,6 +9,7 @@ mod control;
 mod events;
 mod fairness;
 mod functions;
+mod java;
 mod memory;
 mod official;
 mod packages;
@@ -51,6 +52,11 @@ pub(super) const GROUPS: &[Group] = &[
         measure: |run, report| Box::pin(official::measure(run, report)),
     },
     Group { name: "cold", about: "Cold starts", measure: |run, report| Box::pin(cold::measure(run, report)) },
+    Group {
+        name: "java",
+        about: "Cold starts of Java",
+        measure: |run, report| Box::pin(java::measure(run, report)),
+    },
     Group {
         name: "restore",
         about: "SnapStart",

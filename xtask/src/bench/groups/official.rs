@@ -74,7 +74,7 @@ pub(super) async fn measure(run: &Run, report: &mut Report) -> Result<(), BenchE
     let _pinned = Pinned::to(Some(CORE)).map_err(io_error("stay on one core"))?;
     for client in CLIENTS.iter().filter(|client| client.language.is_none_or(|language| run.wants(language))) {
         let figure = format!("warm {}, one core, p50", client.name);
-        let archive = match client.archive()? {
+        let archive = match package(client.package)? {
             Ok(archive) => archive,
             Err(why) => {
                 report.lacks(&figure, &why);
@@ -92,28 +92,6 @@ pub(super) async fn measure(run: &Run, report: &mut Report) -> Result<(), BenchE
 }
 
 impl Client {
-    /// The package, or why there is none on this machine.
-    fn archive(&self) -> Result<Result<Vec<u8>, String>, BenchError> {
-        let root = crate::repository();
-        let python = root.join(".venv/bin/python");
-        if !python.is_file() {
-            return Ok(Err("no virtual environment yet: `cargo xtask test` makes it".to_owned()));
-        }
-        let script = format!(
-            "import sys\nfrom support import toolchains\nsys.stdout.buffer.write(toolchains.{})",
-            self.package
-        );
-        let output = Command::new(python)
-            .args(["-c", &script])
-            .current_dir(root.join("tests/python"))
-            .env("HOTHOUSE_TEST_SCRATCH", target_directory()?.join("suite"))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .stdin(Stdio::null())
-            .output()
-            .map_err(io_error("start python"))?;
-        Ok(if output.status.success() { Ok(output.stdout) } else { Err(reason(&output.stderr)) })
-    }
-
     /// The client in the service and on the relay, in turn.
     async fn contest(&self, run: &Run, archive: &[u8]) -> Result<(Series, Series), BenchError> {
         let service = run.start(Some(CORE))?;
@@ -156,6 +134,26 @@ impl Client {
         command.env("LAMBDA_TASK_ROOT", folder);
         Ok(command)
     }
+}
+
+/// A package as the suite makes it, or why there is none on this machine.
+pub(super) fn package(made_by: &str) -> Result<Result<Vec<u8>, String>, BenchError> {
+    let root = crate::repository();
+    let python = root.join(".venv/bin/python");
+    if !python.is_file() {
+        return Ok(Err("no virtual environment yet: `cargo xtask test` makes it".to_owned()));
+    }
+    let script =
+        format!("import sys\nfrom support import toolchains\nsys.stdout.buffer.write(toolchains.{made_by})");
+    let output = Command::new(python)
+        .args(["-c", &script])
+        .current_dir(root.join("tests/python"))
+        .env("HOTHOUSE_TEST_SCRATCH", target_directory()?.join("suite"))
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .output()
+        .map_err(io_error("start python"))?;
+    Ok(if output.status.success() { Ok(output.stdout) } else { Err(reason(&output.stderr)) })
 }
 
 /// The last line of what a program said, without the name of the exception.

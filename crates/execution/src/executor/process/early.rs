@@ -182,6 +182,7 @@ mod tests {
             telemetry: true,
             interpreter: None,
             debugger: Debugger::default(),
+            training: None,
             warning: None,
         }
     }

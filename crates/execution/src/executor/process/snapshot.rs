@@ -5,7 +5,10 @@
 use std::{
     fmt, io,
     os::fd::{OwnedFd, RawFd},
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
 };
 
 use futures_util::future::BoxFuture;
@@ -18,12 +21,18 @@ use crate::executor::{Created, Launch, SnapshotTemplate, StartError};
 /// What a runtime finds in answer to `restore/next`: a copy reads it where the original would have.
 pub(super) const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
 
+/// After so many copies in a row that failed another original is tried. A single one may have failed for want of memory or
+/// processes, which another original would not change.
+const FAILURES: u32 = 3;
+
 /// A runtime that rests, with its sandbox. It lasts as long as copies of it do, in whose process tree it is.
 pub(super) struct Original {
     // Dropped in this order.
     process: Arc<Mutex<Process>>,
     _sandbox: Sandbox,
     snapshot: Snapshot,
+    /// Copies that failed since the last that did not.
+    failures: AtomicU32,
     /// Says that it is good for nothing more.
     given_up: Mutex<Option<oneshot::Sender<()>>>,
 }
@@ -47,7 +56,8 @@ impl Original {
         let snapshot = Snapshot::take(&sandbox, &lock(&process), given, rests_at);
         match snapshot {
             Ok(snapshot) => {
-                Ok(Original { process, _sandbox: sandbox, snapshot, given_up: Mutex::new(Some(given_up)) })
+                let given_up = Mutex::new(Some(given_up));
+                Ok(Original { process, _sandbox: sandbox, snapshot, failures: AtomicU32::new(0), given_up })
             }
             Err(unfit) => Err(Box::new((sandbox, unfit))),
         }
@@ -58,14 +68,16 @@ impl Original {
         self.snapshot.place(spec)
     }
 
-    /// Makes a copy. If that fails, the original is of no use to others either: there will be another. Blocks.
+    /// Makes a copy. If that fails again and again, the original is of no use: there will be another. Blocks.
     pub(super) fn restore(
         &self,
         place: &mut Sandbox,
         descriptors: Vec<(OwnedFd, RawFd)>,
     ) -> Result<Process, SpawnError> {
         let restored = self.snapshot.restore(&lock(&self.process), place, descriptors);
-        if restored.is_err() {
+        if restored.is_ok() {
+            self.failures.store(0, Relaxed);
+        } else if self.failures.fetch_add(1, Relaxed) + 1 >= FAILURES {
             self.give_up();
         }
         restored

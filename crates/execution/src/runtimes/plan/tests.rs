@@ -203,6 +203,52 @@ fn java_and_ruby_need_their_client() {
 }
 
 #[test]
+fn java_uses_an_archive_that_is_there_and_fits() {
+    let tree = Tree::new();
+    for (release, directory) in [("21.0.3", "temurin-21"), ("25.0.1", "temurin-25")] {
+        tree.program(&format!("usr/lib/jvm/{directory}/bin/java"));
+        let text = format!("JAVA_VERSION=\"{release}\"\n");
+        tree.write(&format!("usr/lib/jvm/{directory}/release"), text.as_bytes(), 0o644);
+        for file in ["lib/modules", "lib/server/libjvm.so", "lib/server/classes.jsa"] {
+            tree.write(&format!("usr/lib/jvm/{directory}/{file}"), b"x", 0o644);
+        }
+    }
+    tree.synced("java", "lib/client.jar");
+    let catalog = catalog(&tree, false);
+    for (runtime, option) in [
+        ("java21", "-XX:SharedArchiveFile=/var/classes/classes"),
+        ("java25", "-XX:AOTCache=/var/classes/classes"),
+    ] {
+        let plan = |options: &str| {
+            let mut spec = spec(runtime);
+            spec.environment.insert("JAVA_TOOL_OPTIONS".to_owned(), options.to_owned());
+            catalog.plan(&spec, &Layout::Sandbox).unwrap()
+        };
+        let uses = |plan: &Plan| {
+            let is_shown = plan.mounts.iter().any(|mount| mount.target == Path::new("/var/classes"));
+            assert_eq!(argv(plan).contains(&option), is_shown);
+            is_shown
+        };
+        let first = plan("");
+        assert!(!uses(&first));
+        let training = first.training.unwrap();
+        assert!(training.argv.iter().all(|argument| argument != "index.handler"), "nothing of the function");
+        let making = training.archive.begin().unwrap();
+        std::fs::write(making.work().join("classes"), b"classes").unwrap();
+        making.finish().unwrap();
+        let second = plan("-Xmx64m -Dmine=1");
+        assert!(uses(&second) && second.training.is_none());
+        for options in ["-Xshare:auto", "-XX:AOTMode=off", "-XX:-UseCompressedOops", "-Dmine=1 -XX:+UseZGC"] {
+            let other = plan(options);
+            assert!(!uses(&other) && other.training.is_none(), "{options}");
+        }
+        for options in ["--add-opens=java.base/java.lang=ALL-UNNAMED", "-javaagent:/opt/agent.jar"] {
+            assert_eq!(uses(&plan(options)), runtime == "java21", "{options}");
+        }
+    }
+}
+
+#[test]
 fn official_clients_are_used_where_they_are_synced() {
     let tree = Tree::new();
     tree.pyenv_python("3.12.1");
