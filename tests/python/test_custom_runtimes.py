@@ -1,10 +1,12 @@
 """Functions that bring their own runtime client: AWS's clients for five languages, and a loop in bash."""
 
+import http.client
 import re
 
 import pytest
 from support import toolchains
 from support.functions import PROVIDED, SOURCES, archive, folder
+from support.waiting import until
 
 ARN = "arn:aws:lambda:us-east-1:000000000000:function"
 
@@ -91,6 +93,38 @@ def test_awslambdaric(functions, awslambdaric):
         )
         == 1
     )
+
+
+SLOW_TO_ASK = """#!/usr/bin/env python3
+import http.client, os, time
+api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+def call(*request):
+    api.request(*request)
+    answer = api.getresponse()
+    return answer, answer.read()
+while True:
+    answer, event = call("GET", "/2018-06-01/runtime/invocation/next")
+    request = answer.headers["Lambda-Runtime-Aws-Request-Id"]
+    call("POST", f"/2018-06-01/runtime/invocation/{request}/response", event)
+    time.sleep(0.002)
+"""
+
+
+def test_a_caller_who_comes_back_at_once_finds_the_environment_that_answered(service, functions):
+    """Other clients than ours ask for the next event in a request of its own. Who comes before it needs no other one."""
+
+    def environments():
+        name = functions.create({"bootstrap!": SLOW_TO_ASK}, Runtime=PROVIDED, Handler="any")
+        # The SDK would take longer than the client.
+        connection = http.client.HTTPConnection(service.endpoint.removeprefix("http://"), timeout=20)
+        for number in range(20):
+            connection.request("POST", f"/2015-03-31/functions/{name}/invocations", str(number))
+            assert connection.getresponse().read() == str(number).encode()
+        connection.close()
+        return len(service.states(name))
+
+    # On a busy machine the client takes longer than anybody waits for it.
+    until(lambda: environments() == 1, what="a function with one environment")
 
 
 @pytest.mark.timeout(300)

@@ -4,6 +4,7 @@
 
 mod handle;
 mod provisioned;
+mod returning;
 mod snapshot;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
 
 pub use handle::VersionHandle;
 pub use provisioned::{ProvisionedConcurrency, StartFailure};
+pub(crate) use returning::ReturnSlot;
 pub(crate) use snapshot::SnapshotSlot;
 
 /// An idle environment. Sending an order reserves it; dropping the token stops it.
@@ -108,6 +110,8 @@ struct Queue {
     ceded: Option<Instant>,
     /// Environments that are about to give a token: new ones, and those that are being reset.
     starting: usize,
+    /// Environments that have answered and are likely to give a token in a moment.
+    returning: returning::Returning,
     /// Environments that have been asked for and have not ended.
     living: usize,
     retired: bool,
@@ -167,11 +171,13 @@ impl StartSlot {
     }
 }
 
-/// What an environment was started for.
+/// What an environment owes its pool.
 #[derive(Debug)]
 pub(crate) enum Slot {
-    /// Serving invocations.
+    /// To serve invocations from now on.
     Serve(StartSlot),
+    /// To be idle again after an answer.
+    Return(ReturnSlot),
     /// The snapshot of its version.
     Snapshot(SnapshotSlot),
 }
@@ -179,6 +185,12 @@ pub(crate) enum Slot {
 impl From<StartSlot> for Slot {
     fn from(slot: StartSlot) -> Slot {
         Slot::Serve(slot)
+    }
+}
+
+impl From<ReturnSlot> for Slot {
+    fn from(slot: ReturnSlot) -> Slot {
+        Slot::Return(slot)
     }
 }
 
@@ -193,6 +205,8 @@ impl Slot {
     pub(crate) fn fail(self, error: InvokeError) {
         match self {
             Slot::Serve(slot) => slot.fail(error),
+            // Nobody hears of it: who waits gets another environment.
+            Slot::Return(slot) => drop(slot),
             Slot::Snapshot(slot) => slot.fail(&error),
         }
     }
@@ -271,8 +285,8 @@ impl Pool {
                 Err(back) => job = back,
             }
         }
-        // Whoever comes while more are being started than wait gets one of those.
-        let wants_another = queue.waiting.len() >= queue.starting;
+        // Whoever comes while more are about to be idle than wait gets one of those.
+        let wants_another = queue.waiting.len() >= queue.coming();
         if wants_another
             && self.engine.config.debug.of(&self.spec).is_none()
             // Who waits for another's place starts nothing now.
@@ -290,11 +304,11 @@ impl Pool {
     }
 
     /// Starts what is missing: an environment for each invocation that waits, as far as there is room, and the
-    /// provisioned ones.
-    fn start_wanted(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+    /// provisioned ones. Tells how many it started for those that wait.
+    fn start_wanted(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) -> usize {
         let debugged = self.engine.config.debug.of(&self.spec).is_some();
         let wanted = match debugged {
-            false => queue.waiting.len().saturating_sub(queue.starting),
+            false => queue.waiting.len().saturating_sub(queue.coming()),
             // Invocations of a debugged function wait for the one environment that the debugger is attached to.
             true => usize::from(queue.living == 0 && !queue.waiting.is_empty()),
         };
@@ -320,11 +334,14 @@ impl Pool {
             self.start(self.on_demand(), debugged);
         }
         self.engine.share_room();
+        on_demand
     }
 
     /// Has the pool wait for room on behalf of the first invocation that needs it, if there is one.
     fn keep_in_line(self: &Arc<Self>, queue: &mut Queue) {
-        let first = queue.waiting.get(queue.starting).map(|waiting| waiting.number);
+        let coming = queue.coming();
+        self.watch_returning(queue);
+        let first = queue.waiting.get(coming).map(|waiting| waiting.number);
         if first != queue.in_line && (first.is_none() || self.engine.config.debug.of(&self.spec).is_none()) {
             self.engine.budget.wait(self, queue.in_line, first);
             queue.in_line = first;
@@ -366,7 +383,7 @@ impl Pool {
     }
 
     /// An environment is being reset: whoever comes meanwhile waits for it instead of starting another.
-    pub(crate) fn returning(self: &Arc<Self>, initialization: InitializationType) -> StartSlot {
+    pub(crate) fn resetting(self: &Arc<Self>, initialization: InitializationType) -> StartSlot {
         let mut queue = self.lock();
         queue.starting += 1;
         self.keep_in_line(&mut queue);
@@ -385,9 +402,12 @@ impl Pool {
         self.start_wanted(queue);
     }
 
-    /// Takes an idle environment: for who waits longest, else for the stack.
-    pub(crate) fn give(self: &Arc<Self>, mut idle: Idle) {
+    /// Takes an idle environment, which may have been expected: for who waits longest, else for the stack.
+    pub(crate) fn give(self: &Arc<Self>, mut idle: Idle, expected: Option<ReturnSlot>) {
         let mut queue = self.lock();
+        if let Some(slot) = expected {
+            slot.redeem(&mut queue);
+        }
         if let Some(Waiting { number, job }) = queue.waiting.pop_front() {
             if self.cedes(&mut queue, &idle, number) {
                 queue.waiting.push_front(Waiting { number, job });
@@ -525,6 +545,11 @@ impl Pool {
 }
 
 impl Queue {
+    /// How many are about to give a token, certainly or likely.
+    fn coming(&mut self) -> usize {
+        self.starting + self.returning.count()
+    }
+
     fn take_idle(&mut self) -> Option<Idle> {
         self.provisioned.idle.pop().or_else(|| self.idle.pop())
     }

@@ -195,6 +195,8 @@ pub(crate) enum Action {
     LimitCpu,
     /// Tell the pool that there will be a token again: who comes meanwhile waits for it.
     PromiseIdle,
+    /// Tell the pool that there is likely to be one in a moment.
+    ExpectIdle,
     /// Make a token and give it to the pool.
     JoinIdle,
     /// The environment could not be started: no token will come of it.

@@ -364,8 +364,9 @@ impl Task {
                     }
                     Action::LimitCpu => self.instance.limit_cpu(),
                     Action::PromiseIdle => {
-                        self.slot = Some(self.pool.returning(self.limits.initialization).into());
+                        self.slot = Some(self.pool.resetting(self.limits.initialization).into());
                     }
+                    Action::ExpectIdle => self.slot = Some(self.pool.answered().into()),
                     Action::JoinIdle => self.join_idle().await,
                     Action::FailStart(error) => {
                         // What went wrong in INIT has been told with its report.
@@ -493,9 +494,10 @@ impl Task {
                 return slot.taken(template, idle);
             }
             Some(Slot::Serve(slot)) => slot.succeed(),
+            Some(Slot::Return(slot)) => return self.pool.give(idle, Some(slot)),
             None => {}
         }
-        self.pool.give(idle);
+        self.pool.give(idle, None);
     }
 
     fn status(&self) -> Status {

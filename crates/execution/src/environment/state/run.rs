@@ -76,13 +76,16 @@ impl Running {
             status,
             held: None,
         };
-        if settled.request.tail || !limits.post_invoke_wait.is_zero() {
+        if !limits.post_invoke_wait.is_zero() {
             settled.held = Some((reply, produced));
             (settled, vec![])
+        } else if settled.request.tail {
+            settled.held = Some((reply, produced));
+            (settled, vec![Action::ExpectIdle])
         } else {
-            // Whoever hears the answer may invoke again at once.
             settled.request.follow.ticket = None;
-            (settled, vec![Action::Complete(reply, Ok(produced))])
+            // In this order: whoever hears the answer may invoke again at once.
+            (settled, vec![Action::ExpectIdle, Action::Complete(reply, Ok(produced))])
         }
     }
 

@@ -25,10 +25,6 @@ const LIMITS: Limits = Limits {
     post_invoke_wait: Duration::ZERO,
 };
 
-fn start() -> Instant {
-    Instant::from_std(std::time::Instant::now())
-}
-
 fn job(tail: bool) -> (Job, oneshot::Receiver<Result<Completed, InvokeError>>) {
     let (reply, answer) = oneshot::channel();
     (job_for(Reply::Whole(reply), tail), answer)
@@ -70,7 +66,7 @@ struct Machine {
 
 impl Machine {
     fn new(limits: Limits) -> Machine {
-        let now = start();
+        let now = Instant::now();
         Machine { state: State::new(&limits, now, now + limits.ceiling), limits, now }
     }
 
@@ -104,6 +100,7 @@ fn name(action: &Action) -> &'static str {
         Action::Thaw => "thaw",
         Action::LimitCpu => "limit cpu",
         Action::PromiseIdle => "promise idle",
+        Action::ExpectIdle => "expect idle",
         Action::JoinIdle => "join idle",
         Action::FailStart(_) => "fail start",
         Action::Deliver => "deliver",
@@ -208,7 +205,7 @@ fn what_crashes_among_several_processes_ends_the_others() {
         machine.take(Event::Parked);
         machine.take(Event::Invoke(job(false).0));
         if answered {
-            assert_eq!(machine.take(Event::Response(Bytes::new())), ["complete"]);
+            assert_eq!(machine.take(Event::Response(Bytes::new())), ["expect idle", "complete"]);
         }
         let crashed = machine.take(Event::Crashed(fault()));
         let expected = ["done", "log", "log", "complete", "promise idle", "terminate"];
@@ -338,7 +335,7 @@ fn an_answer_that_has_begun_ends_once_and_by_the_rules_of_all() {
 fn with_a_tail_the_end_waits_for_the_report() {
     let (mut machine, stream) = responding(true);
     machine.now += Duration::from_secs(1);
-    assert_eq!(machine.take(Event::Streamed { bytes: 3 }), [""; 0]);
+    assert_eq!(machine.take(Event::Streamed { bytes: 3 }), ["expect idle"]);
     let actions = machine.act(Event::Parked);
     let [Action::Log(Line::RuntimeDone { timing, produced_bytes: 3, .. }), ..] = &actions[..] else {
         panic!()
@@ -444,7 +441,7 @@ proptest! {
         limits in limits(),
         happenings in proptest::collection::vec(happening(), 1..80),
     ) {
-        let mut now = start();
+        let mut now = Instant::now();
         let mut state = State::new(&limits, now, now + limits.ceiling);
         let (mut token, mut frozen, mut starting) = (false, false, true);
         let (mut answers, mut streams) = (Vec::new(), Vec::new());
@@ -547,8 +544,9 @@ proptest! {
                         prop_assert!(frozen, "thawed while it runs");
                         frozen = false;
                     }
-                    Action::PromiseIdle => {
-                        prop_assert!(matches!(state, State::Resetting { .. }) && !token, "promised for nothing");
+                    Action::PromiseIdle | Action::ExpectIdle => {
+                        let before = matches!(state, State::Resetting { .. } | State::Settling { .. });
+                        prop_assert!(before && !token, "promised for nothing");
                     }
                     Action::LimitCpu | Action::Log(_) | Action::Measure { .. } => {}
                 }
