@@ -2,7 +2,7 @@
 // The connection to the Runtime API: HTTP/1.1 over the inherited socket or over TCP.
 // Must not know handlers or events: bodies are text.
 
-const { readSync } = require("node:fs");
+const { readSync, writeSync } = require("node:fs");
 const net = require("node:net");
 
 const { pause, writeAll } = require("./log.cjs");
@@ -13,13 +13,20 @@ const NOTHING = Buffer.alloc(0);
 const READ_SIZE = 65536;
 const KEPT_SIZE = 1024 * 1024;
 
+// What is no longer than this is written past the streams of Node.js, and decoded at once.
+const SMALL = 4096;
+const MOST_BYTES_OF_A_CHARACTER = 3;
+
 class RuntimeApi {
   #address = process.env.AWS_LAMBDA_RUNTIME_API;
   #inherited = false;
   #socket;
   #partial = new Received();
   #waiting = [];
+  #acknowledgement = NOTHING;
   #asked = false;
+  #receive;
+  #outgoing = Buffer.allocUnsafeSlow(SMALL * MOST_BYTES_OF_A_CHARACTER);
   #nextRequest = `GET ${PREFIX}invocation/next HTTP/1.1\r\nHost: ${this.#address}\r\n\r\n`;
 
   constructor() {
@@ -44,14 +51,14 @@ class RuntimeApi {
 
   /** Asks for the next event; `receive(headers, body)` gets it. Keeps the process alive until then. */
   next(receive) {
-    this.#socket.write(this.#nextRequest);
+    this.#send(this.#nextRequest);
     this.#await(receive);
   }
 
   /** Answers an invocation, `outcome` being `response` or `error`, and asks for the next event in one write. */
   answer(requestId, outcome, body, headers, receive) {
-    this.#waiting.push(() => {});
-    this.#socket.write(this.#post(`invocation/${encodeURIComponent(requestId)}/${outcome}`, body, headers) + this.#nextRequest);
+    this.#waiting.push(acknowledged);
+    this.#send(this.#post(`invocation/${encodeURIComponent(requestId)}/${outcome}`, body, headers) + this.#nextRequest);
     this.#await(receive);
   }
 
@@ -114,19 +121,39 @@ class RuntimeApi {
     );
   }
 
+  #send(text) {
+    const socket = this.#socket;
+    let rest = text;
+    if (this.#inherited && text.length <= SMALL && socket.writableLength === 0 && !socket.destroyed) {
+      const length = this.#outgoing.write(text);
+      let written = 0;
+      try {
+        written = writeSync(socket._handle.fd, this.#outgoing, 0, length);
+      } catch {
+        // The stream waits until there is room, or tells that the platform is gone.
+      }
+      if (written === length) return;
+      rest = Buffer.from(this.#outgoing.subarray(written, length));
+    }
+    socket.write(rest);
+  }
+
   #await(receive) {
     this.#asked = true;
+    this.#receive = receive;
     this.#socket.ref();
-    this.#waiting.push((reply) => {
-      this.#asked = false;
-      if (reply.status !== 200) {
-        throw new Error(`Failed to get next invocation, error ${reply.status}`);
-      }
-      // From here on only the function's own work keeps the process alive: AWS's clients answer when that ends.
-      this.#socket.unref();
-      receive(reply.headers, reply.body);
-    });
+    this.#waiting.push(this.#takeEvent);
   }
+
+  #takeEvent = (reply) => {
+    this.#asked = false;
+    if (reply.status !== 200) {
+      throw new Error(`Failed to get next invocation, error ${reply.status}`);
+    }
+    // From here on only the function's own work keeps the process alive: AWS's clients answer when that ends.
+    this.#socket.unref();
+    this.#receive(reply.headers, reply.body);
+  };
 
   // === Connection ===
 
@@ -172,12 +199,20 @@ class RuntimeApi {
     const partial = this.#partial;
     let rest = partial.isEmpty ? bytes : partial.append(bytes);
     for (;;) {
+      if (this.#waiting[0] === acknowledged && startsWith(rest, this.#acknowledgement)) {
+        this.#waiting.shift();
+        rest = rest.subarray(this.#acknowledgement.length);
+      }
       const reply = rest.length === 0 ? undefined : parseReply(rest);
       if (reply === undefined) break;
+      const whole = rest.subarray(0, reply.end);
       rest = rest.subarray(reply.end);
       if (reply.status < 200) continue;
-      if (reply.headers.connection?.toLowerCase() === "close" && !this.#inherited) this.#socket.end();
+      const closes = reply.headers.connection?.toLowerCase() === "close";
+      if (closes && !this.#inherited) this.#socket.end();
       const take = this.#waiting.shift();
+      // Most acknowledgements are the same bytes, which need no parsing.
+      if (take === acknowledged && !closes) this.#acknowledgement = Buffer.from(whole);
       if (rest.length === 0) partial.clear();
       take(reply);
     }
@@ -225,23 +260,38 @@ class Received {
   }
 }
 
+/** What becomes of the reply to an answer: a refusal is the platform's to report. */
+function acknowledged() {}
+
+function startsWith(bytes, start) {
+  return start.length > 0 && bytes.length >= start.length && start.compare(bytes, 0, start.length) === 0;
+}
+
 /** Parses one whole reply, or returns undefined if bytes are missing. */
 function parseReply(bytes) {
-  const head = bytes.indexOf(END_OF_HEAD);
+  const text = bytes.length <= SMALL ? bytes.toString("utf8") : "";
+  // If each byte is one character, a position in the text is the position in the bytes.
+  const isPlain = text.length === bytes.length;
+  const head = isPlain ? text.indexOf(END_OF_HEAD) : bytes.indexOf(END_OF_HEAD);
   if (head < 0) return undefined;
-  const lines = bytes.toString("utf8", 0, head).split("\r\n");
-  const headers = {};
-  for (let index = 1; index < lines.length; index++) {
-    const line = lines[index];
-    const colon = line.indexOf(":");
-    headers[line.slice(0, colon).toLowerCase()] = line.slice(colon + 1).trim();
-  }
-  const status = Number(lines[0].slice(9, 12));
+  const { status, headers } = parseHead(isPlain ? text.slice(0, head) : bytes.toString("utf8", 0, head));
   const start = head + END_OF_HEAD.length;
   if (headers["transfer-encoding"]?.toLowerCase() === "chunked") return parseChunks(bytes, start, status, headers);
   const end = start + Number(headers["content-length"] ?? 0);
   if (bytes.length < end) return undefined;
-  return { status, headers, body: bytes.toString("utf8", start, end), end };
+  const body = isPlain ? text.slice(start, end) : bytes.toString("utf8", start, end);
+  return { status, headers, body, end };
+}
+
+function parseHead(head) {
+  const headers = {};
+  for (let line = head.indexOf("\r\n"); line >= 0; ) {
+    const start = line + 2;
+    line = head.indexOf("\r\n", start);
+    const colon = head.indexOf(":", start);
+    headers[head.slice(start, colon).toLowerCase()] = head.slice(colon + 1, line < 0 ? undefined : line).trim();
+  }
+  return { status: Number(head.slice(9, 12)), headers };
 }
 
 function parseChunks(bytes, start, status, headers) {

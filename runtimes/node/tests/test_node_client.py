@@ -52,6 +52,23 @@ def test_a_connection_that_ends_after_an_answer_is_made_again(run):
     assert result.answers == [("response", 1), ("response", 2), ("response", 3)]
 
 
+@pytest.mark.parametrize("joined", [False, True])
+@pytest.mark.parametrize("transport", ["descriptor", "tcp"])
+def test_acknowledgements_may_differ_and_come_in_two_parts(run, transport, joined):
+    kinds = [{"Date": "today"}, {"Date": "today"}, {"Date": "tomorrow, or later"}, {}, {"Date": "tömorrow"}]
+    whole = [Event(n, acknowledgement=kinds[n % 5], joined=joined) for n in range(25)]
+    # Long enough for every byte of an acknowledgement, and for some of the event that follows.
+    parts = [Event(n, acknowledgement={"Date": "today"}, joined=joined, split=n) for n in range(1, 160)]
+    answers = run(ECHO, [*whole, *parts], transport=transport).answers
+    assert answers == [("response", n) for n in [*range(25), *range(1, 160)]]
+
+
+def test_a_connection_that_takes_little_at_once_takes_all(run):
+    payloads = ["ä" * length for length in (1, 100, 1500, 2500, 3500, 4000, 100_000, 1)]
+    source = "exports.handler = async (event) => { await new Promise((done) => setTimeout(done, 2)); return event; };"
+    assert run(source, payloads, narrow=True).answers == [("response", payload) for payload in payloads]
+
+
 def test_six_megabytes_pass_in_both_directions(run):
     payload = "ä" * (3 * 1024 * 1024)
     result = run(ECHO, [Event(body=json.dumps(payload, ensure_ascii=False).encode()), 1])

@@ -71,6 +71,12 @@ class Event:
     body: bytes = None
     # Status of the reply to the answer.
     answer_status: int = 202
+    # Headers of that reply.
+    acknowledgement: dict = field(default_factory=dict)
+    # Whether that reply is sent together with the next event.
+    joined: bool = False
+    # The byte before which the sending of that reply, and of what is joined to it, pauses.
+    split: int = 0
 
     def encode(self):
         return json.dumps(self.payload).encode() if self.body is None else self.body
@@ -86,6 +92,8 @@ class FakeRuntimeApi:
         self.close_after_answer = close_after_answer
         self.requests = []
         self.served = 0
+        self.held = b""
+        self.split = 0
         self.finished = threading.Event()
 
     def serve(self, connection):
@@ -95,6 +103,8 @@ class FakeRuntimeApi:
                 while (request := read_request(stream)) is not None:
                     self.requests.append(request)
                     if not self.reply(connection, request):
+                        # What was sent ahead is lost; the client is to end the connection.
+                        stream.read()
                         return
             except (ConnectionError, ValueError):
                 # A process that is killed may stop anywhere.
@@ -125,15 +135,16 @@ class FakeRuntimeApi:
             }
             self.send(connection, "200 OK", headers, event.encode())
             return True
-        status = 202
+        status, joined, more = 202, False, {}
         if request.path.endswith("/response") and self.served:
-            status = self.events[self.served - 1].answer_status
+            event = self.events[self.served - 1]
+            status, joined, more, self.split = event.answer_status, event.joined, event.acknowledgement, event.split
         closes = self.close_after_answer and "/invocation/" in request.path
-        headers = {"Content-Type": "application/json", **({"Connection": "close"} if closes else {})}
-        self.send(connection, f"{status} Status", headers, b'{"status":"OK"}\n')
+        headers = {"Content-Type": "application/json", **more, **({"Connection": "close"} if closes else {})}
+        self.send(connection, f"{status} Status", headers, b'{"status":"OK"}\n', joined)
         return not closes
 
-    def send(self, connection, status, headers, body):
+    def send(self, connection, status, headers, body, held=False):
         head = "".join(f"{name}: {value}\r\n" for name, value in headers.items() if value is not None)
         if self.chunked:
             head += "Transfer-Encoding: chunked\r\n"
@@ -142,7 +153,14 @@ class FakeRuntimeApi:
             body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
         else:
             head += f"Content-Length: {len(body)}\r\n"
-        reply = f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+        reply = self.held + f"HTTP/1.1 {status}\r\n{head}\r\n".encode() + body
+        self.held = reply if held else b""
+        if held:
+            return
+        if self.split:
+            connection.sendall(reply[: self.split])
+            time.sleep(0.003)
+            reply, self.split = reply[self.split :], 0
         if self.dribble:
             for position in range(len(reply)):
                 connection.sendall(reply[position : position + 1])
@@ -194,11 +212,21 @@ def parse_records(output):
 
 
 def run_client(
-    command, task_root, handler, events=(), transport="descriptor", framed=True, variables=None, assigned=None, **server
+    command,
+    task_root,
+    handler,
+    events=(),
+    transport="descriptor",
+    framed=True,
+    variables=None,
+    assigned=None,
+    narrow=False,
+    **server,
 ):
     """Runs a client until it has asked for one event more than there are, or has ended by itself.
 
     Where it is `assigned`, it is started with these variables only, elsewhere, and told the rest when it waits.
+    A `narrow` connection takes little at once.
     """
     api = FakeRuntimeApi(events, **server)
     log_reader, log_writer = os.pipe()
@@ -224,6 +252,8 @@ def run_client(
     ours = None
     if transport == "descriptor":
         ours, theirs = socket.socketpair()
+        if narrow:
+            theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
         inherited[3] = theirs.fileno()
         environment["_HOTHOUSE_RUNTIME_API"] = f"3@{address}"
     environment.update(variables or {})
