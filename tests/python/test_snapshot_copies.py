@@ -356,3 +356,16 @@ def test_what_cannot_be_copied_is_initialised_for_each(published):
     answers = at_once(published(WITH_THREAD="1"), 3)
     fresh = [answer for answer in answers if answer["count"] == 1]
     assert len({answer["born"] for answer in fresh}) == len(fresh)
+
+
+def test_copies_find_places_that_were_made_ahead(start_service):
+    service = start_service("--log-level=debug")
+    invoke = publish(Functions(service.client()))
+    comes_to_copy(service, invoke)
+
+    def ready():
+        assert invoke("end")[1] == "Unhandled"
+        assert invoke({})[1] is None
+        return "a copy has a place ready=true" in service.log
+
+    until(ready, what="a place that was ready")

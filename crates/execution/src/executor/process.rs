@@ -5,6 +5,7 @@
 mod archives;
 mod early;
 mod instance;
+mod places;
 mod programs;
 mod ready;
 mod snapshot;
@@ -31,6 +32,7 @@ use self::{
     archives::Archives,
     early::Early,
     instance::{Environments, NotStartable, Place, ProcessInstance},
+    places::Places,
     ready::{Shelf, Wanted},
     snapshot::{Copies, Original},
     turns::Turns,
@@ -153,6 +155,8 @@ struct Inner {
     shelf: Arc<Shelf>,
     shortage: Shortage,
     turns: Arc<Turns>,
+    /// Where copies of runtimes will be.
+    places: Places,
     /// Interpreters that are copied in bursts.
     zygotes: Arc<Zygotes>,
     /// What makes Java start sooner.
@@ -196,6 +200,7 @@ impl ProcessExecutor {
                 shelf: Arc::new(Shelf::new(config.ready_memory)),
                 shortage: Shortage::default(),
                 turns: Arc::new(Turns::new()),
+                places: Places::new(config.ready_memory > 0),
                 zygotes: Arc::new(Zygotes::new(config.ready_memory > 0)),
                 archives: Archives::new(),
                 expected,
@@ -307,7 +312,8 @@ impl Executor for ProcessExecutor {
                 shelf,
                 expecting,
                 inner.zygotes.clone().tend(stop.clone()),
-                archives::tend(&inner, &stop)
+                archives::tend(&inner, &stop),
+                places::tend(&inner, &stop)
             );
         })
     }
@@ -435,8 +441,11 @@ impl Inner {
         let spec = &launch.spec;
         let mut sandbox_spec = self.sandbox_spec(spec, &prepared, launch.debug.is_some());
         sandbox_spec.copied = launch.template && prepared.template.has_own_root();
-        let copied =
-            original.and_then(|original| Some((original.place(sandbox_spec.clone()).ok()?, original)));
+        let copied = original.and_then(|original| {
+            let place = original.place(&sandbox_spec).ok()?;
+            self.places.want(&original, sandbox_spec.clone());
+            Some((place, original))
+        });
         // A debugged one has other ceilings, and nobody waits for its start. One that is copied has other users.
         let is_usual = prepared.template.has_own_root() && launch.debug.is_none() && !launch.template;
         let (mut sandbox, early, birth, original) = match copied {

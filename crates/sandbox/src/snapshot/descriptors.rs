@@ -15,7 +15,10 @@ use std::{
 
 use libc::{c_int, pid_t};
 
-use super::{Unfit, tracee::take_descriptor};
+use super::{
+    Unfit, call,
+    tracee::{Call, take_descriptor},
+};
 use crate::syscall;
 
 /// One descriptor of the program.
@@ -24,6 +27,14 @@ pub(super) struct Descriptor {
     pub(super) number: RawFd,
     pub(super) closed_on_exec: bool,
     pub(super) kind: Kind,
+}
+
+impl Descriptor {
+    /// The call that makes it the same as another one.
+    pub(super) fn becomes(&self, other: u64) -> Call {
+        let flags = if self.closed_on_exec { libc::O_CLOEXEC } else { 0 };
+        call(libc::SYS_dup3, &[other, self.number as u64, flags as u64])
+    }
 }
 
 /// What it is, and is to be.

@@ -39,7 +39,7 @@ use libc::{c_long, pid_t};
 use self::{
     descriptors::{Descriptor, Kind},
     files::Owners,
-    tracee::{Tracee, take_descriptor},
+    tracee::{Call, Tracee, take_descriptor},
 };
 use crate::{
     Process, Sandbox, SandboxSpec, SpawnError, Step, Template,
@@ -52,7 +52,7 @@ use crate::{
 };
 
 /// Memory of the program that is ours: arguments of the calls that we have it make.
-const SCRATCH_BYTES: u64 = 16 * 1024;
+const SCRATCH_BYTES: u64 = 32 * 1024;
 /// In it: a message, its part, its descriptors.
 const MESSAGE: u64 = 0;
 const PART: u64 = 64;
@@ -62,6 +62,11 @@ const PARCEL: u64 = 2048;
 const PARCEL_BYTES: u64 = 64;
 /// In it: whatever one call needs.
 const ARGUMENT: u64 = 4096;
+/// In it: calls that are made in a row.
+const CALLS: u64 = 16 * 1024;
+/// Behind it: the code that makes them, which nobody can write to.
+const CODE: u64 = SCRATCH_BYTES;
+const CODE_BYTES: u64 = 4096;
 
 /// How long init may take to note that there is a copy.
 const ADOPTION_MILLISECONDS: libc::c_int = 2000;
@@ -278,10 +283,10 @@ impl Snapshot {
             let mut hands = Puppet { copy: &mut copy, scratch: self.scratch };
             let received = hands.receive(&process, sent)?;
             let zero = hands.put(b"0")?;
-            for &group in received.get(..groups).unwrap_or_default() {
-                hands.call(libc::SYS_write, &[group, zero, 1])?;
-                hands.call(libc::SYS_close, &[group])?;
-            }
+            let join =
+                |&group: &u64| [call(libc::SYS_write, &[group, zero, 1]), call(libc::SYS_close, &[group])];
+            let groups = received.get(..groups).unwrap_or_default();
+            hands.calls(&groups.iter().flat_map(join).collect::<Vec<_>>())?;
             Ok((copy, process, received))
         });
         // Only now: it freezes whoever is in its group.
@@ -304,66 +309,73 @@ impl Snapshot {
         let kinds = place.namespaces_of_copy().ok_or(io::ErrorKind::NotFound)?.map(|(_, kind)| kind);
         let (namespaces, given) =
             received.split_at_checked(kinds.len()).ok_or(io::ErrorKind::UnexpectedEof)?;
-        for (&namespace, kind) in namespaces.iter().zip(kinds) {
-            hands.call(libc::SYS_setns, &[namespace, kind as u64])?;
-        }
+        let enter = |(&namespace, kind)| call(libc::SYS_setns, &[namespace, kind as u64]);
+        hands.calls(&namespaces.iter().zip(kinds).map(enter).collect::<Vec<_>>())?;
         self.give_up_power(&mut hands)?;
-        hands.call(libc::SYS_setsid, &[])?;
         let directory = hands.put(self.directory.to_bytes_with_nul())?;
-        hands.call(libc::SYS_chdir, &[directory])?;
+        hands.calls(&[call(libc::SYS_setsid, &[]), call(libc::SYS_chdir, &[directory])])?;
         if place.is_to_be_filled() {
             let root = |pid: pid_t| PathBuf::from(format!("/proc/{pid}/root"));
             let owners = Owners { from: self.owner, to: place.owner() };
             files::copy(&root(self.program), &root(hands.copy.pid()), owners)?;
         }
+        let mut last = Vec::new();
         for descriptor in &self.descriptors {
-            let replacement = match &descriptor.kind {
-                Kind::Given(number) => match numbers.iter().zip(given).find(|(given, _)| *given == number) {
-                    Some((_, &given)) => Some(given),
-                    None => return Err(io::Error::other("a descriptor is missing")),
-                },
-                Kind::Socket { .. } | Kind::File { .. } => None,
-            };
-            hands.replace(descriptor, replacement)?;
+            match &descriptor.kind {
+                Kind::Given(number) => {
+                    let given = numbers.iter().zip(given).find(|(given, _)| *given == number);
+                    let (_, &given) = given.ok_or_else(|| io::Error::other("a descriptor is missing"))?;
+                    last.push(descriptor.becomes(given));
+                }
+                Kind::Socket { .. } | Kind::File { .. } => hands.replace(descriptor)?,
+            }
         }
-        for &received in received {
-            hands.call(libc::SYS_close, &[received])?;
-        }
+        last.extend(received.iter().map(|&received| call(libc::SYS_close, &[received])));
+        hands.calls(&last)?;
         // Without it, everything else holds.
         if let Ok(rules) = place.own_rules() {
             let _ = rules.enforce_by(&mut hands);
         }
-        hands.call(libc::SYS_munmap, &[self.scratch, SCRATCH_BYTES]).map(drop)
+        hands.call(libc::SYS_munmap, &[self.scratch, SCRATCH_BYTES + CODE_BYTES]).map(drop)
     }
 
     /// Whoever enters a user namespace has every capability there: it becomes the program's user, with none.
     fn give_up_power(&self, hands: &mut Puppet<'_>) -> io::Result<()> {
         const VERSION_3: u32 = 0x2008_0522;
 
-        for capability in 0..64 {
-            match hands.call(libc::SYS_prctl, &[libc::PR_CAPBSET_DROP as u64, capability]) {
-                Ok(_) => {}
-                // Behind the last one that this kernel knows.
-                Err(error) if error.raw_os_error() == Some(libc::EINVAL) => break,
-                Err(error) => return Err(error),
-            }
-        }
+        let prctl = |arguments: &[u64]| call(libc::SYS_prctl, arguments);
+        let mut calls: Vec<Call> =
+            capabilities().map(|capability| prctl(&[libc::PR_CAPBSET_DROP as u64, capability])).collect();
         let identity = self.template.identity();
         let (user, group) = (u64::from(identity.uid), u64::from(identity.gid));
-        hands.call(libc::SYS_setresgid, &[group; 3])?;
-        hands.call(libc::SYS_setresuid, &[user; 3])?;
-        hands.call(
-            libc::SYS_prctl,
-            &[libc::PR_CAP_AMBIENT as u64, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64, 0, 0, 0],
-        )?;
         // Header, and two times three words of nothing.
         let mut argument = [0_u8; 32];
         argument[..4].copy_from_slice(&VERSION_3.to_ne_bytes());
         let header = hands.put(&argument)?;
-        hands.call(libc::SYS_capset, &[header, header + 8])?;
-        hands.call(libc::SYS_prctl, &[libc::PR_SET_DUMPABLE as u64, 1])?;
-        Ok(())
+        calls.extend([
+            call(libc::SYS_setresgid, &[group; 3]),
+            call(libc::SYS_setresuid, &[user; 3]),
+            prctl(&[libc::PR_CAP_AMBIENT as u64, libc::PR_CAP_AMBIENT_CLEAR_ALL as u64]),
+            call(libc::SYS_capset, &[header, header + 8]),
+            prctl(&[libc::PR_SET_DUMPABLE as u64, 1]),
+        ]);
+        hands.calls(&calls)
     }
+}
+
+/// One of several calls that are made in a row.
+fn call(number: c_long, arguments: &[u64]) -> Call {
+    let mut call = [0; 7];
+    call[0] = number as u64;
+    call[1..=arguments.len()].copy_from_slice(arguments);
+    call
+}
+
+/// All capabilities that this kernel knows.
+fn capabilities() -> impl Iterator<Item = u64> {
+    // SAFETY: takes no pointers.
+    let is_known = |capability: &u64| unsafe { libc::prctl(libc::PR_CAPBSET_READ, *capability) } >= 0;
+    (0..64).take_while(is_known)
 }
 
 /// Waits until a program reads from a descriptor at which nothing comes.
@@ -408,10 +420,14 @@ fn has_memory_of_its_own(program: pid_t) -> Result<(), Unfit> {
     Ok(())
 }
 
-/// Memory for arguments, and where the thread's number is kept.
+/// Memory for arguments and code, and where the thread's number is kept.
 fn prepare(held: &mut Tracee) -> io::Result<(u64, u64)> {
     let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-    let scratch = held.call(libc::SYS_mmap, &[0, SCRATCH_BYTES, access as u64, kind as u64, u64::MAX, 0])?;
+    let length = SCRATCH_BYTES + CODE_BYTES;
+    let scratch = held.call(libc::SYS_mmap, &[0, length, access as u64, kind as u64, u64::MAX, 0])?;
+    held.write_code(scratch + CODE)?;
+    let access = libc::PROT_READ | libc::PROT_EXEC;
+    held.call(libc::SYS_mprotect, &[scratch + CODE, CODE_BYTES, access as u64])?;
     held.call(libc::SYS_prctl, &[libc::PR_GET_TID_ADDRESS as u64, scratch])?;
     let mut address = [0; 8];
     held.read(scratch, &mut address)?;
@@ -430,7 +446,7 @@ impl Hands for Puppet<'_> {
     }
 
     fn put(&mut self, bytes: &[u8]) -> io::Result<u64> {
-        if bytes.len() as u64 > SCRATCH_BYTES - ARGUMENT {
+        if bytes.len() as u64 > CALLS - ARGUMENT {
             return Err(io::ErrorKind::InvalidInput.into());
         }
         self.copy.write(self.scratch + ARGUMENT, bytes)?;
@@ -439,6 +455,14 @@ impl Hands for Puppet<'_> {
 }
 
 impl Puppet<'_> {
+    /// Has it make these calls, up to the first that fails.
+    fn calls(&mut self, calls: &[Call]) -> io::Result<()> {
+        let at_once = (SCRATCH_BYTES - CALLS) as usize / Tracee::CALL_BYTES;
+        calls
+            .chunks(at_once)
+            .try_for_each(|calls| self.copy.calls(self.scratch + CODE, self.scratch + CALLS, calls))
+    }
+
     /// Hands it descriptors: by a socket pair that it makes, and of which we take one end.
     fn receive(&mut self, process: &OwnedFd, sent: Vec<OwnedFd>) -> io::Result<Vec<u64>> {
         let wanted = sent.len();
@@ -477,23 +501,17 @@ impl Puppet<'_> {
             .collect())
     }
 
-    /// Puts something else in the place of a descriptor: what is given, or one of its kind.
-    fn replace(&mut self, descriptor: &Descriptor, given: Option<u64>) -> io::Result<()> {
+    /// Puts something of its kind in the place of a descriptor that is not given.
+    fn replace(&mut self, descriptor: &Descriptor) -> io::Result<()> {
         let made = match &descriptor.kind {
-            Kind::Given(_) => None,
+            Kind::Given(_) => return Err(io::ErrorKind::InvalidInput.into()),
             Kind::Socket { family, kind, protocol } => {
                 let kind = kind | libc::SOCK_CLOEXEC;
-                Some(self.call(libc::SYS_socket, &[*family as u64, kind as u64, *protocol as u64])?)
+                self.call(libc::SYS_socket, &[*family as u64, kind as u64, *protocol as u64])?
             }
-            Kind::File { path, flags, position } => Some(self.open(path, *flags, *position)?),
+            Kind::File { path, flags, position } => self.open(path, *flags, *position)?,
         };
-        let source = made.or(given).ok_or(io::ErrorKind::NotFound)?;
-        let flags = if descriptor.closed_on_exec { libc::O_CLOEXEC } else { 0 };
-        self.call(libc::SYS_dup3, &[source, descriptor.number as u64, flags as u64])?;
-        if let Some(made) = made {
-            self.call(libc::SYS_close, &[made])?;
-        }
-        Ok(())
+        self.calls(&[descriptor.becomes(made), call(libc::SYS_close, &[made])])
     }
 
     fn open(&mut self, path: &CStr, flags: i32, position: u64) -> io::Result<u64> {

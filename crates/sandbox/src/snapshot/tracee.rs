@@ -20,6 +20,28 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The instruction `syscall`.
 const SYSTEM_CALL: [u8; 2] = [0x0f, 0x05];
 
+/// A system call: its number and six arguments.
+pub(super) type Call = [u64; 7];
+
+/// Makes calls in a row, up to one that fails. They stand at `rbx`, each with room for its result; `r12` is their count.
+const CALLER: [u8; 51] = [
+    0x48, 0x8b, 0x03, // next: mov rax, [rbx]
+    0x48, 0x8b, 0x7b, 0x08, // mov rdi, [rbx + 8]
+    0x48, 0x8b, 0x73, 0x10, // mov rsi, [rbx + 16]
+    0x48, 0x8b, 0x53, 0x18, // mov rdx, [rbx + 24]
+    0x4c, 0x8b, 0x53, 0x20, // mov r10, [rbx + 32]
+    0x4c, 0x8b, 0x43, 0x28, // mov r8, [rbx + 40]
+    0x4c, 0x8b, 0x4b, 0x30, // mov r9, [rbx + 48]
+    0x0f, 0x05, // syscall
+    0x48, 0x89, 0x43, 0x38, // mov [rbx + 56], rax
+    0x48, 0x83, 0xc3, 0x40, // add rbx, 64
+    0x48, 0x3d, 0x01, 0xf0, 0xff, 0xff, // cmp rax, -4095
+    0x73, 0x05, // jae done
+    0x49, 0xff, 0xcc, // dec r12
+    0x75, 0xce, // jnz next
+    0xcc, // done: int3
+];
+
 /// Codes between kernel and debugger: the interrupted call is to be made again.
 const RESTART: std::ops::RangeInclusive<i64> = -514..=-512;
 /// The like for calls that need to know how far they came.
@@ -117,6 +139,44 @@ impl Tracee {
         Ok((number, child))
     }
 
+    /// In memory, a call and its result.
+    pub(super) const CALL_BYTES: usize = size_of::<[u64; 8]>();
+
+    /// Writes what [`Tracee::calls`] needs.
+    pub(super) fn write_code(&self, to: u64) -> io::Result<()> {
+        self.write(to, &CALLER)
+    }
+
+    /// Has it make calls in a row without being stopped between them, up to the first that fails. They are written to the
+    /// memory at `place`; the code for it is at `code`.
+    pub(super) fn calls(&mut self, code: u64, place: u64, calls: &[Call]) -> io::Result<()> {
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let words = calls.iter().flat_map(|call| call.iter().chain(&[0]));
+        let mut memory: Vec<u8> = words.flat_map(|word| word.to_ne_bytes()).collect();
+        self.write(place, &memory)?;
+        let registers = user_regs_struct {
+            rip: code,
+            rbx: place,
+            r12: calls.len() as u64,
+            orig_rax: u64::MAX,
+            ..self.registers
+        };
+        self.set_registers(&registers)?;
+        request(libc::PTRACE_CONT, self.pid, 0, 0)?;
+        wait_for_stop(self.pid, PATIENCE)?;
+        if self.current_registers()?.rip != code + CALLER.len() as u64 {
+            return Err(io::Error::other("the program was stopped between calls"));
+        }
+        self.read(place, &mut memory)?;
+        for call in memory.chunks_exact(Self::CALL_BYTES) {
+            let (_, result) = call.split_at(size_of::<Call>());
+            checked(result.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte)))?;
+        }
+        Ok(())
+    }
+
     fn begin(&self, number: c_long, arguments: &[u64]) -> io::Result<()> {
         let argument = |index: usize| arguments.get(index).copied().unwrap_or(0);
         let registers = user_regs_struct {
@@ -142,13 +202,14 @@ impl Tracee {
     }
 
     fn answer(&self) -> io::Result<u64> {
+        checked(self.current_registers()?.rax)
+    }
+
+    fn current_registers(&self) -> io::Result<user_regs_struct> {
         // SAFETY: an all-zero value is valid; the kernel writes as much as the structure is large.
         let mut registers: user_regs_struct = unsafe { mem::zeroed() };
         request(libc::PTRACE_GETREGS, self.pid, 0, (&raw mut registers).addr())?;
-        match registers.rax as i64 {
-            error @ -4095..0 => Err(io::Error::from_raw_os_error(-error as i32)),
-            _ => Ok(registers.rax),
-        }
+        Ok(registers)
     }
 
     fn set_registers(&self, registers: &user_regs_struct) -> io::Result<()> {
@@ -203,6 +264,14 @@ impl Drop for Tracee {
             // As its debugger we are told of its end first; its parent is told next.
             let _ = wait_for_end(self.pid);
         }
+    }
+}
+
+/// What a call has returned, or its error.
+fn checked(result: u64) -> io::Result<u64> {
+    match result as i64 {
+        error @ -4095..0 => Err(io::Error::from_raw_os_error(-error as i32)),
+        _ => Ok(result),
     }
 }
 
@@ -273,5 +342,45 @@ pub(super) fn take_descriptor(process: &OwnedFd, number: RawFd) -> io::Result<Ow
         // SAFETY: as above.
         Ok(taken) => Ok(unsafe { OwnedFd::from_raw_fd(taken as RawFd) }),
         Err(Errno(errno)) => Err(io::Error::from_raw_os_error(errno)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs,
+        process::{Command, Stdio},
+        thread,
+    };
+
+    use super::*;
+
+    #[test]
+    fn calls_in_a_row_end_with_the_first_that_fails() {
+        let mut child = Command::new("cat").stdin(Stdio::piped()).spawn().unwrap();
+        let pid = child.id() as pid_t;
+        let begin = Instant::now();
+        while !fs::read_to_string(format!("/proc/{pid}/syscall")).unwrap().starts_with("0 0x0 ") {
+            assert!(begin.elapsed() < PATIENCE, "it does not read");
+            thread::yield_now();
+        }
+        let mut held = Tracee::seize(pid).unwrap();
+        let (access, kind) = (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        let arguments = [0, 8192, access as u64, kind as u64, u64::MAX, 0];
+        let code = held.call(libc::SYS_mmap, &arguments).unwrap();
+        held.write_code(code).unwrap();
+        let access = libc::PROT_READ | libc::PROT_EXEC;
+        held.call(libc::SYS_mprotect, &[code, 4096, access as u64]).unwrap();
+
+        let umask = |mask| [libc::SYS_umask as u64, mask, 0, 0, 0, 0, 0];
+        let fails = [libc::SYS_close as u64, 1 << 20, 0, 0, 0, 0, 0];
+        held.calls(code, code + 4096, &[umask(0o11), umask(0o22)]).unwrap();
+        assert_eq!(held.call(libc::SYS_umask, &[0o33]).unwrap(), 0o22);
+        let error = held.calls(code, code + 4096, &[umask(0o44), fails, umask(0o55)]).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EBADF));
+        assert_eq!(held.call(libc::SYS_umask, &[0]).unwrap(), 0o44);
+        held.release().unwrap();
+        drop(child.stdin.take());
+        assert!(child.wait().unwrap().success());
     }
 }

@@ -192,6 +192,8 @@ impl Instance for ProcessInstance {
                 Ok(original) => {
                     let original = Arc::new(original);
                     self.resting = Some(original.clone());
+                    let inner = &executor.inner;
+                    inner.places.want(&original, inner.sandbox_spec(&self.spec, &self.prepared, false));
                     Some(Arc::new(Copies { original, executor }) as Arc<dyn SnapshotTemplate>)
                 }
                 Err(refused) => {

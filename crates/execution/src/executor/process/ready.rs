@@ -14,7 +14,7 @@ use hothouse_sandbox::{Ready, SandboxSpec, Template};
 use tokio::{
     sync::Notify,
     task::spawn_blocking,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -129,6 +129,20 @@ impl Shelf {
         content.starting += 1;
         content.busy = Instant::now();
         Starting(self.clone())
+    }
+
+    /// Waits until nothing has started for a while.
+    pub(super) async fn quiet(&self) {
+        loop {
+            let since = {
+                let content = lock(&self.content);
+                if content.starting > 0 { Instant::now() } else { content.busy }
+            };
+            if since.elapsed() >= QUIET {
+                return;
+            }
+            sleep_until(since + QUIET).await;
+        }
     }
 
     /// Takes a sandbox that can become this one, if there is any, with its interpreter if it has one. There will be

@@ -13,7 +13,7 @@ use std::{
 
 use futures_util::future::BoxFuture;
 use hothouse_sandbox::{Process, Sandbox, SandboxSpec, Snapshot, SpawnError};
-use tokio::sync::oneshot;
+use tokio::{sync::oneshot, time::Instant};
 
 use super::{ProcessExecutor, lock};
 use crate::executor::{Created, Launch, SnapshotTemplate, StartError};
@@ -28,6 +28,8 @@ const FAILURES: u32 = 3;
 /// A runtime that rests, with its sandbox. It lasts as long as copies of it do, in whose process tree it is.
 pub(super) struct Original {
     // Dropped in this order.
+    /// The place of the next copy, and when it was made.
+    place: Mutex<Option<(Instant, Sandbox)>>,
     process: Arc<Mutex<Process>>,
     _sandbox: Sandbox,
     snapshot: Snapshot,
@@ -57,15 +59,41 @@ impl Original {
         match snapshot {
             Ok(snapshot) => {
                 let given_up = Mutex::new(Some(given_up));
-                Ok(Original { process, _sandbox: sandbox, snapshot, failures: AtomicU32::new(0), given_up })
+                Ok(Original {
+                    place: Mutex::default(),
+                    process,
+                    _sandbox: sandbox,
+                    snapshot,
+                    failures: AtomicU32::new(0),
+                    given_up,
+                })
             }
             Err(unfit) => Err(Box::new((sandbox, unfit))),
         }
     }
 
-    /// The place of a copy. Blocks.
-    pub(super) fn place(&self, spec: SandboxSpec) -> Result<Sandbox, SpawnError> {
-        self.snapshot.place(spec)
+    /// The place of a copy: all have the same. Blocks if there is none yet.
+    pub(super) fn place(&self, spec: &SandboxSpec) -> Result<Sandbox, SpawnError> {
+        let ready = lock(&self.place).take();
+        tracing::debug!(ready = ready.is_some(), "a copy has a place");
+        ready.map_or_else(|| self.snapshot.place(spec.clone()), |(_, place)| Ok(place))
+    }
+
+    /// Makes the place of the next copy, if there is none; when it did. Blocks.
+    pub(super) fn make_place(&self, spec: SandboxSpec) -> Option<Instant> {
+        if lock(&self.place).is_some() {
+            return None;
+        }
+        let place = self.snapshot.place(spec).ok()?;
+        let made = Instant::now();
+        *lock(&self.place) = Some((made, place));
+        Some(made)
+    }
+
+    /// Lets the place go that was made then, if no copy has it. Blocks.
+    pub(super) fn drop_place(&self, made: Instant) {
+        let place = lock(&self.place).take_if(|(when, _)| *when == made);
+        drop(place);
     }
 
     /// Makes a copy. If that fails again and again, the original is of no use: there will be another. Blocks.
