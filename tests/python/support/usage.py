@@ -58,8 +58,10 @@ def waits(pid):
     """Whether it is an interpreter that has no function yet."""
     try:
         options = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        # One that is still starting may not be where functions find it.
+        sleeps = Path(f"/proc/{pid}/stat").read_text().rsplit(") ", 1)[1].startswith("S")
         # One that has its function is in that function's directory; who waits has never left the root.
-        return b"--await-assignment" in options and os.readlink(f"/proc/{pid}/cwd") == "/"
+        return sleeps and b"--await-assignment" in options and os.readlink(f"/proc/{pid}/cwd") == "/"
     except OSError:
         return False
 
