@@ -87,6 +87,22 @@ def test_code_goes_with_the_last_version_that_uses_it(place, end):
     place.until_there_are(0)
 
 
+def test_code_goes_from_a_running_service_with_the_last_version_that_uses_it(place):
+    name = place.functions.create(saying("1"), **MAIN, Publish=True)
+    other = place.functions.create(saying("1"), **MAIN)
+    place.client.update_function_code(FunctionName=name, ZipFile=saying("2"))
+    place.functions.wait_updated(name)
+    place.client.delete_function(FunctionName=name, Qualifier="1")
+    assert len(place.extracted()) == 2
+    assert place.functions.invoke(other).value() == "1"
+    # It never ran with the first code, so nothing can be reading that.
+    place.client.update_function_code(FunctionName=other, ZipFile=saying("3"))
+    place.functions.wait_updated(other)
+    place.client.delete_function(FunctionName=name)
+    place.until_there_are(2)
+    assert place.functions.invoke(other).value() == "3"
+
+
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_layers_go_with_the_last_function_that_has_them(place, end):
     arns = [

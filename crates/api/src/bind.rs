@@ -2,6 +2,8 @@
 //!
 //! Types are settled here, so that later steps can rely on them. Must not judge values beyond their type: `validate` does.
 
+mod package;
+
 use bytes::Bytes;
 use http::{HeaderMap, request::Parts};
 use percent_encoding::percent_decode_str;
@@ -45,7 +47,7 @@ pub(crate) fn bind(
     operation: Operation,
     segments: &[&str],
     parts: &Parts,
-    body: &Bytes,
+    body: Bytes,
 ) -> Result<Bound, ApiError> {
     let input = operation.input();
     let mut bound = Bound { members: Map::new(), payload: Bytes::new() };
@@ -53,16 +55,20 @@ pub(crate) fn bind(
         if let Shape::Blob { .. } = payload.shape {
             bound.payload = match operation {
                 // A durable operation's result is whatever bytes its caller sends.
-                Operation::SendDurableExecutionCallbackSuccess => body.clone(),
-                _ => payload_document(body)?,
+                Operation::SendDurableExecutionCallbackSuccess => body,
+                _ => payload_document(&body)?,
             };
-        } else if let Some(document) = document(body)? {
+        } else if let Some(document) = document(&body)? {
             insert(&mut bound.members, payload.name, payload.shape, document)?;
         }
-    } else if input.members.iter().any(|member| member.location == Location::Body)
-        && let Some(document) = document(body)?.filter(|document| !document.is_null())
-    {
-        bound.members = structure(input, document, |location| location == Location::Body)?;
+    } else if input.members.iter().any(|member| member.location == Location::Body) {
+        bound.members = match package::with_package(input, body) {
+            Ok(members) => members,
+            Err(body) => match document(&body)?.filter(|document| !document.is_null()) {
+                Some(document) => structure(input, document, |location| location == Location::Body)?,
+                None => Map::new(),
+            },
+        };
     }
     for member in input.members {
         let value = match member.location {

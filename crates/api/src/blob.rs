@@ -2,20 +2,20 @@
 //!
 //! Must not see payloads: those are bodies of their own and travel as they are.
 
-use base64::{Engine as _, engine::general_purpose::STANDARD};
+use base64_simd::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
 
 pub(crate) fn serialize<S: Serializer>(blob: &Bytes, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(&STANDARD.encode(blob))
+    serializer.serialize_str(&STANDARD.encode_to_string(blob))
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Bytes, D::Error> {
-    let text = std::borrow::Cow::<'de, str>::deserialize(deserializer)?;
-    STANDARD
-        .decode(text.as_bytes())
-        .map(Bytes::from)
-        .map_err(|_| D::Error::custom("STRING_VALUE can not be converted to a Blob"))
+    let mut blob = String::deserialize(deserializer)?.into_bytes();
+    // A package takes no other memory than its text had.
+    let decoded = STANDARD.decode_inplace(&mut blob).map(|decoded| decoded.len());
+    blob.truncate(decoded.map_err(|_| D::Error::custom("STRING_VALUE can not be converted to a Blob"))?);
+    Ok(Bytes::from(blob))
 }
 
 /// For members that may be absent.
@@ -40,5 +40,28 @@ pub(crate) mod option {
         }
 
         Ok(Option::<Blob>::deserialize(deserializer)?.map(|blob| blob.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    #[test]
+    fn blobs_are_base64_with_padding_and_nothing_else() {
+        let read = |text: &str| deserialize(json!(text)).ok();
+        let good: [(&str, &[u8]); 5] =
+            [("", b""), ("YQ==", b"a"), ("YWI=", b"ab"), ("YWJj", b"abc"), ("+/+/", b"\xfb\xff\xbf")];
+        for (text, blob) in good {
+            assert_eq!(read(text).as_deref(), Some(blob), "{text}");
+        }
+        for text in
+            ["Y", "YQ", "YQ=", "YR==", "YWJ=", "YQ==YQ==", "YW Jj", "YWJj\n", "-_-_", "YQ==\0", "=", "é"]
+        {
+            assert_eq!(read(text), None, "{text:?}");
+        }
+        assert!(deserialize(Value::Null).is_err());
     }
 }

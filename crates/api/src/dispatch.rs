@@ -116,7 +116,7 @@ async fn answer<S: Lambda + ?Sized>(
         input.payload = Some(bind::payload_document(&body)?);
         return service.invoke(context, input).await.map(render_invoke);
     }
-    let bound = bind::bind(operation, path.segments(), parts, &body)?;
+    let bound = bind::bind(operation, path.segments(), parts, body)?;
     validate::validate(operation, &bound)?;
     // Boxed, because the largest operation's state would else lie in every connection.
     Box::pin(call(service, operation, context, bound)).await

@@ -231,7 +231,7 @@ fn arns_with_bare_slashes_are_understood() {
     let path = Path::new(&target);
     let (parts, ()) = Request::builder().uri(&target).body(()).unwrap().into_parts();
     let bound =
-        bind::bind(Operation::GetDurableExecutionHistory, path.segments(), &parts, &Bytes::new()).unwrap();
+        bind::bind(Operation::GetDurableExecutionHistory, path.segments(), &parts, Bytes::new()).unwrap();
     assert_eq!(bound.members["DurableExecutionArn"], arn);
 }
 
@@ -509,7 +509,7 @@ proptest! {
         let (parts, ()) = request.body(()).unwrap().into_parts();
         let path = Path::new(parts.uri.path());
         if let Some(usual) = bind::usual_invocation(path.segments(), &parts) {
-            let bound = bind::bind(Operation::Invoke, path.segments(), &parts, &Bytes::new()).unwrap();
+            let bound = bind::bind(Operation::Invoke, path.segments(), &parts, Bytes::new()).unwrap();
             prop_assert!(validate::validate(Operation::Invoke, &bound).is_ok());
             prop_assert_eq!(usual, bound.decode::<InvocationRequest>().unwrap());
         }

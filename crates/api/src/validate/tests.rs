@@ -15,7 +15,7 @@ fn check(operation: Operation, target: &str, body: &Value) -> Result<(), ApiErro
     let (parts, ()) = Request::builder().uri(target).body(()).unwrap().into_parts();
     let segments: Vec<&str> = parts.uri.path()[1..].split('/').collect();
     let body = if body.is_null() { String::new() } else { body.to_string() };
-    validate(operation, &bind::bind(operation, &segments, &parts, &body.into())?)
+    validate(operation, &bind::bind(operation, &segments, &parts, body.into())?)
 }
 
 fn complaint(operation: Operation, target: &str, body: &Value) -> String {
